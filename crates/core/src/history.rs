@@ -1,0 +1,51 @@
+//! The history: one entry at each end of a rollout.
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::commit::Commit;
+use crate::digest::{EnvDigest, Generation, Target};
+use crate::row::{Report, Row, Status};
+
+/// How many entries are kept per app.
+pub const KEPT_ENTRIES: usize = 100;
+/// How long they are kept after the row is gone, in days.
+pub const KEPT_DAYS: u32 = 30;
+
+/// How one rollout ended. The table adds the time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub generation: Generation,
+    pub target: Target,
+    pub version: String,
+    pub repository: String,
+    /// The commit that serves from then on.
+    pub revision: Option<Commit>,
+    pub scale: u32,
+    pub status: Status,
+    pub reason: Option<String>,
+    pub env: EnvDigest,
+}
+
+/// The entry that this report adds to the history, if a rollout ends with it.
+pub fn entry(row: &Row, app: &App, report: &Report) -> Option<Entry> {
+    let status = report.status?;
+    let ends = match status {
+        Status::Deployed | Status::DeployFailed => true,
+        Status::Deploying | Status::Invalid => false,
+    };
+    let is_news = row.report.status != report.status || row.report.target != report.target;
+    (ends && is_news).then(|| {
+        Some(Entry {
+            generation: report.generation.clone()?,
+            target: report.target.clone()?,
+            version: app.version.as_str().to_owned(),
+            repository: app.repository.clone(),
+            revision: report.revision.clone(),
+            scale: app.scale,
+            status,
+            reason: report.reason.clone(),
+            env: EnvDigest::of(app),
+        })
+    })?
+}

@@ -1,0 +1,176 @@
+//! What the row says: the status that never lies.
+
+use crate::decide::{Because, Decision, Desired, Pinned, Wanted, only_lags};
+use crate::digest::{Generation, Target};
+use crate::platform::Outcome;
+use crate::row::{Report, Row, Status};
+use crate::stack::{Observed, Phase};
+
+/// How the decision went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It asked for nothing, or for nothing yet: also what the claim before an action says.
+    Decided,
+    /// The platform's answer to the action.
+    Performed(Outcome),
+}
+
+/// What is known beside row and stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Why the row is invalid.
+    pub invalid: Option<String>,
+    /// Why the version could not be looked up, or names nothing.
+    pub version: Option<String>,
+}
+
+/// Says how things stand. Total and pure, as `decide` is; `None` where there is no row to say it in.
+pub fn report(
+    row: &Row,
+    desired: &Desired,
+    observed: &Observed,
+    decision: Decision,
+    progress: &Progress,
+    notes: &Notes,
+) -> Option<Report> {
+    let (status, reason) = match desired {
+        Desired::Nothing => return None,
+        Desired::Invalid => (Status::Invalid, notes.invalid.clone()),
+        Desired::App(wanted) => verdict(row, wanted, observed, decision, progress, notes),
+    };
+    let stack = observed.stack();
+    Some(Report {
+        status: Some(status),
+        url: stack.and_then(|stack| stack.url.clone()),
+        reason,
+        revision: observed.running().map(|running| running.commit.clone()),
+        healthy: stack.map_or(0, |stack| stack.healthy),
+        generation: Some(Generation::of(&row.user)),
+        target: target(row, desired, observed, decision),
+    })
+}
+
+fn target(row: &Row, desired: &Desired, observed: &Observed, decision: Decision) -> Option<Target> {
+    match desired {
+        // Until the sweep takes its turn, nothing but what runs is aimed at.
+        Desired::App(_) if decision.because == Because::SettingsLag => {
+            observed.running().map(|running| running.target.clone())
+        }
+        Desired::App(Wanted {
+            commit: Pinned::Known { target, .. } | Pinned::NoSuchVersion { target },
+            ..
+        }) => Some(target.clone()),
+        // Nothing new is aimed at.
+        Desired::App(Wanted { commit: Pinned::Unreachable, .. })
+        | Desired::Invalid
+        | Desired::Nothing => row.report.target.clone(),
+    }
+}
+
+fn verdict(
+    row: &Row,
+    wanted: &Wanted,
+    observed: &Observed,
+    decision: Decision,
+    progress: &Progress,
+    notes: &Notes,
+) -> (Status, Option<String>) {
+    let stack = observed.stack();
+    let trouble = || joined([stack.and_then(|stack| stack.trouble.clone()), notes.version.clone()]);
+    let on_earlier_settings = |reason: Option<String>| {
+        let failed = reason.map(|reason| {
+            format!("runs on the platform's earlier settings; the new ones failed: {reason}")
+        });
+        (Status::Deployed, joined([failed, trouble()]))
+    };
+    match progress {
+        Progress::Performed(Outcome::Refused { reason }) => {
+            let lags = observed.running().is_some_and(|running| only_lags(wanted, running));
+            return if lags {
+                on_earlier_settings(Some(reason.clone()))
+            } else {
+                (Status::DeployFailed, Some(reason.clone()))
+            };
+        }
+        Progress::Performed(Outcome::Unreachable { reason }) => {
+            return (Status::Deploying, Some(format!("retrying: {reason}")));
+        }
+        Progress::Performed(Outcome::Started | Outcome::Busy) | Progress::Decided => {}
+    }
+    let failure = || failure(row, wanted, observed, notes);
+    match decision.because {
+        Because::Foreign => {
+            let what = match observed {
+                Observed::Foreign(what) => what.as_str(),
+                Observed::Missing | Observed::Ours(_) => "it is not ours",
+            };
+            let reason = format!(
+                "there is a stack named `{}` that Rowhouse did not make ({what}): delete it, or choose another name",
+                row.key
+            );
+            (Status::DeployFailed, Some(reason))
+        }
+        Because::Invalid => (Status::Invalid, notes.invalid.clone()),
+        Because::Unresolved => {
+            let reason = notes.version.as_ref().map(|reason| format!("retrying: {reason}"));
+            (Status::Deploying, reason)
+        }
+        Because::DeletionFailed
+        | Because::OnItsWay
+        | Because::ClearingTheWay
+        | Because::Overtaken
+        | Because::AnotherInProgress
+        | Because::Absent
+        | Because::Behind
+        | Because::BrokenByAnother
+        | Because::Stuck
+        | Because::StuckAndReplaced
+        // Without a row there is no report; were there one, something would still be under way.
+        | Because::NothingThere
+        | Because::UnwantedCancellable
+        | Because::UnwantedInProgress
+        | Because::Unwanted => (Status::Deploying, None),
+        Because::Runs | Because::SettingsLag => (Status::Deployed, trouble()),
+        // The row's own reason has the sentence around it already.
+        Because::SettingsTriedBefore if wanted.refused => (Status::Deployed, row.report.reason.clone()),
+        Because::SettingsTriedBefore => on_earlier_settings(failure()),
+        Because::RefusedBefore | Because::TriedBefore | Because::BrokenByThis => {
+            (Status::DeployFailed, failure())
+        }
+        Because::DeletionGivenUp => {
+            let left = match stack.map(|stack| &stack.phase) {
+                Some(Phase::DeletionFailed { left, .. }) => left.as_str(),
+                Some(_) | None => "something",
+            };
+            let reason = format!("the earlier stack of this name could not be deleted, and left: {left}");
+            (Status::DeployFailed, Some(reason))
+        }
+        Because::StuckForGood => {
+            let rollback = match stack.map(|stack| &stack.phase) {
+                Some(Phase::Stuck { reason, .. }) => Some(format!("the rollback failed: {reason}")),
+                Some(_) | None => None,
+            };
+            (Status::DeployFailed, joined([failure(), rollback]))
+        }
+    }
+}
+
+/// Why this very target failed: the platform knows what it tried; of what was refused before any operation
+/// began, the row is the only witness.
+fn failure(row: &Row, wanted: &Wanted, observed: &Observed, notes: &Notes) -> Option<String> {
+    let tried = observed.tried().filter(|attempt| match &wanted.commit {
+        Pinned::Known { target, .. } => attempt.target == *target,
+        Pinned::NoSuchVersion { .. } | Pinned::Unreachable => false,
+    });
+    match (&wanted.commit, tried) {
+        (Pinned::NoSuchVersion { .. }, _) => notes.version.clone(),
+        (_, Some(attempt)) => Some(attempt.reason.clone()),
+        (_, None) if wanted.refused => row.report.reason.clone(),
+        (_, None) => None,
+    }
+}
+
+fn joined(texts: impl IntoIterator<Item = Option<String>>) -> Option<String> {
+    let texts: Vec<String> = texts.into_iter().flatten().collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}

@@ -1,0 +1,120 @@
+//! The sweeps: what makes up for lost doorbells. They ring names; they never act on what their lists say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::app::{App, AppName};
+use crate::digest::{Generation, Target};
+use crate::platform::{Platform, Settings, Unreachable};
+use crate::row::{Row, RowKey, Status};
+use crate::stack::{Observed, Stack};
+use crate::table::AppTable;
+
+/// How many stacks may catch up with new settings at a time.
+const CATCHING_UP: usize = 2;
+
+/// What a sweep found worth a look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// Names to reconcile.
+    pub ring: BTreeSet<RowKey>,
+    /// Names whose stacks may catch up with the platform's settings; none of them is in `ring`.
+    pub catch_up: BTreeSet<RowKey>,
+    /// Stacks without a row that are too many to be deleted unasked.
+    pub refused_orphans: Vec<AppName>,
+}
+
+/// Every minute: rows that are not settled or not answered, stacks in progress, rows that follow a branch.
+pub async fn short_sweep(
+    table: &impl AppTable,
+    platform: &impl Platform,
+) -> Result<Sweep, Unreachable> {
+    let rows = table.list().await?;
+    let stacks = platform.list().await?;
+    let mut ring: BTreeSet<RowKey> =
+        rows.iter().filter(|row| is_restless(row)).map(|row| row.key.clone()).collect();
+    let busy = stacks.iter().filter(|(_, observed)| observed.is_in_progress());
+    ring.extend(busy.map(|(name, _)| name.key()));
+    Ok(Sweep { ring, ..Sweep::default() })
+}
+
+fn is_restless(row: &Row) -> bool {
+    let follows =
+        row.user.get(&crate::row::Attribute::Follow).and_then(crate::app::as_flag) == Some(true);
+    let answered = row.report.generation.as_ref() == Some(&Generation::of(&row.user));
+    follows || !answered || matches!(row.report.status, None | Some(Status::Deploying))
+}
+
+/// Every quarter of an hour and at each start: every row, and the stacks that have none.
+pub async fn full_sweep(
+    table: &impl AppTable,
+    platform: &impl Platform,
+) -> Result<Sweep, Unreachable> {
+    let stacks: BTreeMap<RowKey, (AppName, Observed)> = platform
+        .list()
+        .await?
+        .into_iter()
+        .map(|(name, observed)| (name.key(), (name, observed)))
+        .collect();
+    // The rows after the stacks: one that was made in between has its row by now.
+    let rows = table.list().await?;
+    let settings = platform.settings();
+    let catch_up = catching_up(&rows, &stacks, &settings);
+    let known: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
+    let orphans: Vec<&AppName> =
+        stacks.iter().filter(|(key, _)| !known.contains(key)).map(|(_, (name, _))| name).collect();
+    let mut ring: BTreeSet<RowKey> =
+        rows.iter().map(|row| row.key.clone()).filter(|key| !catch_up.contains(key)).collect();
+    let refused_orphans = if orphans.len() <= deletable(rows.len(), stacks.len()) {
+        ring.extend(orphans.iter().map(|name| name.key()));
+        Vec::new()
+    } else {
+        orphans.into_iter().cloned().collect()
+    };
+    Ok(Sweep { ring, catch_up, refused_orphans })
+}
+
+/// How many stacks a sweep may delete because their rows are gone. A table that reads empty is more likely a
+/// wrong or a restored table than a wish.
+fn deletable(rows: usize, stacks: usize) -> usize {
+    if rows == 0 { 0 } else { (stacks / 5).max(1) }
+}
+
+fn catching_up(
+    rows: &[Row],
+    stacks: &BTreeMap<RowKey, (AppName, Observed)>,
+    settings: &Settings,
+) -> BTreeSet<RowKey> {
+    let lag = |stack: &Stack| {
+        stack.running.as_ref().is_some_and(|running| {
+            running.settings != settings.digest || !running.target.is_current_format()
+        })
+    };
+    let mut under_way = 0;
+    let mut lagging = BTreeSet::new();
+    for row in rows {
+        let Some((_, Observed::Ours(stack))) = stacks.get(&row.key) else { continue };
+        if !lag(stack) {
+            continue;
+        }
+        if failed_on_settings(row, stack, settings) {
+            // One failure speaks against the settings, not against that app.
+            return BTreeSet::new();
+        }
+        if stack.phase.is_in_progress() {
+            under_way += 1;
+        } else if App::parse(row, settings).is_ok() {
+            lagging.insert(row.key.clone());
+        }
+    }
+    lagging.into_iter().take(CATCHING_UP.saturating_sub(under_way)).collect()
+}
+
+/// Whether this stack shows that today's settings were tried, and failed, for what it already runs.
+fn failed_on_settings(row: &Row, stack: &Stack, settings: &Settings) -> bool {
+    let Some(running) = &stack.running else { return false };
+    let tried_now = Target::of(&running.generation, Some(&running.commit), settings);
+    let refused = row.report.status == Some(Status::Deployed)
+        && row.report.target.as_ref() == Some(&tried_now)
+        && running.target != tried_now;
+    refused || stack.tried.as_ref().is_some_and(|attempt| attempt.target == tried_now)
+}

@@ -1,0 +1,36 @@
+//! The port to the table of rows.
+
+use std::future::Future;
+
+use crate::history::Entry;
+use crate::platform::Unreachable;
+use crate::row::{Report, Row, RowKey};
+
+/// How a conditional write ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Written {
+    /// The row as it stands now.
+    Done(Row),
+    /// The row is gone, or is not as it was seen: nothing was written.
+    Lost,
+}
+
+/// The rows, owned by whoever may write the table; the reactor answers in them.
+pub trait AppTable {
+    /// Reads one row, consistently: whatever was committed before the call is seen. `None`: no such row.
+    fn get(&self, key: &RowKey) -> impl Future<Output = Result<Option<Row>, Unreachable>> + Send;
+
+    /// Writes the reactor's part, atomically with the history entry, if the row still exists and its `Seq` and
+    /// **every user attribute** are as in `seen`; else writes nothing and answers `Lost`. Raises `Seq` by one;
+    /// stamps `ChangedAt` when the status changes. Touches no user attribute and no unknown one. An entry
+    /// equal to the app's last one in target and status is not repeated.
+    fn write(
+        &self,
+        seen: &Row,
+        report: &Report,
+        entry: Option<&Entry>,
+    ) -> impl Future<Output = Result<Written, Unreachable>> + Send;
+
+    /// Every row, in order of the key.
+    fn list(&self) -> impl Future<Output = Result<Vec<Row>, Unreachable>> + Send;
+}
