@@ -1,1 +1,192 @@
-//! Not yet furnished.
+//! The data folder: where everything of one platform lies, and who holds it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rowhouse_core::AppName;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A data folder that cannot be used.
+#[derive(Debug, Error)]
+pub enum FolderError {
+    #[error("cannot make the data folder `{}`", path.display())]
+    Make { path: PathBuf, source: io::Error },
+    #[error("cannot write in the data folder `{}`", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{}", held(path, holder.as_ref()))]
+    Held { path: PathBuf, holder: Option<Holder> },
+}
+
+fn held(path: &Path, holder: Option<&Holder>) -> String {
+    match holder {
+        Some(holder) => format!(
+            "the data folder `{}` is held by another `rowhouse up`: process {}, listening on {}, since {}",
+            path.display(),
+            holder.pid,
+            holder.listen,
+            holder.since
+        ),
+        None => format!("the data folder `{}` is held by another `rowhouse up`", path.display()),
+    }
+}
+
+/// Who runs a platform on a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Holder {
+    pub pid: u32,
+    /// Address and port of the proxy.
+    pub listen: String,
+    pub domain: String,
+    pub since: Timestamp,
+    /// The default repository of rows without `Repo`.
+    pub repository: Option<String>,
+    pub path: Option<String>,
+    pub max_scale: u32,
+}
+
+/// Whether a reactor is at work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is; who, once it has said so.
+    AtWork(Option<Holder>),
+    /// It is not; when it was last seen, if ever.
+    Absent(Option<Timestamp>),
+}
+
+/// The folder of one platform.
+#[derive(Clone, Debug)]
+pub struct DataFolder {
+    root: PathBuf,
+}
+
+impl DataFolder {
+    /// Opens the folder, and makes it where it is missing; only its owner may enter.
+    pub fn open(root: &Path) -> Result<DataFolder, FolderError> {
+        let make = |source| FolderError::Make { path: root.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(make)?;
+        let folder = DataFolder { root: root.canonicalize().map_err(make)? };
+        for part in ["state", "logs", "instances"] {
+            let path = folder.root.join(part);
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .map_err(|source| FolderError::Write { path: folder.root.clone(), source })?;
+        }
+        Ok(folder)
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The table: the only `.db` at the folder's top.
+    pub fn table(&self) -> PathBuf {
+        self.root.join("rowhouse.db")
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("state/journal.sqlite")
+    }
+
+    pub fn mirrors(&self) -> PathBuf {
+        self.root.join("mirrors")
+    }
+
+    pub fn builds(&self) -> PathBuf {
+        self.root.join("builds")
+    }
+
+    /// The home folder of builds, where package managers keep their caches.
+    pub fn build_home(&self) -> PathBuf {
+        self.root.join("build-home")
+    }
+
+    /// The folders of an app's supervised processes.
+    pub fn instances(&self, app: &AppName) -> PathBuf {
+        self.root.join("instances").join(app.as_str())
+    }
+
+    pub fn logs(&self, app: &AppName) -> PathBuf {
+        self.root.join("logs").join(app.as_str())
+    }
+
+    /// `DATA_DIR` and `HOME` of the app: kept across versions, and some days after the row is gone.
+    pub fn app_data(&self, app: &AppName) -> PathBuf {
+        self.root.join("data").join(app.as_str())
+    }
+
+    pub fn app_home(&self, app: &AppName) -> PathBuf {
+        self.root.join("home").join(app.as_str())
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.root.join("state/lock")
+    }
+
+    /// Takes the folder for one reactor. The lock ends with the process, however it ends.
+    pub fn hold(&self) -> Result<Hold, FolderError> {
+        let write = |source| FolderError::Write { path: self.root.clone(), source };
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(self.lock_path())
+            .map_err(write)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Hold { file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(FolderError::Held { path: self.root.clone(), holder: read_holder(&file) })
+            }
+            Err(error) => Err(write(error.into())),
+        }
+    }
+
+    /// Looks whether a reactor is at work, without getting in its way.
+    pub fn presence(&self) -> Presence {
+        let Ok(file) = File::open(self.lock_path()) else { return Presence::Absent(None) };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => {
+                let seen = file.metadata().and_then(|metadata| metadata.modified()).ok();
+                Presence::Absent(seen.and_then(|seen| Timestamp::try_from(seen).ok()))
+            }
+            Err(_) => Presence::AtWork(read_holder(&file)),
+        }
+    }
+}
+
+fn read_holder(mut file: &File) -> Option<Holder> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// The folder, held for this process.
+#[derive(Debug)]
+pub struct Hold {
+    file: File,
+}
+
+impl Hold {
+    /// Says who holds it, for those who find it held.
+    pub fn announce(&mut self, holder: &Holder) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(serde_json::to_string(holder)?.as_bytes())
+    }
+
+    /// Leaves a sign of life, so that readers know since when a reactor is gone.
+    pub fn beat(&self) -> io::Result<()> {
+        self.file.set_modified(std::time::SystemTime::now())
+    }
+}

@@ -1,1 +1,140 @@
-//! Not yet furnished.
+//! The stack of an app on this machine: what the journal remembers of it, and the translation into the
+//! reactor's words.
+
+use std::fmt;
+
+use rowhouse_core::{AppName, Attempt, Base, Commit, Observed, Phase, Plan, Stack};
+use serde::{Deserialize, Serialize};
+
+/// Which instances are alike: digest of all that an instance is made from. A change of `Scale` leaves it as it
+/// is, so it touches no running instance.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Mould(pub String);
+
+/// One instance, and the name of its folder.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InstanceId(pub String);
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// An instance as the journal knows it: written before its process starts, so its port is reserved by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceRecord {
+    pub id: InstanceId,
+    pub port: u16,
+    pub mould: Mould,
+    pub commit: Commit,
+}
+
+/// What is being done to a stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ongoing {
+    Create {
+        plan: Box<Plan>,
+        /// Traffic goes to the new instances: there is no way back but forward.
+        moved: bool,
+    },
+    Update {
+        plan: Box<Plan>,
+        moved: bool,
+    },
+    /// On the way back to what ran. `failed` is the attempt that led here; `None`: it was cancelled.
+    RollBack {
+        failed: Option<Attempt>,
+    },
+    Delete,
+}
+
+/// A stack as the journal knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackRecord {
+    pub name: AppName,
+    /// Tells this stack from an earlier one of the same name.
+    pub id: String,
+    /// Raised at the start and at the end of every operation.
+    pub serial: u64,
+    pub running: Option<Box<Plan>>,
+    pub tried: Option<Attempt>,
+    pub ongoing: Option<Ongoing>,
+    pub instances: Vec<InstanceRecord>,
+}
+
+impl StackRecord {
+    /// A stack that an operation is about to create.
+    pub fn new(name: AppName, id: String, ongoing: Ongoing) -> StackRecord {
+        StackRecord {
+            name,
+            id,
+            serial: 1,
+            running: None,
+            tried: None,
+            ongoing: Some(ongoing),
+            instances: Vec::new(),
+        }
+    }
+
+    /// The mark that a decision sees, and an operation must find unchanged.
+    pub fn base(&self) -> Base {
+        Base::of(&self.id, &self.serial.to_string())
+    }
+
+    /// Begins an operation.
+    pub fn begin(&mut self, ongoing: Ongoing) {
+        self.serial += 1;
+        self.ongoing = Some(ongoing);
+    }
+
+    /// Ends the operation: the plan runs.
+    pub fn succeed(&mut self, plan: Box<Plan>) {
+        self.serial += 1;
+        self.ongoing = None;
+        self.tried = None;
+        self.running = Some(plan);
+    }
+
+    /// Ends a rollback. What a cancel ended was not tried, so an earlier attempt stays the last one.
+    pub fn rolled_back(&mut self, failed: Option<Attempt>) {
+        self.serial += 1;
+        self.ongoing = None;
+        self.tried = failed.or(self.tried.take());
+    }
+}
+
+/// How the instances of a stack do, which no journal knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    pub url: Option<String>,
+    pub healthy: u32,
+    pub trouble: Option<String>,
+}
+
+/// Translates a record into the reactor's words. Total: every record is some phase.
+pub fn translate(record: &StackRecord, condition: Condition) -> Observed {
+    let phase = match (&record.ongoing, &record.running) {
+        (Some(Ongoing::Create { plan, moved }), _) => {
+            Phase::Creating { aim: plan.deployment.clone(), cancellable: !moved }
+        }
+        (Some(Ongoing::Update { plan, moved }), _) => {
+            Phase::Updating { aim: plan.deployment.clone(), cancellable: !moved }
+        }
+        (Some(Ongoing::RollBack { .. }), _) => Phase::RollingBack,
+        (Some(Ongoing::Delete), _) => Phase::Deleting,
+        (None, Some(_)) => Phase::Up,
+        (None, None) => Phase::Broken,
+    };
+    Observed::Ours(Box::new(Stack {
+        base: record.base(),
+        phase,
+        running: record.running.as_ref().map(|plan| plan.deployment.clone()),
+        tried: record.tried.clone(),
+        url: condition.url,
+        healthy: condition.healthy,
+        trouble: condition.trouble,
+    }))
+}

@@ -1,1 +1,508 @@
-//! Not yet furnished.
+//! The table of rows in SQLite. The file is the API: whoever may write it may change apps.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use rowhouse_core::{
+    AppTable, Attribute, Commit, Entry, Generation, KEPT_DAYS, KEPT_ENTRIES, Report, Row, RowKey,
+    Status, Target, Unreachable, UserAttributes, Value, Written,
+};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use crate::database::{Database, Durability, explain, open};
+
+/// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite, which may be
+/// as old as 3.31; they ring the old and the new name, and drop the reactor's own echo.
+const SCHEMA: &str = "
+create table if not exists apps (
+    name text not null primary key,
+    version text, scale integer, repo text, path text, env text, build_env text,
+    health text, health_timeout integer, follow integer, redeploy integer,
+    status text, load_balancer text, reason text, revision text, healthy integer,
+    generation text, target text, seq integer, changed_at text
+);
+create table if not exists history (
+    id integer primary key autoincrement,
+    name text not null, at text not null, generation text, version text, repo text, revision text,
+    scale integer, status text, reason text, env text, target text
+);
+create index if not exists history_by_name on history (name, id);
+create table if not exists changes (id integer primary key autoincrement, name text not null);
+create table if not exists deletions (name text not null primary key, at text not null);
+create trigger if not exists apps_inserted after insert on apps begin
+    insert into changes (name) values (new.name);
+    delete from deletions where name = new.name;
+end;
+create trigger if not exists apps_deleted after delete on apps begin
+    insert into changes (name) values (old.name);
+    insert or replace into deletions (name, at)
+        values (old.name, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
+end;
+create trigger if not exists apps_renamed after update on apps when old.name is not new.name begin
+    insert into changes (name) values (old.name);
+end;
+create trigger if not exists apps_updated after update on apps when not (
+    old.name is new.name and old.version is new.version and old.scale is new.scale
+    and old.repo is new.repo and old.path is new.path and old.env is new.env
+    and old.build_env is new.build_env and old.health is new.health
+    and old.health_timeout is new.health_timeout and old.follow is new.follow
+    and old.redeploy is new.redeploy and new.seq is ifnull(old.seq, 0) + 1
+) begin
+    insert into changes (name) values (new.name);
+end;
+";
+
+const COLUMNS: &str = "name, version, scale, repo, path, env, build_env, health, health_timeout, \
+                       follow, redeploy, status, load_balancer, reason, revision, healthy, \
+                       generation, target, seq, changed_at";
+
+/// The column of a user attribute.
+fn column(attribute: Attribute) -> &'static str {
+    match attribute {
+        Attribute::Version => "version",
+        Attribute::Scale => "scale",
+        Attribute::Repo => "repo",
+        Attribute::Path => "path",
+        Attribute::Env => "env",
+        Attribute::BuildEnv => "build_env",
+        Attribute::Health => "health",
+        Attribute::HealthTimeout => "health_timeout",
+        Attribute::Follow => "follow",
+        Attribute::Redeploy => "redeploy",
+    }
+}
+
+/// A row with the time of its last change of status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRow {
+    pub row: Row,
+    pub changed_at: Option<String>,
+}
+
+/// A history entry as it stands in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEntry {
+    pub at: String,
+    pub generation: Option<String>,
+    pub target: Option<String>,
+    pub version: Option<String>,
+    pub repository: Option<String>,
+    pub revision: Option<Commit>,
+    pub scale: Option<i64>,
+    pub status: Option<String>,
+    pub reason: Option<String>,
+    pub env: Option<String>,
+}
+
+/// The table for one thread: what the command line uses.
+#[derive(Debug)]
+pub struct TableFile {
+    connection: Connection,
+}
+
+impl TableFile {
+    /// Opens the file, and makes it where it is missing.
+    pub fn open(path: &Path) -> Result<TableFile, Unreachable> {
+        let opened = (|| {
+            let connection = open(path, Durability::Full)?;
+            // Written only where something is missing, so that opening never waits for a writer.
+            let made: bool = connection.query_row(
+                "select count(*) = 8 from sqlite_master where name in ('apps', 'history', \
+                 'changes', 'deletions', 'apps_inserted', 'apps_deleted', 'apps_renamed', \
+                 'apps_updated')",
+                [],
+                |found| found.get(0),
+            )?;
+            if !made {
+                connection.execute_batch(&format!("begin immediate; {SCHEMA} commit;"))?;
+            }
+            Ok(connection)
+        })();
+        let connection = opened.map_err(|error| unreachable(path, &error))?;
+        Ok(TableFile { connection })
+    }
+
+    /// Reads one row.
+    pub fn get(&self, key: &RowKey) -> Result<Option<StoredRow>, Unreachable> {
+        get(&self.connection, key).map_err(|error| self.unreachable(&error))
+    }
+
+    /// Reads every row, in order of the key.
+    pub fn list(&self) -> Result<Vec<StoredRow>, Unreachable> {
+        list(&self.connection).map_err(|error| self.unreachable(&error))
+    }
+
+    /// Writes user attributes of a row, which is made where it is missing; `None` clears one. The others stay.
+    /// `edit` sees the row as it stands and nobody writes in between.
+    pub fn edit<E>(
+        &mut self,
+        key: &RowKey,
+        edit: impl FnOnce(Option<&Row>) -> Result<BTreeMap<Attribute, Option<Value>>, E>,
+    ) -> Result<Result<Row, E>, Unreachable> {
+        let edited = (|| {
+            let transaction =
+                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let before = get(&transaction, key)?.map(|stored| stored.row);
+            let changes = match edit(before.as_ref()) {
+                Ok(changes) => changes,
+                Err(error) => return Ok(Err(error)),
+            };
+            if before.is_none() {
+                transaction
+                    .execute("insert into apps (name) values (?1)", params![key.as_str()])?;
+            }
+            for (attribute, value) in &changes {
+                let statement =
+                    format!("update apps set {} = ?2 where name = ?1", column(*attribute));
+                transaction
+                    .execute(&statement, params![key.as_str(), value.as_ref().map(sql_value)])?;
+            }
+            let after = get(&transaction, key)?.expect("it was written just now").row;
+            transaction.commit()?;
+            Ok(Ok(after))
+        })();
+        edited.map_err(|error: rusqlite::Error| self.unreachable(&error))
+    }
+
+    /// Deletes a row; false where there was none.
+    pub fn remove(&mut self, key: &RowKey) -> Result<bool, Unreachable> {
+        self.connection
+            .execute("delete from apps where name = ?1", params![key.as_str()])
+            .map(|count| count > 0)
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    /// Rings a name that may have no row, so that the reactor looks at what is left of it.
+    pub fn ring(&mut self, key: &RowKey) -> Result<(), Unreachable> {
+        self.connection
+            .execute("insert into changes (name) values (?1)", params![key.as_str()])
+            .map(|_| ())
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    /// Reads an app's history, newest first; it outlives the row.
+    pub fn history(&self, key: &RowKey) -> Result<Vec<StoredEntry>, Unreachable> {
+        history(&self.connection, key).map_err(|error| self.unreachable(&error))
+    }
+
+    /// Changes whenever another process or thread has committed something.
+    pub fn data_version(&self) -> Result<i64, Unreachable> {
+        self.connection
+            .query_row("pragma data_version", [], |row| row.get(0))
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    fn unreachable(&self, error: &rusqlite::Error) -> Unreachable {
+        unreachable(Path::new(self.connection.path().unwrap_or("rowhouse.db")), error)
+    }
+}
+
+fn unreachable(path: &Path, error: &rusqlite::Error) -> Unreachable {
+    Unreachable { reason: format!("table `{}`: {}", path.display(), explain(error)) }
+}
+
+/// The table for the reactor: the port, on a thread of its own.
+#[derive(Clone, Debug)]
+pub struct SqliteTable {
+    database: Database,
+    path: std::path::PathBuf,
+}
+
+impl SqliteTable {
+    /// Opens the file as `TableFile::open` does.
+    pub fn open(path: &Path) -> Result<SqliteTable, Unreachable> {
+        let TableFile { connection } = TableFile::open(path)?;
+        let database = Database::new(connection, "table")
+            .map_err(|error| Unreachable { reason: format!("cannot start a thread: {error}") })?;
+        Ok(SqliteTable { database, path: path.to_owned() })
+    }
+
+    /// Names whose rows were deleted longer ago than `days`, and are still gone.
+    pub async fn deleted_before(&self, days: u32) -> Result<Vec<RowKey>, Unreachable> {
+        let limit = days_ago(days);
+        self.run(move |connection| {
+            let mut statement = connection.prepare("select name from deletions where at < ?1")?;
+            let names = statement.query_map(params![limit], |row| Ok(RowKey(row.get(0)?)))?;
+            names.collect()
+        })
+        .await
+    }
+
+    /// Forgets the history of apps whose rows are gone for longer than it is kept.
+    pub async fn prune_history(&self) -> Result<(), Unreachable> {
+        let limit = days_ago(KEPT_DAYS);
+        self.run(move |connection| {
+            connection.execute(
+                "delete from history where name in (select name from deletions where at < ?1)",
+                params![limit],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn run<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R, Unreachable> {
+        self.database.run(job).await.map_err(|error| unreachable(&self.path, &error))
+    }
+}
+
+impl AppTable for SqliteTable {
+    async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
+        let key = key.clone();
+        let stored = self.run(move |connection| get(connection, &key)).await?;
+        Ok(stored.map(|stored| stored.row))
+    }
+
+    async fn write(
+        &self,
+        seen: &Row,
+        report: &Report,
+        entry: Option<&Entry>,
+    ) -> Result<Written, Unreachable> {
+        let (seen, report, entry) = (seen.clone(), report.clone(), entry.cloned());
+        self.run(move |connection| write(connection, &seen, report, entry.as_ref())).await
+    }
+
+    async fn list(&self) -> Result<Vec<Row>, Unreachable> {
+        let rows = self.run(|connection| list(connection)).await?;
+        Ok(rows.into_iter().map(|stored| stored.row).collect())
+    }
+}
+
+fn now() -> String {
+    // To the millisecond, which people can read and which sorts as text.
+    format!("{:.3}", Timestamp::now())
+}
+
+fn days_ago(days: u32) -> String {
+    format!("{:.0}", Timestamp::now() - SignedDuration::from_hours(24 * i64::from(days)))
+}
+
+fn get(connection: &Connection, key: &RowKey) -> rusqlite::Result<Option<StoredRow>> {
+    connection
+        .prepare_cached(&format!("select {COLUMNS} from apps where name = ?1"))?
+        .query_row(params![key.as_str()], read_row)
+        .optional()
+}
+
+fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredRow>> {
+    connection
+        .prepare_cached(&format!("select {COLUMNS} from apps order by name"))?
+        .query_map([], read_row)?
+        .collect()
+}
+
+fn write(
+    connection: &mut Connection,
+    seen: &Row,
+    report: Report,
+    entry: Option<&Entry>,
+) -> rusqlite::Result<Written> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let row = get(&transaction, &seen.key)?.map(|stored| stored.row);
+    let Some(row) = row.filter(|row| row.seq == seen.seq && row.user == seen.user) else {
+        return Ok(Written::Lost);
+    };
+    let at = now();
+    let changed_at = (row.report.status != report.status).then_some(&at);
+    transaction
+        .prepare_cached(
+            "update apps set status = ?2, load_balancer = ?3, reason = ?4, revision = ?5, \
+             healthy = ?6, generation = ?7, target = ?8, seq = ?9, \
+             changed_at = ifnull(?10, changed_at) where name = ?1",
+        )?
+        .execute(params![
+            seen.key.as_str(),
+            report.status.map(Status::as_str),
+            report.url,
+            report.reason,
+            report.revision.as_ref().map(Commit::as_str),
+            report.healthy,
+            report.generation.as_ref().map(Generation::as_str),
+            report.target.as_ref().map(Target::as_str),
+            i64::try_from(seen.seq + 1).unwrap_or(i64::MAX),
+            changed_at,
+        ])?;
+    if let Some(entry) = entry {
+        append(&transaction, &seen.key, entry, &at)?;
+    }
+    transaction.commit()?;
+    Ok(Written::Done(row.reported(report)))
+}
+
+fn append(connection: &Connection, key: &RowKey, entry: &Entry, at: &str) -> rusqlite::Result<()> {
+    let last: Option<(Option<String>, Option<String>)> = connection
+        .query_row(
+            "select target, status from history where name = ?1 order by id desc limit 1",
+            params![key.as_str()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    let this = (Some(entry.target.as_str().to_owned()), Some(entry.status.as_str().to_owned()));
+    if last == Some(this) {
+        return Ok(());
+    }
+    connection.execute(
+        "insert into history (name, at, generation, target, version, repo, revision, scale, \
+         status, reason, env) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            key.as_str(),
+            at,
+            entry.generation.as_str(),
+            entry.target.as_str(),
+            entry.version,
+            entry.repository,
+            entry.revision.as_ref().map(Commit::as_str),
+            entry.scale,
+            entry.status.as_str(),
+            entry.reason,
+            entry.env.as_str(),
+        ],
+    )?;
+    connection.execute(
+        "delete from history where name = ?1 and id <= (select id from history where name = ?1 \
+         order by id desc limit 1 offset ?2)",
+        params![key.as_str(), i64::try_from(KEPT_ENTRIES).unwrap_or(i64::MAX)],
+    )?;
+    Ok(())
+}
+
+fn history(connection: &Connection, key: &RowKey) -> rusqlite::Result<Vec<StoredEntry>> {
+    connection
+        .prepare_cached(
+            "select at, generation, target, version, repo, revision, scale, status, reason, env \
+             from history where name = ?1 order by id desc",
+        )?
+        .query_map(params![key.as_str()], |row| {
+            Ok(StoredEntry {
+                at: row.get(0)?,
+                generation: row.get(1)?,
+                target: row.get(2)?,
+                version: row.get(3)?,
+                repository: row.get(4)?,
+                revision: row.get::<_, Option<String>>(5)?.and_then(|text| Commit::parse(&text)),
+                scale: row.get(6)?,
+                status: row.get(7)?,
+                reason: row.get(8)?,
+                env: row.get(9)?,
+            })
+        })?
+        .collect()
+}
+
+fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
+    let mut user = UserAttributes::new();
+    for attribute in Attribute::ALL {
+        if let Some(value) = read_value(attribute, row.get_ref(column(attribute))?) {
+            user.insert(attribute, value);
+        }
+    }
+    // The reactor's columns too may hold anything; what is not ours reads as never written.
+    let text = |name| -> rusqlite::Result<Option<String>> {
+        Ok(match row.get_ref(name)? {
+            ValueRef::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => None,
+        })
+    };
+    let number = |name| -> rusqlite::Result<u64> {
+        Ok(row
+            .get_ref(name)?
+            .as_i64()
+            .ok()
+            .and_then(|number| u64::try_from(number).ok())
+            .unwrap_or(0))
+    };
+    let name = match row.get_ref("name")? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            String::from_utf8_lossy(bytes).into_owned()
+        }
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => String::new(),
+    };
+    let report = Report {
+        status: text("status")?.and_then(|word| Status::parse(&word)),
+        url: text("load_balancer")?,
+        reason: text("reason")?,
+        revision: text("revision")?.and_then(|commit| Commit::parse(&commit)),
+        healthy: u32::try_from(number("healthy")?).unwrap_or(0),
+        generation: text("generation")?.map(Generation::stored),
+        target: text("target")?.map(Target::stored),
+    };
+    let row = Row { key: RowKey(name), user, report, seq: number("seq")? };
+    Ok(StoredRow { row, changed_at: text("changed_at")? })
+}
+
+/// Reads what stands in a column; null is absent. Environments are JSON objects in text.
+fn read_value(attribute: Attribute, stored: ValueRef<'_>) -> Option<Value> {
+    match stored {
+        ValueRef::Null => None,
+        ValueRef::Integer(number) => Some(Value::Whole(number)),
+        ValueRef::Real(number) => Some(Value::Real(number)),
+        ValueRef::Blob(_) => Some(Value::Other("a blob")),
+        ValueRef::Text(bytes) => {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            match attribute {
+                Attribute::Env | Attribute::BuildEnv => {
+                    match serde_json::from_str::<serde_json::Value>(&text) {
+                        Ok(json @ serde_json::Value::Object(_)) => Some(json_value(json)),
+                        Ok(_) | Err(_) => Some(Value::Text(text)),
+                    }
+                }
+                Attribute::Version
+                | Attribute::Scale
+                | Attribute::Repo
+                | Attribute::Path
+                | Attribute::Health
+                | Attribute::HealthTimeout
+                | Attribute::Follow
+                | Attribute::Redeploy => Some(Value::Text(text)),
+            }
+        }
+    }
+}
+
+fn json_value(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::String(text) => Value::Text(text),
+        serde_json::Value::Bool(flag) => Value::Boolean(flag),
+        serde_json::Value::Number(number) => number
+            .as_i64()
+            .map(Value::Whole)
+            .or_else(|| number.as_f64().map(Value::Real))
+            .unwrap_or(Value::Other("a number")),
+        serde_json::Value::Object(entries) => {
+            Value::Map(entries.into_iter().map(|(key, value)| (key, json_value(value))).collect())
+        }
+        serde_json::Value::Array(_) => Value::Other("a list"),
+        serde_json::Value::Null => Value::Other("null"),
+    }
+}
+
+fn sql_value(value: &Value) -> rusqlite::types::Value {
+    use rusqlite::types::Value as Sql;
+    match value {
+        Value::Text(text) => Sql::Text(text.clone()),
+        Value::Whole(number) => Sql::Integer(*number),
+        Value::Real(number) => Sql::Real(*number),
+        Value::Boolean(flag) => Sql::Integer(i64::from(*flag)),
+        Value::Map(_) => Sql::Text(to_json(value).to_string()),
+        Value::Other(_) => Sql::Null,
+    }
+}
+
+fn to_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Text(text) => serde_json::json!(text),
+        Value::Whole(number) => serde_json::json!(number),
+        Value::Real(number) => serde_json::json!(number),
+        Value::Boolean(flag) => serde_json::json!(flag),
+        Value::Map(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), to_json(value))).collect()
+        }
+        Value::Other(_) => serde_json::Value::Null,
+    }
+}

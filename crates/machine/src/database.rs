@@ -1,0 +1,88 @@
+//! One SQLite connection on a thread of its own: asynchronous code sends it closures and never blocks.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// How long a statement waits for another process that holds the write lock.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How safely a commit is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// On the disk when the commit returns.
+    Full,
+    /// Safe from the end of any process; the last commits may be lost with the machine's power.
+    Process,
+}
+
+/// Opens a database in WAL mode, so that readers and the one writer never wait for each other.
+pub(crate) fn open(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    let synchronous = match durability {
+        Durability::Full => "full",
+        Durability::Process => "normal",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    Ok(connection)
+}
+
+/// Says what is wrong in words that help: who holds a lock, what is full, what may not be written.
+pub(crate) fn explain(error: &rusqlite::Error) -> String {
+    use rusqlite::ErrorCode;
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "the database is locked by another process".to_owned()
+        }
+        Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            format!("the database file cannot be written: {error}")
+        }
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            format!("the database file is damaged: {error}")
+        }
+        Some(_) | None => error.to_string(),
+    }
+}
+
+/// A handle to the connection's thread, which ends with the last handle.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Database {
+    /// Gives the connection a thread.
+    pub(crate) fn new(mut connection: Connection, name: &str) -> std::io::Result<Database> {
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        std::thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(
+            move || {
+                while let Ok(job) = inbox.recv() {
+                    job(&mut connection);
+                }
+            },
+        )?;
+        Ok(Database { jobs })
+    }
+
+    /// Runs `job` on the connection's thread, after the ones sent before it.
+    pub(crate) async fn run<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> rusqlite::Result<R> + Send + 'static,
+    ) -> rusqlite::Result<R> {
+        let (answer, result) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // Nobody waits any more: the caller was cancelled, and the work is done all the same.
+            let _ = answer.send(job(connection));
+        });
+        self.jobs.send(job).expect("the thread ends only with its last handle");
+        result.await.expect("a job always answers")
+    }
+}
