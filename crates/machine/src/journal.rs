@@ -91,7 +91,7 @@ impl JournalFile {
         after: i64,
         limit: u32,
     ) -> Result<Vec<Event>, Unreachable> {
-        let read = || {
+        let read = || -> rusqlite::Result<Vec<Event>> {
             let mut statement = self.connection.prepare_cached(
                 "select id, at, name, kind, text from (select * from events where id > ?1 and \
                  (?2 is null or name = ?2) order by id desc limit ?3) order by id",
@@ -107,7 +107,7 @@ impl JournalFile {
             })?;
             events.collect()
         };
-        read().map_err(|error: rusqlite::Error| unreachable(&error))
+        read().map_err(|error| unreachable(&error))
     }
 }
 

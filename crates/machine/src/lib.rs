@@ -21,3 +21,4 @@ pub mod site;
 pub mod stack;
 pub mod supervised;
 pub mod table;
+pub mod up;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// is, so it touches no running instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Mould(pub String);
+pub struct InstanceDigest(pub String);
 
 /// One instance, and the name of its folder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,8 +28,10 @@ impl fmt::Display for InstanceId {
 pub struct InstanceRecord {
     pub id: InstanceId,
     pub port: u16,
-    pub mould: Mould,
+    pub digest: InstanceDigest,
     pub commit: Commit,
+    /// The stack's `serial` when the operation that started it began: a rollback ends what it began.
+    pub born: u64,
 }
 
 /// What is being done to a stack.
@@ -63,6 +65,10 @@ pub struct StackRecord {
     pub tried: Option<Attempt>,
     pub ongoing: Option<Ongoing>,
     pub instances: Vec<InstanceRecord>,
+    /// Builds that this app has run, newest first: a rollback finds them ready.
+    pub builds: Vec<String>,
+    /// What `release:` has been run for: digests of commit and environment, newest first.
+    pub released: Vec<String>,
 }
 
 impl StackRecord {
@@ -76,6 +82,8 @@ impl StackRecord {
             tried: None,
             ongoing: Some(ongoing),
             instances: Vec::new(),
+            builds: Vec::new(),
+            released: Vec::new(),
         }
     }
 
