@@ -2,6 +2,11 @@
 
 pub mod build;
 mod database;
+mod instance;
+mod job;
+mod live;
+mod machine;
+mod tidy;
 pub mod environment;
 pub mod feed;
 pub mod folder;
@@ -9,12 +14,13 @@ pub mod git;
 pub mod health;
 pub mod journal;
 pub mod log;
-pub mod operation;
-pub mod platform;
+mod operation;
+mod platform;
 pub mod port;
 pub mod process;
 pub mod procfile;
 pub mod proxy;
+mod reactor;
 pub mod recipe;
 pub mod shim;
 pub mod site;

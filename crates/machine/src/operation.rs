@@ -1,1 +1,468 @@
-//! Not yet furnished.
+//! Operations on stacks: how a plan becomes what runs, and the ways back. Each can be begun again from its
+//! record at any point, and comes to the same end.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rowhouse_core::{Attempt, Plan, Unreachable};
+use tokio::task::JoinSet;
+use tracing::warn;
+
+use crate::build::{BuildError, Built};
+use crate::instance::{Instance, StartFailure, State, last_words, lock};
+use crate::job::Job;
+use crate::live::LiveStack;
+use crate::machine::Machine;
+use crate::stack::{InstanceDigest, InstanceId, InstanceRecord, Ongoing};
+
+/// How many builds of an app stay ready for a rollback, the running one included.
+const KEPT_BUILDS: usize = 5;
+/// How many releases are remembered as done.
+const KEPT_RELEASES: usize = 20;
+
+/// Why an operation failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The app's fault: this target was tried.
+    App(String),
+    /// Ours, the machine's or the network's: it was not tried, and will be.
+    Ours(String),
+}
+
+impl Failure {
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Failure::App(reason) | Failure::Ours(reason) => reason,
+        }
+    }
+}
+
+impl From<Unreachable> for Failure {
+    fn from(error: Unreachable) -> Failure {
+        Failure::Ours(error.reason)
+    }
+}
+
+/// Carries the stack's operation on, from wherever its record says, to its end; then rings.
+pub(crate) fn spawn(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
+    let (for_task, in_task) = (Arc::clone(stack), Arc::clone(machine));
+    let task = tokio::spawn(async move {
+        let mut pause = Duration::from_millis(100);
+        while let Err(error) = carry_on(&in_task, &for_task).await {
+            // The journal cannot be written: what is begun is neither given up nor believed to be done.
+            warn!(app = %for_task.name, reason = %error, "an operation waits for the journal");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(10));
+        }
+        in_task.ring(&for_task.name);
+    });
+    *lock(&stack.task) = Some(task);
+}
+
+async fn carry_on(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), Unreachable> {
+    let Some(record) = stack.record().await else { return Ok(()) };
+    match record.ongoing {
+        None => Ok(()),
+        Some(Ongoing::Create { plan, moved } | Ongoing::Update { plan, moved }) => {
+            match converge(machine, stack, &plan, moved).await {
+                Ok(()) => Ok(()),
+                Err(Failure::App(reason)) => {
+                    machine.journal.tell(&stack.name, "failed", reason.clone()).await;
+                    let failed = Some(Attempt {
+                        target: plan.deployment.target.clone(),
+                        commit: plan.deployment.commit.clone(),
+                        reason,
+                    });
+                    // The serial stays: what this operation has begun is what must be ended.
+                    stack.change(machine, |record| record.ongoing = Some(Ongoing::RollBack { failed })).await?;
+                    roll_back(machine, stack).await
+                }
+                Err(Failure::Ours(reason)) => {
+                    let pause = stack.hold(&plan.deployment.target, &reason);
+                    let text = format!("{reason}; trying again in {} s", pause.as_secs());
+                    machine.journal.tell(&stack.name, "put_off", text).await;
+                    stack
+                        .change(machine, |record| record.ongoing = Some(Ongoing::RollBack { failed: None }))
+                        .await?;
+                    roll_back(machine, stack).await
+                }
+            }
+        }
+        Some(Ongoing::RollBack { .. }) => roll_back(machine, stack).await,
+        Some(Ongoing::Delete) => delete(machine, stack).await,
+    }
+}
+
+/// Makes the plan what runs: build, release, new instances, health, traffic, and the end of the old ones.
+async fn converge(
+    machine: &Arc<Machine>,
+    stack: &Arc<LiveStack>,
+    plan: &Plan,
+    moved: bool,
+) -> Result<(), Failure> {
+    // At scale 0 nothing runs, so nothing needs to be built either.
+    let built = match plan.app.scale {
+        0 => None,
+        _ => Some(machine.built(stack, plan).await?),
+    };
+    let key = machine.build_request(plan)?.key();
+    let digest = InstanceDigest::of(plan, &key);
+    if !moved {
+        if let Some(built) = &built {
+            release(machine, stack, plan, built, &digest).await?;
+            start_missing(machine, stack, plan, built, &digest).await?;
+        }
+        stack
+            .change(machine, |record| match &mut record.ongoing {
+                Some(Ongoing::Create { moved, .. } | Ongoing::Update { moved, .. }) => *moved = true,
+                Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => {}
+            })
+            .await?;
+    }
+    // From here on there is no way back but forward.
+    let keep = kept(stack, plan, &digest).await;
+    stack.set_note(built.as_ref().and_then(not_run));
+    stack.move_traffic(machine, keep.clone());
+    for id in &keep {
+        if let Some(instance) = stack.instance(id) {
+            instance.watch(machine, stack);
+        }
+    }
+    let commit = plan.deployment.commit.short();
+    machine.journal.tell(&stack.name, "serving", format!("{commit} serves")).await;
+    retire_others(machine, stack, &keep).await?;
+    stack
+        .change(machine, |record| {
+            if built.is_some() {
+                record.builds.retain(|build| build != key.as_str());
+                record.builds.insert(0, key.as_str().to_owned());
+                record.builds.truncate(KEPT_BUILDS);
+            }
+            record.succeed(Box::new(plan.clone()));
+        })
+        .await?;
+    stack.release_hold();
+    let text = format!("{} at {commit}", plan.app.version.as_str());
+    machine.journal.tell(&stack.name, "deployed", text).await;
+    Ok(())
+}
+
+fn not_run(built: &Built) -> Option<String> {
+    let others = &built.recipe.not_run;
+    (!others.is_empty())
+        .then(|| format!("not run here, of its Procfile: {}", others.join(", ")))
+}
+
+impl Machine {
+    /// The build of a plan: at hand, or made now.
+    pub(crate) async fn built(&self, stack: &LiveStack, plan: &Plan) -> Result<Built, Failure> {
+        let request = self.build_request(plan)?;
+        if let Some(built) = self.builds.finished(&request.key()) {
+            return Ok(built);
+        }
+        let commit = plan.deployment.commit.short();
+        self.journal.tell(&stack.name, "building", format!("building {commit}")).await;
+        let log = self.folder.logs(&stack.name).join(format!("build-{commit}.log"));
+        let job = Job::new(self, &stack.name, log.clone(), Some(self.config.build_timeout));
+        match self.builds.build(&request, &job).await {
+            Ok(built) => {
+                let text = format!("built {commit} ({})", built.recipe.kind);
+                self.journal.tell(&stack.name, "built", text).await;
+                Ok(built)
+            }
+            Err(error) if error.is_refused() => {
+                let words = match &error {
+                    BuildError::Failed { .. } => last_words(&log),
+                    BuildError::BadPath { .. }
+                    | BuildError::NoWay(_)
+                    | BuildError::Git(_)
+                    | BuildError::DiskFull { .. }
+                    | BuildError::Io { .. } => String::new(),
+                };
+                Err(Failure::App(format!("{}{words}", chain(&error))))
+            }
+            Err(error) => Err(Failure::Ours(chain(&error))),
+        }
+    }
+}
+
+/// An error with its causes, once each.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Runs the Procfile's `release:` unless it has been run for this commit and environment.
+async fn release(
+    machine: &Arc<Machine>,
+    stack: &LiveStack,
+    plan: &Plan,
+    built: &Built,
+    digest: &InstanceDigest,
+) -> Result<(), Failure> {
+    let Some(command) = &built.recipe.release else { return Ok(()) };
+    let done = |released: &[String]| released.contains(&digest.0);
+    if stack.record().await.is_some_and(|record| done(&record.released)) {
+        return Ok(());
+    }
+    let commit = plan.deployment.commit.short();
+    machine.journal.tell(&stack.name, "releasing", format!("releasing {commit}")).await;
+    let log: PathBuf = machine.folder.logs(&stack.name).join(format!("release-{commit}.log"));
+    let job = Job::new(machine, &stack.name, log.clone(), Some(machine.config.build_timeout));
+    let environment = machine
+        .environment(&stack.name, plan, built, None, job.temporary())
+        .map_err(|error| Failure::Ours(format!("cannot make the app's folders: {error}")))?;
+    let shell = ["/bin/sh", "-c", command].map(str::to_owned).to_vec();
+    let end = job
+        .run(&shell, &built.folder, &environment)
+        .await
+        .map_err(|error| Failure::Ours(format!("cannot start a process: {error}")))?;
+    if end != crate::supervised::End::Exited(0) {
+        return Err(Failure::App(format!("its `release` command {end}{}", last_words(&log))));
+    }
+    stack
+        .change(machine, |record| {
+            record.released.insert(0, digest.0.clone());
+            record.released.truncate(KEPT_RELEASES);
+        })
+        .await?;
+    Ok(())
+}
+
+/// Starts as many instances as are missing, and waits until every new one is healthy.
+async fn start_missing(
+    machine: &Arc<Machine>,
+    stack: &Arc<LiveStack>,
+    plan: &Plan,
+    built: &Built,
+    digest: &InstanceDigest,
+) -> Result<(), Failure> {
+    let Some(record) = stack.record().await else { return Ok(()) };
+    let alike = record.instances.iter().filter(|instance| instance.digest == *digest).count();
+    let missing = usize::try_from(plan.app.scale).unwrap_or(0).saturating_sub(alike);
+    if missing > 0 {
+        add(machine, stack, plan, digest, missing).await?;
+    }
+    let Some(record) = stack.record().await else { return Ok(()) };
+    let mut starts = JoinSet::new();
+    for begun in record.instances.iter().filter(|instance| {
+        // Those of an earlier operation run already, and are somebody else's care.
+        instance.digest == *digest && instance.born == record.serial
+    }) {
+        let Some(instance) = stack.instance(&begun.id) else { continue };
+        let (machine, stack) = (Arc::clone(machine), Arc::clone(stack));
+        let (plan, built) = (plan.clone(), built.clone());
+        starts.spawn(async move { instance.come_up(&machine, &stack, &plan, &built).await });
+    }
+    if !starts.is_empty() {
+        let text = match starts.len() {
+            1 => "starting 1 instance".to_owned(),
+            count => format!("starting {count} instances"),
+        };
+        machine.journal.tell(&stack.name, "starting", text).await;
+    }
+    while let Some(start) = starts.join_next().await {
+        match start {
+            Ok(Ok(())) => {}
+            Ok(Err(StartFailure::App(reason))) => return Err(Failure::App(reason)),
+            Ok(Err(StartFailure::Ours(reason))) => return Err(Failure::Ours(reason)),
+            Ok(Err(StartFailure::PortTaken)) => {
+                return Err(Failure::Ours("its port was taken by another program".to_owned()));
+            }
+            Err(error) => return Err(Failure::Ours(format!("a start ended: {error}"))),
+        }
+    }
+    Ok(())
+}
+
+/// Writes new instances into the journal, which reserves their ports, and takes them in hand.
+async fn add(
+    machine: &Arc<Machine>,
+    stack: &Arc<LiveStack>,
+    plan: &Plan,
+    digest: &InstanceDigest,
+    count: usize,
+) -> Result<(), Failure> {
+    for _ in 0..count {
+        let port = machine.free_port().map_err(Failure::Ours)?;
+        let mut added = None;
+        stack
+            .change(machine, |record| {
+                record.started += 1;
+                let commit = plan.deployment.commit.clone();
+                let fresh = InstanceRecord {
+                    id: InstanceId(format!("{}-{}", commit.short(), record.started)),
+                    port,
+                    digest: digest.clone(),
+                    commit,
+                    born: record.serial,
+                };
+                record.instances.push(fresh.clone());
+                added = Some(fresh);
+            })
+            .await?;
+        if let Some(fresh) = added {
+            let instance = Arc::new(Instance::new(machine, stack, fresh));
+            lock(&stack.instances).insert(instance.id().clone(), instance);
+        }
+    }
+    Ok(())
+}
+
+/// Which instances the plan keeps: those alike, at most `Scale`, the healthy and the oldest first.
+async fn kept(stack: &LiveStack, plan: &Plan, digest: &InstanceDigest) -> BTreeSet<InstanceId> {
+    let Some(record) = stack.record().await else { return BTreeSet::new() };
+    let mut alike: Vec<(bool, usize, InstanceId)> = record
+        .instances
+        .iter()
+        .enumerate()
+        .filter(|(_, instance)| instance.digest == *digest)
+        .map(|(age, instance)| {
+            let healthy = stack.instance(&instance.id).is_some_and(|known| known.is_healthy());
+            (!healthy, age, instance.id.clone())
+        })
+        .collect();
+    alike.sort();
+    let scale = usize::try_from(plan.app.scale).unwrap_or(0);
+    alike.into_iter().take(scale).map(|(_, _, id)| id).collect()
+}
+
+/// Drains and stops every instance that is not kept, side by side, and forgets it.
+async fn retire_others(
+    machine: &Arc<Machine>,
+    stack: &Arc<LiveStack>,
+    keep: &BTreeSet<InstanceId>,
+) -> Result<(), Unreachable> {
+    let others: Vec<Arc<Instance>> = lock(&stack.instances)
+        .values()
+        .filter(|instance| !keep.contains(instance.id()))
+        .cloned()
+        .collect();
+    let mut retiring = JoinSet::new();
+    for instance in others {
+        let drain = machine.config.drain;
+        retiring.spawn(async move {
+            let cut = instance.retire(drain).await;
+            (instance, cut)
+        });
+    }
+    let mut gone = BTreeSet::new();
+    while let Some(retired) = retiring.join_next().await {
+        let Ok((instance, cut)) = retired else { continue };
+        if cut > 0 {
+            let text = format!(
+                "{} had {cut} requests in flight after {} s of draining; they were cut",
+                instance.id(),
+                machine.config.drain.as_secs()
+            );
+            machine.journal.tell(&stack.name, "cut", text).await;
+        }
+        gone.insert(instance.id().clone());
+        let folder = instance.folder().to_owned();
+        // What is left of it is removed with the next tidying.
+        let _ = tokio::fs::remove_dir_all(folder).await;
+    }
+    machine.failpoint("retired");
+    stack.change(machine, |record| record.instances.retain(|known| keep.contains(&known.id))).await?;
+    lock(&stack.instances).retain(|id, _| !gone.contains(id));
+    Ok(())
+}
+
+/// Goes back to what ran before; what never ran is left without an instance.
+async fn roll_back(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), Unreachable> {
+    let Some(record) = stack.record().await else { return Ok(()) };
+    let Some(Ongoing::RollBack { failed }) = record.ongoing.clone() else { return Ok(()) };
+    let keep: BTreeSet<InstanceId> = record
+        .instances
+        .iter()
+        .filter(|instance| instance.born != record.serial)
+        .map(|instance| instance.id.clone())
+        .collect();
+    retire_others(machine, stack, &keep).await?;
+    if record.running.is_none() && failed.is_none() {
+        // A creation that was cancelled leaves nothing, so that it counts as nothing.
+        stack.forget(machine).await?;
+        machine.routes.remove(stack.name.as_str());
+    } else {
+        let kept_failure = failed.clone();
+        stack.change(machine, |record| record.rolled_back(kept_failure)).await?;
+        stack.publish(machine);
+    }
+    let text = match &record.running {
+        Some(plan) => format!("{} serves on", plan.deployment.commit.short()),
+        None => "nothing was running before".to_owned(),
+    };
+    machine.journal.tell(&stack.name, "rolled_back", text).await;
+    Ok(())
+}
+
+/// Ends everything of the app but its data.
+async fn delete(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), Unreachable> {
+    machine.routes.remove(stack.name.as_str());
+    retire_others(machine, stack, &BTreeSet::new()).await?;
+    stack.forget(machine).await?;
+    machine.routes.remove(stack.name.as_str());
+    let _ = tokio::fs::remove_dir_all(machine.folder.instances(&stack.name)).await;
+    machine.journal.tell(&stack.name, "deleted", "its processes and routes are gone".to_owned()).await;
+    Ok(())
+}
+
+/// Takes the instances of a record in hand again: those that run are adopted, the others are started again by
+/// whoever cares for them.
+pub(crate) async fn adopt(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
+    let Some(record) = stack.record().await else { return };
+    let mut adopted = 0;
+    for known in &record.instances {
+        let instance = Arc::new(Instance::new(machine, stack, known.clone()));
+        match crate::supervised::Supervised::adopt(instance.folder()).await {
+            Ok(crate::supervised::Adopted::Running(process)) => {
+                instance.adopt(process);
+                adopted += 1;
+            }
+            Ok(crate::supervised::Adopted::Ended(_) | crate::supervised::Adopted::NeverStarted) => {}
+            Err(error) => warn!(app = %stack.name, reason = %error, "cannot look at an instance"),
+        }
+        lock(&stack.instances).insert(instance.id().clone(), instance);
+    }
+    if adopted > 0 {
+        machine.journal.tell(&stack.name, "adopted", format!("adopted {adopted} running instances")).await;
+    }
+    // Until an operation moves traffic, it goes where it went: to what ran.
+    let moved = matches!(
+        record.ongoing,
+        Some(Ongoing::Create { moved: true, .. } | Ongoing::Update { moved: true, .. })
+    );
+    let in_operation = |known: &&InstanceRecord| {
+        record.ongoing.is_some() && !moved && known.born == record.serial
+    };
+    let serving: BTreeSet<InstanceId> = record
+        .instances
+        .iter()
+        .filter(|known| !in_operation(known))
+        .map(|known| known.id.clone())
+        .collect();
+    let deleting = matches!(record.ongoing, Some(Ongoing::Delete));
+    if record.running.is_some() && !deleting {
+        stack.move_traffic(machine, serving.clone());
+        for id in &serving {
+            if let Some(instance) = stack.instance(id) {
+                instance.watch(machine, stack);
+            }
+        }
+    }
+    if record.ongoing.is_some() {
+        spawn(machine, stack);
+    }
+}
+
+/// Whether every instance that serves has been asked at least once since it was adopted.
+pub(crate) fn is_settled(stack: &LiveStack) -> bool {
+    lock(&stack.instances).values().all(|instance| instance.state() != State::Starting)
+}

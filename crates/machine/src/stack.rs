@@ -6,11 +6,30 @@ use std::fmt;
 use rowhouse_core::{AppName, Attempt, Base, Commit, Observed, Phase, Plan, Stack};
 use serde::{Deserialize, Serialize};
 
+use crate::build::BuildKey;
+use crate::digest::digest;
+
 /// Which instances are alike: digest of all that an instance is made from. A change of `Scale` leaves it as it
 /// is, so it touches no running instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct InstanceDigest(pub String);
+
+impl InstanceDigest {
+    /// Of what an instance of this plan is made from.
+    pub fn of(plan: &Plan, build: &BuildKey) -> InstanceDigest {
+        let parts = (
+            build.as_str(),
+            &plan.deployment.commit,
+            &plan.deployment.settings,
+            &plan.app.version,
+            &plan.app.env,
+            plan.app.redeploy,
+        );
+        let text = serde_json::to_vec(&parts).expect("texts and numbers have a JSON form");
+        InstanceDigest(digest(&text))
+    }
+}
 
 /// One instance, and the name of its folder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -65,6 +84,8 @@ pub struct StackRecord {
     pub tried: Option<Attempt>,
     pub ongoing: Option<Ongoing>,
     pub instances: Vec<InstanceRecord>,
+    /// How many instances were ever started: the last one's number.
+    pub started: u64,
     /// Builds that this app has run, newest first: a rollback finds them ready.
     pub builds: Vec<String>,
     /// What `release:` has been run for: digests of commit and environment, newest first.
@@ -82,6 +103,7 @@ impl StackRecord {
             tried: None,
             ongoing: Some(ongoing),
             instances: Vec::new(),
+            started: 0,
             builds: Vec::new(),
             released: Vec::new(),
         }

@@ -10,6 +10,7 @@ use rowhouse_core::{
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::database::{Database, Durability, explain, open};
 
@@ -208,15 +209,19 @@ fn unreachable(path: &Path, error: &rusqlite::Error) -> Unreachable {
 pub struct SqliteTable {
     database: Database,
     path: std::path::PathBuf,
+    answered: Option<UnboundedSender<Row>>,
 }
 
 impl SqliteTable {
-    /// Opens the file as `TableFile::open` does.
-    pub fn open(path: &Path) -> Result<SqliteTable, Unreachable> {
+    /// Opens the file as `TableFile::open` does. Each row that is written is also sent to `answered`.
+    pub fn open(
+        path: &Path,
+        answered: Option<UnboundedSender<Row>>,
+    ) -> Result<SqliteTable, Unreachable> {
         let TableFile { connection } = TableFile::open(path)?;
         let database = Database::new(connection, "table")
             .map_err(|error| Unreachable { reason: format!("cannot start a thread: {error}") })?;
-        Ok(SqliteTable { database, path: path.to_owned() })
+        Ok(SqliteTable { database, path: path.to_owned(), answered })
     }
 
     /// Names whose rows were deleted longer ago than `days`, and are still gone.
@@ -265,7 +270,13 @@ impl AppTable for SqliteTable {
         entry: Option<&Entry>,
     ) -> Result<Written, Unreachable> {
         let (seen, report, entry) = (seen.clone(), report.clone(), entry.cloned());
-        self.run(move |connection| write(connection, &seen, report, entry.as_ref())).await
+        let written =
+            self.run(move |connection| write(connection, &seen, report, entry.as_ref())).await?;
+        if let (Written::Done(row), Some(answered)) = (&written, &self.answered) {
+            // Nobody listens any more: the platform is ending.
+            let _ = answered.send(row.clone());
+        }
+        Ok(written)
     }
 
     async fn list(&self) -> Result<Vec<Row>, Unreachable> {

@@ -1,13 +1,40 @@
 //! The platform at work: everything that `rowhouse up` runs, from the lock on the folder to the last drain.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rowhouse_core::{Row, Unreachable};
+use jiff::Timestamp;
+use rowhouse_core::{Row, RowKey, Sweep, Unreachable};
 use thiserror::Error;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tracing::warn;
 
-use crate::folder::FolderError;
+use crate::build::Builds;
+use crate::feed;
+use crate::folder::{DataFolder, FolderError, Hold, Holder};
+use crate::git::Mirrors;
+use crate::instance::lock;
+use crate::journal::Journal;
+use crate::live::LiveStack;
+use crate::machine::Machine;
+use crate::operation;
+use crate::platform::{MachinePlatform, end_task};
+use crate::port::Ports;
+use crate::proxy::{Limits, Proxy, Routes};
+use crate::reactor;
+use crate::supervised::{Adopted, Supervised};
+use crate::table::SqliteTable;
+use crate::tidy;
+
+/// How often a sign of life is left in the folder.
+const BEAT: Duration = Duration::from_secs(60);
+/// How long adopted instances may take to answer before the proxy starts without them.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// How a platform is to run.
 #[derive(Clone, Debug)]
@@ -26,6 +53,8 @@ pub struct Config {
     pub drain: Duration,
     /// This program's own file, started again as the small parent of each process.
     pub program: PathBuf,
+    /// Kills the platform at the n-th point that recovery must survive; only tests ask for it.
+    pub failpoint: Option<u32>,
 }
 
 /// How the platform is asked to end.
@@ -52,18 +81,55 @@ pub enum UpError {
 
 /// A platform that holds its folder and its address.
 #[derive(Debug)]
-pub struct House {}
+pub struct House {
+    machine: Arc<Machine>,
+    table: Arc<SqliteTable>,
+    proxy: Proxy,
+    hold: Hold,
+    doorbell: UnboundedReceiver<RowKey>,
+    answered: UnboundedReceiver<Row>,
+}
 
 impl House {
     /// Takes the folder and the address, and adopts what runs.
     pub async fn open(config: Config) -> Result<House, UpError> {
-        let _ = config;
-        Ok(House {})
+        let start = |source| UpError::Start { source };
+        let folder = DataFolder::open(&config.data)?;
+        let mut hold = folder.hold()?;
+        let listener = Proxy::bind(config.listen).map_err(|source| listen_error(&config, source))?;
+        let address = listener.local_addr().map_err(start)?;
+        let (on_answer, answered) = unbounded_channel();
+        let table = Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?);
+        let (ring, doorbell) = unbounded_channel();
+        let machine = Arc::new(machine(config, folder, ring, address.port())?);
+        for record in machine.journal.stacks().await? {
+            let stack = Arc::new(LiveStack::new(record.name.clone(), Some(record)));
+            lock(&machine.stacks).insert(stack.name.clone(), stack);
+        }
+        end_leftovers(&machine).await;
+        for stack in machine.all_stacks() {
+            operation::adopt(&machine, &stack).await;
+        }
+        settle(&machine).await;
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let proxy = Proxy::start(listener, Arc::clone(&machine.routes), Limits::default(), threads)
+            .map_err(start)?;
+        hold.announce(&Holder {
+            pid: std::process::id(),
+            listen: address.to_string(),
+            domain: machine.config.domain.clone(),
+            since: Timestamp::now(),
+            repository: machine.config.repository.clone(),
+            path: machine.config.path.clone(),
+            max_scale: machine.config.max_scale,
+        })
+        .map_err(start)?;
+        Ok(House { machine, table, proxy, hold, doorbell, answered })
     }
 
     /// Where the proxy listens.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 8080))
+        self.proxy.address()
     }
 
     /// Works until `shutdown` says how to end; `changed` is called with each row that the reactor has answered.
@@ -72,9 +138,142 @@ impl House {
         self,
         shutdown: impl Future<Output = Shutdown>,
         changed: impl Fn(&Row) + Send + 'static,
-    ) -> usize {
-        let _ = changed;
-        shutdown.await;
-        0
+    ) -> Result<usize, UpError> {
+        let House { machine, table, proxy, hold, doorbell, mut answered } = self;
+        feed::start(&machine.folder.table(), machine.doorbell.clone())?;
+        let platform = Arc::new(MachinePlatform::new(Arc::clone(&machine)));
+        let tidying = (Arc::clone(&machine), Arc::clone(&table));
+        let after_full_sweep = move |sweep: &Sweep| {
+            let (machine, table) = (Arc::clone(&tidying.0), Arc::clone(&tidying.1));
+            let orphans = sweep.refused_orphans.clone();
+            tokio::spawn(async move { tidy::after_sweep(&machine, &table, &orphans).await });
+        };
+        let tell = async move {
+            while let Some(row) = answered.recv().await {
+                changed(&row);
+            }
+        };
+        let beat = async {
+            loop {
+                if let Err(error) = hold.beat() {
+                    warn!(reason = %error, "cannot leave a sign of life");
+                }
+                tokio::time::sleep(BEAT).await;
+            }
+        };
+        let how = tokio::select! {
+            how = shutdown => how,
+            () = reactor::run(table, platform, doorbell, after_full_sweep) => Shutdown::LeaveInstances,
+            () = tell => Shutdown::LeaveInstances,
+            () = beat => Shutdown::LeaveInstances,
+        };
+        Ok(end(&machine, proxy, how).await)
     }
+}
+
+fn machine(
+    config: Config,
+    folder: DataFolder,
+    doorbell: UnboundedSender<RowKey>,
+    port: u16,
+) -> Result<Machine, UpError> {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let path = environment
+        .get("PATH")
+        .cloned()
+        .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+    let mirrors = Arc::new(Mirrors::new(folder.mirrors()));
+    let builds = Builds::new(folder.builds(), Arc::clone(&mirrors), environment);
+    Ok(Machine {
+        journal: Journal::open(&folder.journal())?,
+        mirrors,
+        builds,
+        ports: Mutex::new(Ports::new()),
+        routes: Routes::new(&config.domain),
+        doorbell,
+        stacks: Mutex::default(),
+        port,
+        path,
+        failpoints_left: AtomicI64::new(config.failpoint.map_or(0, i64::from)),
+        names: AtomicU64::new(1),
+        folder,
+        config,
+    })
+}
+
+fn listen_error(config: &Config, source: std::io::Error) -> UpError {
+    let address = config.listen;
+    let next = SocketAddr::new(address.ip(), address.port().wrapping_add(1));
+    let hint = match source.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "another program, perhaps another `rowhouse up`, listens there; choose another with \
+             `--listen {next}`"
+        ),
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need a privilege; choose a higher one with `--listen`".to_owned()
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; `ip address` lists its own".to_owned()
+        }
+        _ => source.to_string(),
+    };
+    UpError::Listen { address, hint, source }
+}
+
+/// Ends one-off processes, such as builds, of a platform that was killed: their operations begin them again.
+async fn end_leftovers(machine: &Arc<Machine>) {
+    let known: BTreeSet<PathBuf> = {
+        let mut known = BTreeSet::new();
+        for stack in machine.all_stacks() {
+            if let Some(record) = stack.record().await {
+                let folder = machine.folder.instances(&stack.name);
+                known.extend(record.instances.iter().map(|instance| folder.join(&instance.id.0)));
+            }
+        }
+        known
+    };
+    for folder in tidy::process_folders(&machine.folder) {
+        if !known.contains(&folder) {
+            if let Ok(Adopted::Running(process)) = Supervised::adopt(&folder).await {
+                let _ = process.stop().await;
+            }
+            let _ = std::fs::remove_dir_all(&folder);
+        }
+    }
+}
+
+/// Gives what was adopted a moment to answer, so that the proxy has somewhere to send its first request.
+async fn settle(machine: &Arc<Machine>) {
+    let settled = async {
+        while !machine.all_stacks().iter().all(|stack| operation::is_settled(stack)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // One that takes longer gets no requests until it answers.
+    let _ = tokio::time::timeout(SETTLING, settled).await;
+}
+
+async fn end(machine: &Arc<Machine>, proxy: Proxy, how: Shutdown) -> usize {
+    let stacks = machine.all_stacks();
+    for stack in &stacks {
+        // What is under way is in the journal, and is carried on at the next start.
+        end_task(stack).await;
+    }
+    proxy.stop(machine.config.drain).await;
+    let instances: Vec<_> =
+        stacks.iter().flat_map(|stack| lock(&stack.instances).values().cloned().collect::<Vec<_>>()).collect();
+    let running = instances.iter().filter(|instance| instance.is_running()).count();
+    match how {
+        Shutdown::LeaveInstances => instances.iter().for_each(|instance| instance.leave()),
+        Shutdown::StopInstances => {
+            let mut stopping = JoinSet::new();
+            for instance in instances {
+                stopping.spawn(async move { instance.retire(Duration::ZERO).await });
+            }
+            while stopping.join_next().await.is_some() {}
+        }
+    }
+    running
 }

@@ -1,0 +1,367 @@
+//! One instance of an app: a supervised process on a port of its own, watched, restarted with back-off, and
+//! offered to the proxy while it is healthy.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rowhouse_core::Plan;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant as Moment, sleep, timeout};
+
+use crate::build::Built;
+use crate::health::{self, Answer, Check, Outcome};
+use crate::live::LiveStack;
+use crate::log;
+use crate::machine::Machine;
+use crate::proxy::Upstream;
+use crate::stack::{InstanceId, InstanceRecord};
+use crate::supervised::{End, Supervised};
+
+/// How often a healthy instance is asked.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// So many unanswered probes in a row take an instance out of the rotation …
+const UNHEALTHY_AFTER: u32 = 3;
+/// … and so many restart it.
+const RESTARTED_AFTER: u32 = 12;
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+/// An instance that was up for this long has earned a fresh back-off.
+const PROVEN_AFTER: Duration = Duration::from_secs(60);
+/// How many ports are tried when somebody else listens on them.
+const PORTS_TRIED: u32 = 5;
+
+/// How an instance does now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It runs, and has not answered yet.
+    Starting,
+    Healthy,
+    /// It runs, and does not answer any more.
+    Unhealthy(String),
+    /// It does not run; the text says why, and when it is started again.
+    Down(String),
+}
+
+/// An instance of an app.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    id: InstanceId,
+    folder: PathBuf,
+    record: Mutex<InstanceRecord>,
+    state: Mutex<State>,
+    upstream: Mutex<Upstream>,
+    process: Mutex<Option<Arc<Supervised>>>,
+    /// The task that watches it; it ends with the instance.
+    watch: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Nothing panics while one of these is held, and if it did, the value would still be whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn upstream(record: &InstanceRecord) -> Upstream {
+    Upstream::new(record.id.0.clone(), SocketAddr::from((Ipv4Addr::LOCALHOST, record.port)))
+}
+
+/// Why an instance did not come up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StartFailure {
+    /// The app's fault: the reason, with its last words.
+    App(String),
+    /// Ours, or the machine's: worth another try.
+    Ours(String),
+    /// Somebody else listens on the port.
+    PortTaken,
+}
+
+impl Instance {
+    pub(crate) fn new(machine: &Machine, stack: &LiveStack, record: InstanceRecord) -> Instance {
+        Instance {
+            id: record.id.clone(),
+            folder: machine.folder.instances(&stack.name).join(&record.id.0),
+            upstream: Mutex::new(upstream(&record)),
+            record: Mutex::new(record),
+            state: Mutex::new(State::Starting),
+            process: Mutex::new(None),
+            watch: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &InstanceId {
+        &self.id
+    }
+
+    pub(crate) fn record(&self) -> InstanceRecord {
+        lock(&self.record).clone()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    pub(crate) fn is_healthy(&self) -> bool {
+        *lock(&self.state) == State::Healthy
+    }
+
+    /// What the proxy sends requests to.
+    pub(crate) fn upstream(&self) -> Upstream {
+        lock(&self.upstream).clone()
+    }
+
+    /// Where its output goes; the same file over restarts.
+    pub(crate) fn log(&self, machine: &Machine, stack: &LiveStack) -> PathBuf {
+        machine.folder.logs(&stack.name).join(format!("{}.log", self.id))
+    }
+
+    /// Takes over a process that outlived the platform.
+    pub(crate) fn adopt(&self, process: Supervised) {
+        *lock(&self.process) = Some(Arc::new(process));
+    }
+
+    /// Whether its process runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process().is_some_and(|process| process.is_running())
+    }
+
+    fn process(&self) -> Option<Arc<Supervised>> {
+        lock(&self.process).clone()
+    }
+
+    /// Moves to another port, for whoever listens on this one is not ours.
+    fn moved_to(&self, port: u16) {
+        let mut record = lock(&self.record);
+        record.port = port;
+        *lock(&self.upstream) = upstream(&record);
+    }
+
+    fn set(&self, machine: &Machine, stack: &LiveStack, state: State) {
+        let before = std::mem::replace(&mut *lock(&self.state), state.clone());
+        if before != state {
+            stack.publish(machine);
+            machine.ring(&stack.name);
+        }
+    }
+
+    /// Starts its process, unless one runs, and waits until it is healthy. An end before that is an answer.
+    pub(crate) async fn come_up(
+        &self,
+        machine: &Machine,
+        stack: &LiveStack,
+        plan: &Plan,
+        built: &Built,
+    ) -> Result<(), StartFailure> {
+        for _ in 0..PORTS_TRIED {
+            match self.try_to_come_up(machine, stack, plan, built).await {
+                Err(StartFailure::PortTaken) => {
+                    let old = self.record().port;
+                    self.end_process().await;
+                    let port = machine.free_port().map_err(StartFailure::Ours)?;
+                    machine
+                        .journal
+                        .tell(&stack.name, "port", format!("port {old} is taken, {} moves to {port}", self.id))
+                        .await;
+                    stack
+                        .change(machine, |record| {
+                            for known in &mut record.instances {
+                                if known.id == self.id {
+                                    known.port = port;
+                                }
+                            }
+                        })
+                        .await
+                        .map_err(|error| StartFailure::Ours(error.reason))?;
+                    self.moved_to(port);
+                }
+                answer => return answer,
+            }
+        }
+        Err(StartFailure::Ours(format!("{PORTS_TRIED} ports were taken by other programs")))
+    }
+
+    async fn try_to_come_up(
+        &self,
+        machine: &Machine,
+        stack: &LiveStack,
+        plan: &Plan,
+        built: &Built,
+    ) -> Result<(), StartFailure> {
+        let record = self.record();
+        let process = match self.process() {
+            Some(process) if process.is_running() => process,
+            Some(_) | None => {
+                let spec = machine
+                    .instance_spec(&stack.name, plan, built, &record, self.log(machine, stack))
+                    .map_err(|error| StartFailure::Ours(error.to_string()))?;
+                let process = Supervised::start(&machine.config.program, &self.folder, &spec)
+                    .map_err(|error| StartFailure::Ours(format!("cannot start a process: {error}")))?;
+                let process = Arc::new(process);
+                *lock(&self.process) = Some(Arc::clone(&process));
+                machine.failpoint("spawned");
+                process
+            }
+        };
+        let limit = Duration::from_secs(u64::from(plan.app.health_timeout));
+        let check = check(plan);
+        let host = machine.host(&stack.name);
+        match health::wait_healthy(&process, record.port, &check, &host, limit).await {
+            Outcome::Healthy => {
+                self.set(machine, stack, State::Healthy);
+                Ok(())
+            }
+            Outcome::PortTaken => Err(StartFailure::PortTaken),
+            Outcome::Ended(End::NotStarted { reason }) => {
+                Err(StartFailure::App(format!("{} could not be started: {reason}", self.id)))
+            }
+            Outcome::Ended(end) => {
+                let words = self.last_words(machine, stack);
+                Err(StartFailure::App(format!("{} {end} before it was healthy{words}", self.id)))
+            }
+            Outcome::Deadline { last } => {
+                let words = self.last_words(machine, stack);
+                let seconds = limit.as_secs();
+                Err(StartFailure::App(format!(
+                    "{} was not healthy within {seconds} s: {last}{words}",
+                    self.id
+                )))
+            }
+        }
+    }
+
+    fn last_words(&self, machine: &Machine, stack: &LiveStack) -> String {
+        last_words(&self.log(machine, stack))
+    }
+
+    /// Watches it from now on: out of the rotation when it does not answer, started again when it ends.
+    pub(crate) fn watch(self: &Arc<Self>, machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
+        let mut watch = lock(&self.watch);
+        if watch.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let (instance, machine, stack) = (Arc::clone(self), Arc::clone(machine), Arc::clone(stack));
+        *watch = Some(tokio::spawn(async move { instance.keep_up(&machine, &stack).await }));
+    }
+
+    async fn keep_up(&self, machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
+        let mut pause = Duration::ZERO;
+        loop {
+            let since = Moment::now();
+            if let Some(process) = self.process() {
+                let why = self.watch_process(machine, stack, &process).await;
+                let words = self.last_words(machine, stack);
+                machine.journal.tell(&stack.name, "down", format!("{} {why}{words}", self.id)).await;
+                if since.elapsed() >= PROVEN_AFTER {
+                    pause = Duration::ZERO;
+                }
+                self.wait_down(machine, stack, &format!("{} {why}{words}", self.id), pause).await;
+            }
+            pause = (pause * 2).clamp(Duration::from_secs(1), LONGEST_BACK_OFF);
+            // The plan may have been updated in place; what runs is what is started again.
+            let Some(plan) = stack.serving_plan().await else { return };
+            let up = match machine.built(stack, &plan).await {
+                Ok(built) => self.come_up(machine, stack, &plan, &built).await,
+                Err(failure) => Err(StartFailure::Ours(failure.reason().to_owned())),
+            };
+            match up {
+                Ok(()) => {
+                    machine.journal.tell(&stack.name, "restarted", format!("{} answers again", self.id)).await;
+                }
+                Err(StartFailure::App(reason) | StartFailure::Ours(reason)) => {
+                    self.end_process().await;
+                    self.wait_down(machine, stack, &reason, pause).await;
+                }
+                Err(StartFailure::PortTaken) => {}
+            }
+        }
+    }
+
+    async fn wait_down(&self, machine: &Machine, stack: &LiveStack, why: &str, pause: Duration) {
+        let when = if pause.is_zero() {
+            "starting it again".to_owned()
+        } else {
+            format!("starting it again in {} s", pause.as_secs())
+        };
+        self.set(machine, stack, State::Down(format!("{why}; {when}")));
+        sleep(pause).await;
+    }
+
+    /// Returns when the process has ended, or was ended because it did not answer; says which.
+    async fn watch_process(
+        &self,
+        machine: &Arc<Machine>,
+        stack: &Arc<LiveStack>,
+        process: &Supervised,
+    ) -> String {
+        let host = machine.host(&stack.name);
+        let mut silent = 0;
+        loop {
+            // An adopted instance has not been asked yet.
+            let pause = if self.is_healthy() || silent > 0 { PROBE_EVERY } else { Duration::ZERO };
+            if let Ok(end) = timeout(pause, process.ended()).await {
+                return end.to_string();
+            }
+            let Some(plan) = stack.serving_plan().await else { return "is not wanted".to_owned() };
+            let port = self.record().port;
+            match health::probe(port, &check(&plan), PROBE_LIMIT, &host).await {
+                Answer::Healthy => {
+                    silent = 0;
+                    self.set(machine, stack, State::Healthy);
+                }
+                Answer::Unhealthy { said } => {
+                    silent += 1;
+                    if silent >= RESTARTED_AFTER {
+                        let _ = process.stop().await;
+                        return format!("did not answer for too long: {said}");
+                    }
+                    if silent >= UNHEALTHY_AFTER {
+                        self.set(machine, stack, State::Unhealthy(format!("{}: {said}", self.id)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends it for good: no new requests, those in flight may take `drain`, then its process is stopped.
+    pub(crate) async fn retire(&self, drain: Duration) -> usize {
+        if let Some(watch) = lock(&self.watch).take() {
+            watch.abort();
+        }
+        let cut = self.upstream().drain(drain).await;
+        self.end_process().await;
+        cut
+    }
+
+    /// Ends its watch and leaves its process running.
+    pub(crate) fn leave(&self) {
+        if let Some(watch) = lock(&self.watch).take() {
+            watch.abort();
+        }
+    }
+
+    async fn end_process(&self) {
+        let process = lock(&self.process).take();
+        if let Some(process) = process {
+            let _ = process.stop().await;
+        }
+    }
+
+    /// Its folder, for when it is gone.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+}
+
+fn check(plan: &Plan) -> Check {
+    match &plan.app.health {
+        Some(path) => Check::Http(path.clone()),
+        None => Check::Connect,
+    }
+}
+
+/// The last lines of a log, as the end of a reason.
+pub(crate) fn last_words(path: &std::path::Path) -> String {
+    let lines = log::last_lines(path, 5);
+    if lines.is_empty() { String::new() } else { format!("; last output: {}", lines.join(" | ")) }
+}

@@ -1,0 +1,107 @@
+//! A one-off process of an app, such as a build step: run under the small parent to its end, or ended with
+//! whoever waits for it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rowhouse_core::AppName;
+
+use crate::build::{Runner, StepEnd};
+use crate::machine::Machine;
+use crate::recipe::Step;
+use crate::shim::ShimSpec;
+use crate::supervised::{End, Supervised};
+
+/// Bytes of output that the steps of one build may leave in the log.
+const LOG_LIMIT: u64 = 10 << 20;
+const STOP_GRACE_MS: u64 = 2_000;
+
+/// Runs processes of one app, one after the other.
+#[derive(Debug)]
+pub(crate) struct Job {
+    program: PathBuf,
+    folder: PathBuf,
+    log: PathBuf,
+    limit: Option<Duration>,
+}
+
+impl Job {
+    /// Output goes to `log`; each process may take `limit`.
+    pub(crate) fn new(
+        machine: &Machine,
+        name: &AppName,
+        log: PathBuf,
+        limit: Option<Duration>,
+    ) -> Job {
+        Job {
+            program: machine.config.program.clone(),
+            folder: machine.folder.instances(name).join(machine.unique_name("job")),
+            log,
+            limit,
+        }
+    }
+
+    /// The folder that its processes have as `TMPDIR`.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.folder.join("tmp")
+    }
+
+    /// Runs one process to its end. Dropping the future ends the process and its descendants.
+    pub(crate) async fn run(
+        &self,
+        command: &[String],
+        folder: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> io::Result<End> {
+        let limit_ms = self.limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        let spec = ShimSpec {
+            command: command.to_vec(),
+            folder: folder.to_owned(),
+            environment: environment.clone(),
+            log: self.log.clone(),
+            log_limit: LOG_LIMIT,
+            stop_grace_ms: STOP_GRACE_MS,
+            time_limit_ms: limit_ms,
+        };
+        let process = Supervised::start(&self.program, &self.folder, &spec)?;
+        let mut guard = EndWithUs(Some(process));
+        let end = match &guard.0 {
+            Some(process) => process.ended().await,
+            None => End::Lost,
+        };
+        guard.0 = None;
+        let _ = std::fs::remove_dir_all(&self.folder);
+        Ok(end)
+    }
+}
+
+/// Ends the process when its future is dropped half-way.
+struct EndWithUs(Option<Supervised>);
+
+impl Drop for EndWithUs {
+    fn drop(&mut self) {
+        if let Some(process) = self.0.take() {
+            tokio::spawn(async move { process.stop().await });
+        }
+    }
+}
+
+impl Runner for Job {
+    async fn run(
+        &self,
+        step: &Step,
+        folder: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<StepEnd, io::Error> {
+        match self.run(&step.command, folder, environment).await? {
+            End::Exited(status) => Ok(StepEnd::Exited(status)),
+            End::Signalled(signal) => Ok(StepEnd::Signalled(signal)),
+            End::TimedOut => Ok(StepEnd::TimedOut),
+            // What a shell says of a command that cannot be run.
+            End::NotStarted { .. } => Ok(StepEnd::Exited(127)),
+            End::Lost => Err(io::Error::other("the build's parent process was killed")),
+        }
+    }
+}

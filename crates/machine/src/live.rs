@@ -1,0 +1,211 @@
+//! A stack that this platform has in hand: its record, its instances, and the task of its operation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rowhouse_core::{AppName, Observed, Plan, Target, Unreachable};
+use tokio::task::JoinHandle;
+use tokio::time::Instant as Moment;
+
+use crate::instance::{Instance, State, lock};
+use crate::machine::Machine;
+use crate::stack::{Condition, InstanceId, Ongoing, StackRecord, translate};
+
+const FIRST_HOLD: Duration = Duration::from_secs(1);
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
+/// An operation that failed for our own reasons, put off for a while.
+#[derive(Clone, Debug)]
+struct Hold {
+    target: Target,
+    until: Moment,
+    pause: Duration,
+    reason: String,
+}
+
+/// A stack in hand.
+#[derive(Debug)]
+pub(crate) struct LiveStack {
+    pub(crate) name: AppName,
+    /// Whoever performs an operation on the stack holds this while it begins.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+    /// As the journal has it. `None`: there is no stack.
+    record: tokio::sync::Mutex<Option<StackRecord>>,
+    pub(crate) instances: Mutex<BTreeMap<InstanceId, Arc<Instance>>>,
+    /// The instances that may receive requests when they are healthy.
+    traffic: Mutex<BTreeSet<InstanceId>>,
+    pub(crate) task: Mutex<Option<JoinHandle<()>>>,
+    hold: Mutex<Option<Hold>>,
+    /// What a reader of `deployed` should know beside the instances.
+    note: Mutex<Option<String>>,
+}
+
+impl LiveStack {
+    pub(crate) fn new(name: AppName, record: Option<StackRecord>) -> LiveStack {
+        LiveStack {
+            name,
+            turn: tokio::sync::Mutex::new(()),
+            record: tokio::sync::Mutex::new(record),
+            instances: Mutex::default(),
+            traffic: Mutex::default(),
+            task: Mutex::default(),
+            hold: Mutex::default(),
+            note: Mutex::default(),
+        }
+    }
+
+    /// The record as it is now.
+    pub(crate) async fn record(&self) -> Option<StackRecord> {
+        self.record.lock().await.clone()
+    }
+
+    /// What requests are sent to: the plan that traffic has moved to, else what runs.
+    pub(crate) async fn serving_plan(&self) -> Option<Plan> {
+        let record = self.record.lock().await;
+        let record = record.as_ref()?;
+        match &record.ongoing {
+            Some(Ongoing::Create { plan, moved: true } | Ongoing::Update { plan, moved: true }) => {
+                Some((**plan).clone())
+            }
+            Some(
+                Ongoing::Create { .. }
+                | Ongoing::Update { .. }
+                | Ongoing::RollBack { .. }
+                | Ongoing::Delete,
+            )
+            | None => record.running.as_deref().cloned(),
+        }
+    }
+
+    /// Changes the record: first in the journal, then here.
+    pub(crate) async fn change(
+        &self,
+        machine: &Machine,
+        change: impl FnOnce(&mut StackRecord),
+    ) -> Result<(), Unreachable> {
+        let mut record = self.record.lock().await;
+        let Some(mut changed) = record.clone() else { return Ok(()) };
+        change(&mut changed);
+        machine.failpoint("before journal");
+        machine.journal.write(&changed).await?;
+        machine.failpoint("after journal");
+        *record = Some(changed);
+        Ok(())
+    }
+
+    /// Begins the record of a new stack.
+    pub(crate) async fn create(
+        &self,
+        machine: &Machine,
+        fresh: StackRecord,
+    ) -> Result<(), Unreachable> {
+        let mut record = self.record.lock().await;
+        machine.failpoint("before journal");
+        machine.journal.write(&fresh).await?;
+        machine.failpoint("after journal");
+        *record = Some(fresh);
+        Ok(())
+    }
+
+    /// Forgets the stack.
+    pub(crate) async fn forget(&self, machine: &Machine) -> Result<(), Unreachable> {
+        let mut record = self.record.lock().await;
+        machine.failpoint("before journal");
+        machine.journal.remove(&self.name).await?;
+        machine.failpoint("after journal");
+        *record = None;
+        lock(&self.traffic).clear();
+        *lock(&self.note) = None;
+        Ok(())
+    }
+
+    /// The stack in the reactor's words.
+    pub(crate) async fn observe(&self, machine: &Machine) -> Observed {
+        let record = self.record.lock().await;
+        match &*record {
+            None => Observed::Missing,
+            Some(record) => {
+                let wanted = record.running.as_ref().map_or(0, |plan| plan.app.scale);
+                translate(record, self.condition(machine, wanted))
+            }
+        }
+    }
+
+    fn condition(&self, machine: &Machine, wanted: u32) -> Condition {
+        let in_traffic = self.in_traffic();
+        let healthy = in_traffic.iter().filter(|instance| instance.is_healthy()).count();
+        let healthy = u32::try_from(healthy).unwrap_or(u32::MAX);
+        let ailing = in_traffic.iter().find_map(|instance| match instance.state() {
+            State::Unhealthy(why) | State::Down(why) => Some(why),
+            State::Starting => Some(format!("{} is starting", instance.id())),
+            State::Healthy => None,
+        });
+        let short = (healthy < wanted).then(|| {
+            let why = ailing.map(|why| format!(": {why}")).unwrap_or_default();
+            format!("{healthy} of {wanted} instances answer{why}")
+        });
+        let texts: Vec<String> = [short, lock(&self.note).clone()].into_iter().flatten().collect();
+        let trouble = (!texts.is_empty()).then(|| texts.join("; "));
+        Condition { url: Some(machine.url(&self.name)), healthy, trouble }
+    }
+
+    fn in_traffic(&self) -> Vec<Arc<Instance>> {
+        let traffic = lock(&self.traffic);
+        let instances = lock(&self.instances);
+        traffic.iter().filter_map(|id| instances.get(id)).cloned().collect()
+    }
+
+    pub(crate) fn instance(&self, id: &InstanceId) -> Option<Arc<Instance>> {
+        lock(&self.instances).get(id).cloned()
+    }
+
+    pub(crate) fn set_note(&self, note: Option<String>) {
+        *lock(&self.note) = note;
+    }
+
+    /// Lets these instances, and no others, receive requests.
+    pub(crate) fn move_traffic(&self, machine: &Machine, ids: BTreeSet<InstanceId>) {
+        *lock(&self.traffic) = ids;
+        self.publish(machine);
+    }
+
+    /// Tells the proxy where requests may go now.
+    pub(crate) fn publish(&self, machine: &Machine) {
+        let upstreams = self
+            .in_traffic()
+            .iter()
+            .filter(|instance| instance.is_healthy())
+            .map(|instance| instance.upstream())
+            .collect();
+        machine.routes.set(self.name.as_str(), upstreams);
+    }
+
+    /// Puts the target off after a failure of our own, longer each time.
+    pub(crate) fn hold(&self, target: &Target, reason: &str) -> Duration {
+        let mut hold = lock(&self.hold);
+        let pause = match &*hold {
+            Some(before) if before.target == *target => (before.pause * 2).min(LONGEST_HOLD),
+            Some(_) | None => FIRST_HOLD,
+        };
+        *hold = Some(Hold {
+            target: target.clone(),
+            until: Moment::now() + pause,
+            pause,
+            reason: reason.to_owned(),
+        });
+        pause
+    }
+
+    /// Why this target must wait, if it must.
+    pub(crate) fn held(&self, target: &Target) -> Option<String> {
+        let hold = lock(&self.hold);
+        hold.as_ref()
+            .filter(|hold| hold.target == *target && Moment::now() < hold.until)
+            .map(|hold| hold.reason.clone())
+    }
+
+    pub(crate) fn release_hold(&self) {
+        *lock(&self.hold) = None;
+    }
+}

@@ -1,0 +1,83 @@
+//! Tidying: what expires is removed, and nothing that runs, or may be asked for again soon, ever is.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rowhouse_core::AppName;
+use tracing::warn;
+
+use crate::build::BuildKey;
+use crate::folder::DataFolder;
+use crate::machine::Machine;
+use crate::stack::Ongoing;
+use crate::table::SqliteTable;
+
+/// Builds of no app that stay for a while: of one that was deleted and is put again, say.
+const KEPT_UNUSED_BUILDS: usize = 5;
+/// How long an app's data, home and logs stay after its row is gone, in days.
+const KEPT_DATA_DAYS: u32 = 7;
+
+/// Removes what has expired, and names the stacks that no row wants and no sweep may delete.
+pub(crate) async fn after_sweep(machine: &Arc<Machine>, table: &SqliteTable, orphans: &[AppName]) {
+    for orphan in orphans {
+        let text = format!(
+            "it has no row, and too many stacks have none to delete them unasked; `rowhouse rm {orphan}` deletes it"
+        );
+        machine.journal.tell(orphan, "orphan", text).await;
+    }
+    if let Err(error) = table.prune_history().await {
+        warn!(reason = %error, "cannot tidy the history");
+    }
+    builds(machine).await;
+    match table.deleted_before(KEPT_DATA_DAYS).await {
+        Ok(names) => {
+            for name in names.iter().filter_map(|key| AppName::parse(key.as_str()).ok()) {
+                for folder in [
+                    machine.folder.app_data(&name),
+                    machine.folder.app_home(&name),
+                    machine.folder.logs(&name),
+                ] {
+                    let _ = tokio::fs::remove_dir_all(folder).await;
+                }
+            }
+        }
+        Err(error) => warn!(reason = %error, "cannot tidy the folders of deleted apps"),
+    }
+}
+
+/// Removes builds that no stack runs, aims at, or has run lately.
+pub(crate) async fn builds(machine: &Arc<Machine>) {
+    let mut keep = BTreeSet::new();
+    for stack in machine.all_stacks() {
+        let Some(record) = stack.record().await else { continue };
+        keep.extend(record.builds.iter().map(BuildKey::stored));
+        let aimed = match &record.ongoing {
+            Some(Ongoing::Create { plan, .. } | Ongoing::Update { plan, .. }) => Some(plan),
+            Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => None,
+        };
+        for plan in [aimed, record.running.as_ref()].into_iter().flatten() {
+            if let Ok(request) = machine.build_request(plan) {
+                keep.insert(request.key());
+            }
+        }
+    }
+    let machine = Arc::clone(machine);
+    let pruned =
+        tokio::task::spawn_blocking(move || machine.builds.prune(&keep, KEPT_UNUSED_BUILDS)).await;
+    match pruned {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(reason = %error, "cannot remove old builds"),
+        Err(error) => warn!(reason = %error, "cannot remove old builds"),
+    }
+}
+
+/// The folders of all supervised processes.
+pub(crate) fn process_folders(folder: &DataFolder) -> Vec<PathBuf> {
+    let children = |path: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(path)
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default()
+    };
+    children(&folder.root().join("instances")).iter().flat_map(|app| children(app)).collect()
+}
