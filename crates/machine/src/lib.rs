@@ -1,6 +1,9 @@
 //! The machine platform: one folder, one SQLite table, processes behind a built-in proxy.
 
 pub mod build;
+mod command;
+mod convention;
+mod digest;
 pub mod environment;
 pub mod feed;
 pub mod folder;
@@ -8,6 +11,7 @@ pub mod git;
 pub mod health;
 pub mod journal;
 pub mod log;
+pub mod mirror;
 pub mod operation;
 pub mod platform;
 pub mod port;
@@ -15,8 +19,10 @@ pub mod process;
 pub mod procfile;
 pub mod proxy;
 pub mod recipe;
+pub mod repository;
 pub mod shim;
 pub mod site;
 pub mod stack;
 pub mod supervised;
 pub mod table;
+pub mod toolchain;
