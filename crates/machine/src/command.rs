@@ -102,9 +102,18 @@ mod tests {
 
     #[tokio::test]
     async fn at_the_time_limit_the_grandchildren_end_too() {
-        let text = "sleep 1000 & wait";
-        let end = run(shell(text), Duration::from_millis(50)).await.unwrap();
-        assert!(end.status.is_none());
+        let room = tempfile::tempdir().unwrap();
+        let note = room.path().join("note");
+        // The grandchild holds the write end until it is gone.
+        let text = format!("mkfifo {0} && {{ sleep 1000 > {0} & wait; }}", note.display());
+        let run = tokio::spawn(run(shell(&text), Duration::from_secs(1)));
+        while !note.exists() {
+            tokio::task::yield_now().await;
+        }
+        let end = tokio::task::spawn_blocking(move || std::fs::read(note));
+        assert!(run.await.unwrap().unwrap().status.is_none());
+        let end = tokio::time::timeout(Duration::from_secs(30), end).await;
+        assert_eq!(end.unwrap().unwrap().unwrap(), b"");
     }
 
     #[tokio::test]
