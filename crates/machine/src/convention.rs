@@ -1,15 +1,15 @@
 //! The conventions of languages: what builds and starts an app that says nothing itself. Choosing
 //! among them is left to `recipe`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use tokio::process::Command;
 
 use crate::command;
-use crate::recipe::{RecipeError, Step, read};
+use crate::recipe::{RecipeError, Step, is_there, read};
 use crate::toolchain::{Python, Toolchains};
 
 const LIMIT: Duration = Duration::from_mins(1);
@@ -47,7 +47,7 @@ pub(crate) fn python(
     folder: &Path,
     tools: Option<&Toolchains>,
 ) -> Result<Option<Convention>, RecipeError> {
-    let requirements = read(folder, "requirements.txt")?.is_some();
+    let requirements = is_there(folder, "requirements.txt")?;
     let project = read(folder, "pyproject.toml")?;
     if !requirements && project.is_none() {
         return Ok(None);
@@ -66,7 +66,7 @@ pub(crate) fn python(
     } else {
         Install::Nothing
     };
-    let locked = project.is_some() && read(folder, "uv.lock")?.is_some();
+    let locked = project.is_some() && is_there(folder, "uv.lock")?;
     let steps = match tools {
         None => Vec::new(),
         Some(tools) if tools.find("uv").is_some() => with_uv(locked, install),
@@ -182,7 +182,7 @@ pub(crate) fn node(
     }
     let start = if package.scripts.contains_key("start") {
         Some(if manager == "npm" { "npm start".to_owned() } else { format!("{manager} run start") })
-    } else if read(folder, "server.js")?.is_some() {
+    } else if is_there(folder, "server.js")? {
         Some(if manager == "bun" { "bun server.js" } else { "node server.js" }.to_owned())
     } else {
         None
@@ -209,7 +209,7 @@ fn manager(folder: &Path) -> Result<(&'static str, Vec<&'static str>), RecipeErr
     ] {
         if folder.join(lock).is_file() {
             // Yarn 2 and later have another word for it.
-            if manager == "yarn" && read(folder, ".yarnrc.yml")?.is_some() {
+            if manager == "yarn" && is_there(folder, ".yarnrc.yml")? {
                 return Ok((manager, vec!["yarn", "install", "--immutable"]));
             }
             return Ok((manager, install.to_vec()));
@@ -252,7 +252,7 @@ pub(crate) async fn cargo(
     has_web: bool,
     replaced: bool,
 ) -> Result<Option<Convention>, RecipeError> {
-    if read(folder, "Cargo.toml")?.is_none() {
+    if !is_there(folder, "Cargo.toml")? {
         return Ok(None);
     }
     if !(has_web && replaced) && tools.find("cargo").is_none() {
@@ -264,7 +264,7 @@ pub(crate) async fn cargo(
     }
     let start = if has_web { None } else { binary(folder, tools).await? };
     let mut build = vec!["cargo", "build", "--release", "--target-dir", "target"];
-    if read(folder, "Cargo.lock")?.is_some() {
+    if is_there(folder, "Cargo.lock")? {
         build.push("--locked");
     }
     // What is left over from compiling is many times as large as what was compiled.
@@ -295,12 +295,21 @@ async fn binary(folder: &Path, tools: &Toolchains) -> Result<Option<String>, Rec
     command.arg("--manifest-path").arg(folder.join("Cargo.toml"));
     let outcome = command::run(command, LIMIT).await.map_err(|error| bad(error.to_string()))?;
     if !outcome.success() {
-        let said: Vec<&str> = outcome.stderr.lines().map(str::trim).take(8).collect();
-        return Err(bad(said.join(" | ")));
+        return Err(bad(without_excerpts(&outcome.stderr)));
     }
     let metadata: Metadata =
         serde_json::from_slice(&outcome.stdout).map_err(|error| bad(error.to_string()))?;
     choose(folder, &metadata)
+}
+
+/// What cargo says, without the lines of files that it shows: a manifest may be a symbolic link to
+/// a file that the app must not read.
+fn without_excerpts(said: &str) -> String {
+    let lines = said.lines().map(str::trim).filter(|line| {
+        let rest = line.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        !line.is_empty() && !rest.trim_start().starts_with('|')
+    });
+    lines.take(8).collect::<Vec<&str>>().join(" ")
 }
 
 fn choose(folder: &Path, metadata: &Metadata) -> Result<Option<String>, RecipeError> {
@@ -385,6 +394,15 @@ mod tests {
         let packages = serde_json::json!([package("a", None, &["web", "tool"])]);
         let message = choose(Path::new("/app"), &metadata(&packages)).unwrap_err().to_string();
         assert!(message.contains("`./target/release/web`, `./target/release/tool`"), "{message}");
+    }
+
+    #[test]
+    fn what_cargo_shows_of_files_is_not_repeated() {
+        let said = "error: key with no value, expected `=`\n --> x/Cargo.toml:1:7\n  |\n\
+                    1 | secret words\n  |       ^\nerror: failed to load manifest";
+        let shown = without_excerpts(said);
+        assert!(shown.contains("expected `=`") && shown.contains("failed to load"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn web(folder: &Path, procfile: &Procfile, found: &[Convention]) -> Result<Web, 
         }
         [] => {}
     }
-    if found.is_empty() && read(folder, "index.html")?.is_some() {
+    if found.is_empty() && is_there(folder, "index.html")? {
         return Ok(Web::Static(PathBuf::from(".")));
     }
     let mut hints: Vec<String> = found.iter().map(|one| one.without_start.clone()).collect();
@@ -152,8 +152,27 @@ fn web(folder: &Path, procfile: &Procfile, found: &[Convention]) -> Result<Web, 
     Err(RecipeError::NoStart { found: text, example })
 }
 
-/// Reads a file of the app. A symbolic link that leads out of the app's folder is not followed.
+/// Reads a file of the app.
 pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<String>, RecipeError> {
+    let error = |reason: String| RecipeError::BadFile { file: name.to_owned(), reason };
+    let Some(path) = locate(folder, name)? else { return Ok(None) };
+    let mut text = String::new();
+    let file = fs::File::open(&path).map_err(|source| error(source.to_string()))?;
+    let read = file.take(SIZE_LIMIT + 1).read_to_string(&mut text);
+    match read.map_err(|source| error(source.to_string()))? {
+        count if count as u64 > SIZE_LIMIT => {
+            Err(error(format!("it has more than {SIZE_LIMIT} bytes")))
+        }
+        _ => Ok(Some(text)),
+    }
+}
+
+pub(crate) fn is_there(folder: &Path, name: &str) -> Result<bool, RecipeError> {
+    locate(folder, name).map(|path| path.is_some())
+}
+
+/// Where a file of the app is. A symbolic link that leads out of the app's folder is not followed.
+fn locate(folder: &Path, name: &str) -> Result<Option<PathBuf>, RecipeError> {
     let error = |reason: String| RecipeError::BadFile { file: name.to_owned(), reason };
     let path = folder.join(name);
     if fs::symlink_metadata(&path).is_err() {
@@ -164,15 +183,5 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<String>, RecipeEr
     if !real.starts_with(&root) {
         return Err(error("it is a symbolic link that leads out of the app's folder".to_owned()));
     }
-    let about = fs::metadata(&real).map_err(|source| error(source.to_string()))?;
-    if !about.is_file() {
-        return Err(error("it is not a file".to_owned()));
-    }
-    if about.len() > SIZE_LIMIT {
-        return Err(error(format!("it has {} bytes, more than {SIZE_LIMIT}", about.len())));
-    }
-    let mut text = String::new();
-    let mut file = fs::File::open(&real).map_err(|source| error(source.to_string()))?;
-    file.read_to_string(&mut text).map_err(|source| error(source.to_string()))?;
-    Ok(Some(text))
+    if real.is_file() { Ok(Some(real)) } else { Err(error("it is not a file".to_owned())) }
 }

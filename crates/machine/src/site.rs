@@ -305,4 +305,21 @@ mod tests {
         assert_eq!(response.headers()["content-length"], "13");
         assert_eq!(text(response).await, "");
     }
+
+    #[tokio::test]
+    async fn it_answers_over_a_connection() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let site = site();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(serve(site.path().to_owned(), listener));
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n<h1>home</h1>"), "{answer}");
+        serving.abort();
+    }
 }

@@ -1,6 +1,7 @@
 //! Builds, from real repositories with the real toolchains of the machine and its registries. A
 //! toolchain that is not installed is said to be skipped.
 
+#![expect(clippy::print_stderr, reason = "what is skipped is said")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -247,10 +248,8 @@ async fn a_step_that_is_killed_or_hangs_is_told_as_such() {
         let (workshop, request) = Workshop::with(&[("Procfile", &procfile)]);
         let limit = Duration::from_secs(2);
         let runner = Plain { limit, ran: Mutex::default() };
-        match workshop.builds.build(&request, &runner).await.unwrap_err() {
-            BuildError::Failed { end, .. } => assert_eq!(end, expected),
-            error => panic!("{error:?}"),
-        }
+        let error = workshop.builds.build(&request, &runner).await.unwrap_err();
+        assert!(matches!(&error, BuildError::Failed { end, .. } if *end == expected), "{error:?}");
     }
 }
 
@@ -399,26 +398,38 @@ async fn a_pyproject_without_a_build_system_has_its_dependencies_installed() {
     output(&built.folder, built.folder.join(".venv/bin/python"), &["-c", "import itsdangerous"]);
 }
 
-#[tokio::test]
-async fn a_node_app_is_installed_by_its_lock_and_built() {
-    if !has(&["node", "npm"]).await {
+/// Has `manager` make its lock, and builds by it.
+async fn node_app(manager: &str, lock: &[&str], install: &str) {
+    if !has(&["node", manager]).await {
         return;
     }
-    let build =
-        "node -e \\\"require('fs').writeFileSync('out', String(require('is-number')(7)))\\\"";
+    let script =
+        r#"node -e \"require('fs').writeFileSync('out', String(require('is-number')(7)))\""#;
     let package = format!(
         "{{\"name\": \"a\", \"version\": \"1.0.0\", \"dependencies\": {{\"is-number\": \"7.0.0\"}},
-         \"scripts\": {{\"build\": \"{build}\", \"start\": \"node server.js\"}}}}"
+         \"scripts\": {{\"build\": \"{script}\", \"start\": \"node server.js\"}}}}"
     );
-    let (workshop, _) =
-        Workshop::with(&[("package.json", &package), (".gitignore", "node_modules")]);
-    let origin = workshop.room.path().join("origin");
-    output(&origin, "npm", &["install", "--package-lock-only", "--no-audit"]);
+    let files = [("package.json", package.as_str()), (".gitignore", "node_modules")];
+    let (workshop, _) = Workshop::with(&files);
+    output(&workshop.room.path().join("origin"), manager, lock);
     let request = workshop.request(&[]);
     let built = workshop.build(&request).await.unwrap();
-    assert_eq!(built.recipe.build[0].command, ["npm", "ci"]);
+    assert_eq!(built.recipe.build[0].command.join(" "), install);
     assert_eq!(fs::read_to_string(built.folder.join("out")).unwrap(), "true");
-    assert_eq!(built.recipe.web, Web::Command("npm start".to_owned()));
+}
+
+#[tokio::test]
+async fn a_node_app_is_installed_by_its_lock_and_built() {
+    let lock = ["install", "--package-lock-only", "--no-audit"];
+    node_app("npm", &lock, "npm ci").await;
+}
+
+#[tokio::test]
+async fn a_node_app_of_another_package_manager_is_built_by_that_one() {
+    let lock = ["install", "--ignore-scripts"];
+    node_app("yarn", &lock, "yarn install --frozen-lockfile").await;
+    node_app("pnpm", &lock, "pnpm install --frozen-lockfile").await;
+    node_app("bun", &lock, "bun install --frozen-lockfile").await;
 }
 
 #[tokio::test]

@@ -189,6 +189,17 @@ async fn a_repository_that_does_not_answer_is_unreachable() {
 }
 
 #[tokio::test]
+async fn what_is_said_of_an_unreachable_host_has_no_password_in_it() {
+    let origin = Origin::new();
+    let repository = Repository::parse("https://user:hunter2@127.0.0.1:1/a").unwrap();
+    let error = origin.mirrors().resolve(&repository, "main").await.unwrap_err();
+    assert!(matches!(error, GitError::Unreachable { .. }), "{error:?}");
+    let message = error.to_string();
+    assert!(message.contains("https://user:***@127.0.0.1:1/a"), "{message}");
+    assert!(!message.contains("hunter2"), "{message}");
+}
+
+#[tokio::test]
 async fn a_checkout_is_the_files_without_git_and_the_mirror_stands_beside() {
     let origin = Origin::new();
     fs::create_dir(origin.folder().join("sub")).unwrap();

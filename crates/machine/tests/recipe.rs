@@ -1,5 +1,6 @@
 //! Recipes of every kind of app, from folders of files. Nothing is built here.
 
+#![expect(clippy::print_stderr, reason = "what is skipped is said")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// Toolchains with these programs, which do nothing, and with what the machine has if `real`.
+/// Toolchains with these programs only, which do nothing.
 async fn tools(room: &Path, names: &[&str]) -> Toolchains {
     let bin = room.join("bin");
     fs::create_dir_all(&bin).unwrap();
@@ -212,6 +213,15 @@ async fn only_an_index_html_is_served_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_large_page_in_any_encoding_is_a_page() {
+    let app = folder(&[]);
+    fs::write(app.path().join("index.html"), vec![0xe4; 5 << 20]).unwrap();
+    let toolchains = Toolchains::probe(&BTreeMap::new()).await;
+    let found = recipe(app.path(), &toolchains).await.unwrap();
+    assert_eq!(found.web, Web::Static(PathBuf::from(".")));
+}
+
+#[tokio::test]
 async fn where_nothing_fits_the_error_lists_what_was_looked_for() {
     let message = fails(&ALL, &[("README.md", "")]).await;
     for part in ["`Procfile`", "`package.json`", "`server.js`", "`Cargo.toml`", "`index.html`"] {
@@ -271,6 +281,18 @@ async fn several_binaries_need_a_procfile_or_a_default() {
     let text = format!("{}default-run = \"hello\"\n", RUST.1);
     let found = real(&[("Cargo.toml", &text), two[1], two[2]]).await.unwrap().unwrap();
     assert_eq!(found.web, command("exec ./target/release/hello"));
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_no_manifest_does_not_show_other_files() {
+    let room = folder(&[("secret", "pass word of another\n")]);
+    let app = folder(&[("Cargo.toml", "[workspace]\nmembers = [\"x\"]\n"), ("x/src/main.rs", "")]);
+    let link = app.path().join("x/Cargo.toml");
+    std::os::unix::fs::symlink(room.path().join("secret"), link).unwrap();
+    let toolchains = Toolchains::probe(&std::env::vars().collect()).await;
+    let found = recipe(&fs::canonicalize(app.path()).unwrap(), &toolchains).await;
+    let message = found.unwrap_err().to_string();
+    assert!(!message.contains("word"), "{message}");
 }
 
 #[tokio::test]
