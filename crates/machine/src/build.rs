@@ -1,1 +1,504 @@
-//! Not yet furnished.
+//! Builds: one immutable folder per repository, path, commit and build environment, made once and
+//! kept at its place. Running the steps' processes and choosing what to keep are left to others.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use rowhouse_core::Commit;
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+
+use crate::digest::digest;
+use crate::git::GitError;
+use crate::mirror::Mirrors;
+use crate::recipe::{Recipe, RecipeError, Step, recipe};
+use crate::repository::Repository;
+use crate::toolchain::Toolchains;
+
+const RECORD: &str = "built.json";
+const GONE: &str = ".gone-";
+/// With less room than this left (bytes), a step that failed is taken to have failed for that.
+const ROOM: u64 = 16 << 20;
+
+/// Runs one command to its end in `folder`, with exactly this environment and no input, its output
+/// going to the build's log. Dropping the future ends the command and its descendants.
+pub trait Runner {
+    fn run(
+        &self,
+        step: &Step,
+        folder: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<StepEnd, io::Error>> + Send;
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepEnd {
+    /// By itself, with this exit status.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+    /// It was ended at its time limit.
+    TimedOut,
+}
+
+impl fmt::Display for StepEnd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StepEnd::Exited(status) => write!(formatter, "ended with exit status {status}"),
+            StepEnd::Signalled(signal) => write!(formatter, "was ended by signal {signal}"),
+            StepEnd::TimedOut => formatter.write_str("did not end within its time limit"),
+        }
+    }
+}
+
+/// Names a build: equal for equal repository, path, commit and build environment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BuildKey(String);
+
+impl BuildKey {
+    /// Reads the 32 hex digits of a key that was written down.
+    pub fn parse(text: &str) -> Option<BuildKey> {
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 32 && text.bytes().all(digit)).then(|| BuildKey(text.to_owned()))
+    }
+
+    /// 32 hex digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for BuildKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<BuildKey, String> {
+        BuildKey::parse(&text)
+            .ok_or_else(|| format!("`{text}` is not a build key of 32 hex digits"))
+    }
+}
+
+impl From<BuildKey> for String {
+    fn from(key: BuildKey) -> String {
+        key.0
+    }
+}
+
+/// What is to be built.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    pub repository: Repository,
+    /// The app's folder inside the repository; empty or `.` is its root.
+    pub path: String,
+    pub commit: Commit,
+    /// The row's variables for the build.
+    pub build_env: BTreeMap<String, String>,
+    /// The build's `HOME`, made if it is not there: caches of package managers stay in it.
+    pub home: PathBuf,
+}
+
+impl BuildRequest {
+    pub fn key(&self) -> BuildKey {
+        Builds::key(&self.repository, &self.path, &self.commit, &self.build_env)
+    }
+}
+
+/// A finished build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    pub key: BuildKey,
+    /// The app's folder, in which its commands run. Nothing in it is changed any more.
+    pub folder: PathBuf,
+    /// All that was checked out, of which `folder` is a part.
+    pub checkout: PathBuf,
+    pub recipe: Recipe,
+}
+
+/// Why there is no build, sorted by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The app's own fault: its build's log says more.
+    #[error("build step `{title}` {end}")]
+    Failed { title: String, command: Vec<String>, end: StepEnd },
+    /// The row names a folder that is not one.
+    #[error(
+        "path `{path}` {objection}; allowed is a folder inside the repository, such as `apps/shop`"
+    )]
+    BadPath { path: String, objection: String },
+    /// The app cannot be built or run as it is, or not on this machine.
+    #[error(transparent)]
+    NoWay(#[from] RecipeError),
+    /// The commit could not be had.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// There is no room.
+    #[error("no space left on the device of `{}`; free some, or move the platform's folder", folder.display())]
+    DiskFull { folder: PathBuf },
+    /// This machine does not do what it must.
+    #[error("cannot {what}")]
+    Io { what: String, source: io::Error },
+}
+
+impl BuildError {
+    /// Would the same request fail again, until its user or the operator changes something?
+    pub fn is_refused(&self) -> bool {
+        match self {
+            BuildError::Failed { .. }
+            | BuildError::BadPath { .. }
+            | BuildError::NoWay(_)
+            | BuildError::Git(GitError::Refused { .. }) => true,
+            BuildError::Git(
+                GitError::Unreachable { .. } | GitError::DiskFull { .. } | GitError::Io { .. },
+            )
+            | BuildError::DiskFull { .. }
+            | BuildError::Io { .. } => false,
+        }
+    }
+
+    fn io(what: impl Into<String>, folder: &Path, source: io::Error) -> BuildError {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            BuildError::DiskFull { folder: folder.to_owned() }
+        } else {
+            BuildError::Io { what: what.into(), source }
+        }
+    }
+}
+
+/// What lies beside a checkout once it is built: the mark of being finished.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// Relative to the checkout.
+    folder: PathBuf,
+    recipe: Recipe,
+}
+
+type Lock = Arc<tokio::sync::Mutex<()>>;
+
+/// All builds of a machine, in one folder.
+#[derive(Debug)]
+pub struct Builds {
+    folder: PathBuf,
+    mirrors: Arc<Mirrors>,
+    platform: BTreeMap<String, String>,
+    /// Who holds a key builds it, or removes it.
+    busy: Mutex<HashMap<BuildKey, Lock>>,
+}
+
+impl Builds {
+    /// Builds in `folder`. `platform` is the platform's own environment: its `PATH` and `HOME` lead
+    /// to the toolchains and their settings, nothing else of it reaches a build.
+    pub fn new(
+        folder: PathBuf,
+        mirrors: Arc<Mirrors>,
+        platform: BTreeMap<String, String>,
+    ) -> Builds {
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
+        Builds { folder, mirrors, platform, busy: Mutex::default() }
+    }
+
+    /// The name of a build. Two spellings of one path are one build.
+    pub fn key(
+        repository: &Repository,
+        path: &str,
+        commit: &Commit,
+        build_env: &BTreeMap<String, String>,
+    ) -> BuildKey {
+        let path = inside(path).unwrap_or_else(|_| PathBuf::from(path));
+        let parts = (1, repository.as_str(), path, commit, build_env);
+        let text =
+            serde_json::to_vec(&parts).expect("strings and maps of strings have a JSON form");
+        BuildKey(digest(&text))
+    }
+
+    /// The build, if it is finished. Fast, and counts as a use of it.
+    pub fn finished(&self, key: &BuildKey) -> Option<Built> {
+        // Pruning holds this while it looks and moves, so that it sees this use or comes first.
+        let _held = self.busy();
+        let place = self.folder.join(key.as_str());
+        let record = place.join(RECORD);
+        let Record { folder, recipe } = serde_json::from_slice(&fs::read(&record).ok()?).ok()?;
+        // The order of use is all that is lost if this fails.
+        let _ = fs::File::open(&record).and_then(|file| file.set_modified(SystemTime::now()));
+        let checkout = place.join("checkout");
+        let folder =
+            if folder.as_os_str().is_empty() { checkout.clone() } else { checkout.join(folder) };
+        Some(Built { key: key.clone(), folder, checkout, recipe })
+    }
+
+    /// Builds what is not built yet. Requests for one build at the same time build it once; an
+    /// unfinished one, of an earlier life of the platform, is begun again.
+    ///
+    /// # Errors
+    /// See [`BuildError`]. What a failed build leaves is removed.
+    pub async fn build(
+        &self,
+        request: &BuildRequest,
+        runner: &impl Runner,
+    ) -> Result<Built, BuildError> {
+        let key = request.key();
+        if let Some(built) = self.finished(&key) {
+            return Ok(built);
+        }
+        let lock = Arc::clone(self.busy().entry(key.clone()).or_default());
+        let _held = lock.lock().await;
+        if let Some(built) = self.finished(&key) {
+            return Ok(built);
+        }
+        let place = self.folder.join(key.as_str());
+        remove(place.clone()).await?;
+        let result = self.build_at(&place, request, runner).await;
+        if let Err(error) = result {
+            let error = if matches!(error, BuildError::Failed { .. }) && is_full(&place) {
+                BuildError::DiskFull { folder: place.clone() }
+            } else {
+                error
+            };
+            remove(place).await?;
+            return Err(error);
+        }
+        self.finished(&key).ok_or_else(|| {
+            let source = io::Error::from(io::ErrorKind::NotFound);
+            BuildError::Io { what: format!("read `{}`", place.join(RECORD).display()), source }
+        })
+    }
+
+    /// Removes builds, and what unfinished ones left. Kept are those in `keep`, those being built,
+    /// and of the others the `also_recent` that were used last. Blocks while it removes.
+    ///
+    /// # Errors
+    /// The first thing that could not be removed; the rest is removed all the same.
+    pub fn prune(&self, keep: &BTreeSet<BuildKey>, also_recent: usize) -> io::Result<()> {
+        let mut finished = Vec::new();
+        let mut doomed = Vec::new();
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            let Some(key) = name.to_str().and_then(BuildKey::parse) else { continue };
+            if keep.contains(&key) {
+                continue;
+            }
+            match self.used(&key) {
+                Some(used) => finished.push((used, key)),
+                None => doomed.push((None, key)),
+            }
+        }
+        finished.sort();
+        finished.reverse();
+        let old = finished.into_iter().skip(also_recent);
+        doomed.extend(old.map(|(used, key)| (Some(used), key)));
+        let mut result = Ok(());
+        for (used, key) in doomed {
+            result = result.and(self.take_away(&key, used));
+        }
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(GONE) {
+                result = result.and(remove_now(&entry.path()));
+            }
+        }
+        self.busy().retain(|_, lock| Arc::strong_count(lock) > 1);
+        result
+    }
+
+    /// Moves a build out of the way, where it can no longer be found, unless somebody is at it or
+    /// it was used or finished since it was looked at.
+    fn take_away(&self, key: &BuildKey, seen: Option<SystemTime>) -> io::Result<()> {
+        let gone = self.folder.join(format!("{GONE}{}", key.0));
+        remove_now(&gone)?;
+        let mut busy = self.busy();
+        let lock = Arc::clone(busy.entry(key.clone()).or_default());
+        let Ok(_held) = lock.try_lock() else { return Ok(()) };
+        if self.used(key) != seen {
+            return Ok(());
+        }
+        match fs::rename(self.folder.join(&key.0), gone) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// When a finished build was last asked for.
+    fn used(&self, key: &BuildKey) -> Option<SystemTime> {
+        fs::metadata(self.folder.join(&key.0).join(RECORD)).ok()?.modified().ok()
+    }
+
+    fn busy(&self) -> MutexGuard<'_, HashMap<BuildKey, Lock>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn build_at(
+        &self,
+        place: &Path,
+        request: &BuildRequest,
+        runner: &impl Runner,
+    ) -> Result<(), BuildError> {
+        let inner = inside(&request.path)?;
+        let (checkout, temporary) = (place.join("checkout"), place.join("tmp"));
+        for folder in [place, &temporary, &request.home] {
+            make(folder)?;
+        }
+        self.mirrors.check_out(&request.repository, &request.commit, &checkout).await?;
+        let folder = app_folder(&checkout, &inner, &request.path)?;
+        let toolchains = Toolchains::probe(&self.platform).await;
+        let recipe = recipe(&folder, &toolchains).await?;
+        self.lend_cargo_settings(&request.home)?;
+        let environment = environment(request, &recipe, &toolchains, &folder, &temporary);
+        for step in &recipe.build {
+            tracing::info!(build = request.key().as_str(), step = step.title, "building");
+            let end = runner.run(step, &folder, &environment).await.map_err(|error| {
+                BuildError::io(format!("run build step `{}`", step.title), place, error)
+            })?;
+            if end != StepEnd::Exited(0) {
+                let (title, command) = (step.title.clone(), step.command.clone());
+                return Err(BuildError::Failed { title, command, end });
+            }
+        }
+        remove(temporary).await?;
+        let root = fs::canonicalize(&checkout)
+            .map_err(|error| BuildError::io("find the checkout", place, error))?;
+        let folder = folder.strip_prefix(&root).unwrap_or(&folder).to_owned();
+        let record = Record { folder, recipe };
+        let place = place.to_owned();
+        let end = spawn_blocking(move || {
+            mark(&place, &record).map_err(|error| BuildError::io("keep a build", &place, error))
+        });
+        end.await.map_err(|error| BuildError::Io {
+            what: "keep a build".to_owned(),
+            source: io::Error::other(error),
+        })?
+    }
+
+    /// Cargo finds its settings only in its home, and the operator's own home is not lent to apps:
+    /// it holds programs and credentials.
+    fn lend_cargo_settings(&self, home: &Path) -> Result<(), BuildError> {
+        let named = self.platform.get("CARGO_HOME").map(PathBuf::from);
+        let usual = self.platform.get("HOME").map(|home| Path::new(home).join(".cargo"));
+        let Some(operator) = named.or(usual) else { return Ok(()) };
+        let settings = operator.join("config.toml");
+        if !settings.is_file() {
+            return Ok(());
+        }
+        make(&home.join(".cargo"))?;
+        let copied = fs::copy(settings, home.join(".cargo/config.toml"));
+        copied.map_err(|error| BuildError::io("copy the settings of cargo", home, error))?;
+        Ok(())
+    }
+}
+
+fn environment(
+    request: &BuildRequest,
+    recipe: &Recipe,
+    toolchains: &Toolchains,
+    folder: &Path,
+    temporary: &Path,
+) -> BTreeMap<String, String> {
+    let mut path: Vec<String> =
+        recipe.path.iter().map(|inner| folder.join(inner).display().to_string()).collect();
+    path.push(toolchains.path().to_owned());
+    let mut environment = toolchains.settings().clone();
+    environment.extend([
+        ("PATH".to_owned(), path.join(":")),
+        ("HOME".to_owned(), request.home.display().to_string()),
+        ("TMPDIR".to_owned(), temporary.display().to_string()),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+    ]);
+    environment.extend(request.build_env.clone());
+    environment
+}
+
+/// The path of a folder inside a repository, in one spelling.
+fn inside(path: &str) -> Result<PathBuf, BuildError> {
+    let bad = |objection: &str| {
+        Err(BuildError::BadPath { path: path.to_owned(), objection: objection.to_owned() })
+    };
+    if path.contains('\0') {
+        return bad("has a NUL in it");
+    }
+    let mut folder = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => folder.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => return bad("has `..` in it"),
+            Component::RootDir | Component::Prefix(_) => return bad("is absolute"),
+        }
+    }
+    Ok(folder)
+}
+
+/// The app's folder, which no symbolic link may lead out of the checkout.
+fn app_folder(checkout: &Path, inner: &Path, path: &str) -> Result<PathBuf, BuildError> {
+    let bad = |objection: &str| BuildError::BadPath {
+        path: path.to_owned(),
+        objection: objection.to_owned(),
+    };
+    let root = fs::canonicalize(checkout)
+        .map_err(|error| BuildError::io("find the checkout", checkout, error))?;
+    let real = fs::canonicalize(root.join(inner)).map_err(|_| bad("is not in this commit"))?;
+    if !real.starts_with(&root) {
+        return Err(bad("leads out of the repository"));
+    }
+    if real.is_dir() { Ok(real) } else { Err(bad("is not a folder")) }
+}
+
+/// Marks a build as finished, once all of it is on the disk.
+fn mark(place: &Path, record: &Record) -> io::Result<()> {
+    let folder = fs::File::open(place)?;
+    rustix::fs::syncfs(&folder)?;
+    let new = place.join("built.json.new");
+    fs::write(&new, serde_json::to_vec_pretty(record)?)?;
+    fs::File::open(&new)?.sync_all()?;
+    fs::rename(&new, place.join(RECORD))?;
+    folder.sync_all()
+}
+
+fn is_full(place: &Path) -> bool {
+    rustix::fs::statvfs(place).is_ok_and(|about| about.f_bavail * about.f_frsize < ROOM)
+}
+
+fn make(folder: &Path) -> Result<(), BuildError> {
+    fs::create_dir_all(folder).map_err(|error| {
+        BuildError::io(format!("make the folder `{}`", folder.display()), folder, error)
+    })
+}
+
+async fn remove(folder: PathBuf) -> Result<(), BuildError> {
+    let what = format!("remove `{}`", folder.display());
+    let error = |error| BuildError::io(what.clone(), &folder, error);
+    let path = folder.clone();
+    let end = spawn_blocking(move || remove_now(&path)).await;
+    end.map_err(|join| error(io::Error::other(join)))?.map_err(error)
+}
+
+/// Removes a folder, also one in which a build made folders that cannot be written.
+fn remove_now(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(folder)?;
+            fs::remove_dir_all(folder)
+        }
+        result => result,
+    }
+}
+
+fn open_up(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}

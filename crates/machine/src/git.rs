@@ -1,1 +1,270 @@
-//! Not yet furnished.
+//! The `git` command with fixed arguments: never a prompt, never a hook, only the protocols that a
+//! repository's address allows, a time limit. What is asked of it is in `mirror`.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::command::{self, Outcome};
+use crate::repository::Repository;
+
+/// Why git did not do what was asked, sorted by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// The row asks for something that cannot be had: tell its user, and do not try again.
+    #[error("{reason}")]
+    Refused { reason: String },
+    /// The repository did not answer, or not to us: try again later.
+    #[error("{reason}")]
+    Unreachable { reason: String },
+    /// There is no room for the files.
+    #[error("no space left on the device of `{}`; free some, or move the platform's folder", folder.display())]
+    DiskFull { folder: PathBuf },
+    /// This machine does not do what it must.
+    #[error("cannot {what}")]
+    Io { what: String, source: io::Error },
+}
+
+impl GitError {
+    /// What went wrong with a file or a program of ours, a full disk named as such.
+    pub(crate) fn io(what: impl Into<String>, folder: &Path, source: io::Error) -> GitError {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            GitError::DiskFull { folder: folder.to_owned() }
+        } else {
+            GitError::Io { what: what.into(), source }
+        }
+    }
+}
+
+/// Of the caller's `GIT_…` variables only these are kept: where the operator's own configuration
+/// is, and which certificates to trust.
+const KEPT: [&str; 7] = [
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_EXEC_PATH",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "GIT_PROXY_SSL_CAINFO",
+];
+
+/// One call of git, being put together.
+pub(crate) struct Git<'a> {
+    command: Command,
+    folder: PathBuf,
+    repository: &'a Repository,
+}
+
+impl<'a> Git<'a> {
+    /// A call that works in `folder`, a bare repository or a place without one, and talks to
+    /// nothing but `repository`.
+    pub(crate) fn new(folder: &Path, repository: &'a Repository) -> Git<'a> {
+        let mut command = Command::new("git");
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("GIT_") && !KEPT.contains(&text.as_ref()) {
+                command.env_remove(&name);
+            }
+        }
+        command
+            .current_dir(folder)
+            .env_remove("SSH_ASKPASS")
+            .env("LC_ALL", "C")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ASKPASS", "")
+            .env("SSH_ASKPASS_REQUIRE", "never")
+            .env("GCM_INTERACTIVE", "never")
+            .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oConnectTimeout=20")
+            .env("GIT_LFS_SKIP_SMUDGE", "1")
+            .env("GIT_OPTIONAL_LOCKS", "0");
+        if let Some(above) = folder.parent() {
+            command.env("GIT_CEILING_DIRECTORIES", above);
+        }
+        let file = if repository.is_local() { "always" } else { "never" };
+        for setting in [
+            "protocol.allow=never",
+            "protocol.https.allow=always",
+            "protocol.ssh.allow=always",
+            &format!("protocol.file.allow={file}"),
+            "core.hooksPath=/dev/null",
+            "core.fsmonitor=false",
+            "core.autocrlf=false",
+            "core.symlinks=true",
+            "core.protectHFS=true",
+            "core.protectNTFS=true",
+            "gc.auto=0",
+            "maintenance.auto=false",
+            "http.lowSpeedLimit=1000",
+            "http.lowSpeedTime=60",
+            "advice.defaultBranchName=false",
+            "transfer.bundleURI=false",
+        ] {
+            command.args(["-c", setting]);
+        }
+        Git { command, folder: folder.to_owned(), repository }
+    }
+
+    pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Git<'a> {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &Path) -> Git<'a> {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it, whatever its exit status.
+    pub(crate) async fn ask(self, limit: Duration) -> Result<Outcome, GitError> {
+        let mut outcome = command::run(self.command, limit).await.map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound && self.folder.is_dir() {
+                let what = "run `git`, which is not installed: `apt install git`";
+                return GitError::Io { what: what.to_owned(), source: error };
+            }
+            GitError::io("run `git`", &self.folder, error)
+        })?;
+        outcome.stderr = self.repository.mask(&outcome.stderr);
+        if disk_is_full(&outcome.stderr) {
+            return Err(GitError::DiskFull { folder: self.folder });
+        }
+        Ok(outcome)
+    }
+
+    /// Runs it here, on files of ours: a failure is ours.
+    pub(crate) async fn run(self, what: &str, limit: Duration) -> Result<Outcome, GitError> {
+        let outcome = self.ask(limit).await?;
+        if outcome.success() {
+            return Ok(outcome);
+        }
+        let said = said(&outcome, limit);
+        Err(GitError::Io { what: what.to_owned(), source: io::Error::other(said) })
+    }
+
+    /// Runs it over the network: a failure is the repository's, and may pass.
+    pub(crate) async fn reach(self, limit: Duration) -> Result<Outcome, GitError> {
+        let repository = self.repository;
+        let outcome = self.ask(limit).await?;
+        if outcome.success() { Ok(outcome) } else { Err(unreachable(repository, &outcome, limit)) }
+    }
+}
+
+pub(crate) fn unreachable(repository: &Repository, outcome: &Outcome, limit: Duration) -> GitError {
+    let said = said(outcome, limit);
+    let cure = cure(&said);
+    GitError::Unreachable {
+        reason: format!("cannot reach repository `{repository}`: {said}{cure}"),
+    }
+}
+
+/// What keeps `version` from being the name of a branch or a tag, by git's own rules
+/// (`git check-ref-format`).
+pub(crate) fn version_objection(version: &str) -> Option<&'static str> {
+    let forbidden = |letter: char| letter.is_control() || " ~^:?*[\\".contains(letter);
+    #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "git's rule is exact")]
+    let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
+    if version.is_empty() {
+        Some("it is empty")
+    } else if version.len() > 200 {
+        Some("it is longer than 200 bytes")
+    } else if version.starts_with('-') {
+        Some("it begins with `-`")
+    } else if version.contains(forbidden) {
+        Some("it has a space, a control character or one of `~^:?*[\\` in it")
+    } else if version.contains("..") || version.contains("@{") || version == "@" {
+        Some("it has `..` or `@{` in it, or is `@`")
+    } else if version.ends_with('.') || version.split('/').any(bad_part) {
+        Some("a part of it is empty, begins or ends with `.`, or ends with `.lock`")
+    } else {
+        None
+    }
+}
+
+fn disk_is_full(said: &str) -> bool {
+    said.contains("No space left on device") || said.contains("Disk quota exceeded")
+}
+
+/// What git said, on one line, without what says nothing.
+fn said(outcome: &Outcome, limit: Duration) -> String {
+    let Some(status) = outcome.status else {
+        return format!("git did not end within {} seconds", limit.as_secs());
+    };
+    let lines = outcome.stderr.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("warning: "));
+    let lines: Vec<&str> = lines.take(6).collect();
+    if lines.is_empty() { format!("git ended with {status}") } else { lines.join(" | ") }
+}
+
+fn cure(said: &str) -> &'static str {
+    const REFUSALS: [&str; 6] = [
+        "terminal prompts disabled",
+        "could not read Username",
+        "could not read Password",
+        "Authentication failed",
+        "Permission denied (",
+        "returned error: 403",
+    ];
+    if REFUSALS.iter().any(|refusal| said.contains(refusal)) {
+        "; if the repository is private, configure a git credential helper or an ssh key for the \
+         user that runs rowhouse; if not, look at the spelling of its address"
+    } else if said.contains("Host key verification failed") {
+        "; connect once by hand (`ssh -T user@host`) as the user that runs rowhouse, to accept the \
+         host's key"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_git_would_take_for_something_else_are_refused() {
+        for version in [
+            "",
+            "-x",
+            "--upload-pack=id",
+            "a b",
+            "a..b",
+            "a~1",
+            "a^",
+            "a^{}",
+            "a:b",
+            "a?",
+            "a*",
+            "a[b",
+            "a\\b",
+            "@",
+            "a@{1}",
+            "/a",
+            "a/",
+            "a//b",
+            ".a",
+            "a/.b",
+            "a.",
+            "a.lock",
+            "a.lock/b",
+            "a\nb",
+            "a\0b",
+        ] {
+            assert!(version_objection(version).is_some(), "{version:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_branches_and_tags_are_taken() {
+        for version in ["main", "v1.0.0", "feature/x-1", "a@b", "größe", "#1", "$(id)", "a;b"] {
+            assert_eq!(version_objection(version), None, "{version:?}");
+        }
+    }
+
+    #[test]
+    fn a_wanted_password_has_a_cure() {
+        let said = "fatal: could not read Username for 'https://h': terminal prompts disabled";
+        assert!(cure(said).contains("credential helper"));
+        assert_eq!(cure("Could not resolve host: h"), "");
+    }
+}

@@ -1,0 +1,369 @@
+//! Mirrors, against real repositories made by the real git.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rowhouse_core::Commit;
+use rowhouse_machine::git::GitError;
+use rowhouse_machine::mirror::{Mirrors, Resolved};
+use rowhouse_machine::repository::Repository;
+use tempfile::TempDir;
+
+struct Origin {
+    room: TempDir,
+}
+
+impl Origin {
+    fn empty() -> Origin {
+        let origin = Origin { room: tempfile::tempdir().unwrap() };
+        fs::create_dir(origin.folder()).unwrap();
+        origin.git(&["init", "--quiet", "--initial-branch=main"]);
+        origin
+    }
+
+    fn new() -> Origin {
+        let origin = Origin::empty();
+        origin.commit("file", "one");
+        origin
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.room.path().join("origin")
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        git(&self.folder(), args)
+    }
+
+    fn commit(&self, name: &str, text: &str) -> Commit {
+        fs::write(self.folder().join(name), text).unwrap();
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message", text]);
+        self.head("HEAD")
+    }
+
+    fn head(&self, name: &str) -> Commit {
+        Commit::parse(&self.git(&["rev-parse", &format!("{name}^{{commit}}")])).unwrap()
+    }
+
+    fn repository(&self) -> Repository {
+        Repository::parse(self.folder().to_str().unwrap()).unwrap()
+    }
+
+    fn mirrors(&self) -> Mirrors {
+        Mirrors::new(self.room.path().join("mirrors"))
+    }
+
+    fn target(&self) -> PathBuf {
+        self.room.path().join("target")
+    }
+
+    async fn resolve(&self, version: &str) -> Resolved {
+        self.mirrors().resolve(&self.repository(), version).await.unwrap()
+    }
+
+    async fn no_such(&self, version: &str) -> String {
+        match self.resolve(version).await {
+            Resolved::NoSuchVersion { reason } => reason,
+            Resolved::Commit(commit) => panic!("`{version}` is {commit}"),
+        }
+    }
+}
+
+fn git(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .current_dir(folder)
+        .args(["-c", "user.name=A", "-c", "user.email=a@example.com"])
+        .args(["-c", "protocol.file.allow=always", "-c", "commit.gpgSign=false"])
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn refused(result: Result<(), GitError>) -> String {
+    match result.unwrap_err() {
+        GitError::Refused { reason } => reason,
+        error
+        @ (GitError::Unreachable { .. } | GitError::DiskFull { .. } | GitError::Io { .. }) => {
+            panic!("not refused: {error:?}")
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_branch_goes_before_a_tag() {
+    let origin = Origin::new();
+    let first = origin.head("HEAD");
+    origin.git(&["tag", "both"]);
+    origin.git(&["tag", "only-tag"]);
+    let second = origin.commit("file", "two");
+    origin.git(&["branch", "both"]);
+    assert_eq!(origin.resolve("both").await, Resolved::Commit(second));
+    assert_eq!(origin.resolve("only-tag").await, Resolved::Commit(first));
+}
+
+#[tokio::test]
+async fn an_annotated_tag_is_the_commit_that_it_names() {
+    let origin = Origin::new();
+    origin.git(&["tag", "--annotate", "v1", "--message", "v1"]);
+    assert_ne!(origin.git(&["rev-parse", "v1"]), origin.head("HEAD").as_str());
+    assert_eq!(origin.resolve("v1").await, Resolved::Commit(origin.head("HEAD")));
+}
+
+#[tokio::test]
+async fn only_the_whole_name_counts() {
+    let origin = Origin::new();
+    origin.git(&["branch", "feature/main2"]);
+    for version in ["main2", "mai", "heads/main", "refs/heads/main", "HEAD", "origin/main"] {
+        origin.no_such(version).await;
+    }
+    assert!(matches!(origin.resolve("feature/main2").await, Resolved::Commit(_)));
+}
+
+#[tokio::test]
+async fn forty_hex_digits_are_a_commit_and_nobody_is_asked() {
+    let mirrors = Mirrors::new(PathBuf::from("/nonexistent"));
+    let repository = Repository::parse("/nonexistent/repository").unwrap();
+    let text = "0123456789abcdef0123456789ABCDEF01234567";
+    let found = mirrors.resolve(&repository, text).await.unwrap();
+    assert_eq!(found, Resolved::Commit(Commit::parse(text).unwrap()));
+}
+
+#[tokio::test]
+async fn an_unknown_version_names_the_branches_that_there_are() {
+    let origin = Origin::new();
+    origin.git(&["branch", "dev"]);
+    let reason = origin.no_such("prod").await;
+    assert!(reason.contains("no branch or tag `prod`"), "{reason}");
+    assert!(reason.contains("its branches are `main`, `dev`"), "{reason}");
+    assert!(reason.contains(origin.repository().as_str()), "{reason}");
+}
+
+#[tokio::test]
+async fn an_empty_repository_has_no_version() {
+    let origin = Origin::empty();
+    assert!(origin.no_such("main").await.contains("it has no branches"));
+    let error = origin.mirrors().default_branch(&origin.repository()).await.unwrap_err();
+    assert!(matches!(error, GitError::Refused { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_default_branch_is_the_repository_s_own() {
+    let origin = Origin::new();
+    origin.git(&["checkout", "--quiet", "-b", "trunk"]);
+    assert_eq!(origin.mirrors().default_branch(&origin.repository()).await.unwrap(), "trunk");
+}
+
+#[tokio::test]
+async fn a_version_that_is_an_option_is_refused_and_nothing_runs() {
+    let origin = Origin::new();
+    let trace = origin.room.path().join("trace");
+    for version in [
+        format!("--upload-pack=touch {}", trace.display()),
+        format!("$(touch {})", trace.display()),
+        "--upload-pack=id".to_owned(),
+        "-x".to_owned(),
+        "main^{/x}".to_owned(),
+        "refs/*".to_owned(),
+    ] {
+        assert!(origin.no_such(&version).await.contains("is refused"), "{version}");
+    }
+    let reason = origin.no_such("$(id)").await;
+    assert!(reason.contains("no branch or tag `$(id)`"), "{reason}");
+    assert!(!trace.exists());
+}
+
+#[tokio::test]
+async fn a_repository_that_does_not_answer_is_unreachable() {
+    let origin = Origin::new();
+    let nowhere = origin.room.path().join("nowhere");
+    let repository = Repository::parse(nowhere.to_str().unwrap()).unwrap();
+    let error = origin.mirrors().resolve(&repository, "main").await.unwrap_err();
+    assert!(matches!(error, GitError::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().contains("nowhere"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_said_of_an_unreachable_host_has_no_password_in_it() {
+    let origin = Origin::new();
+    let repository = Repository::parse("https://user:hunter2@127.0.0.1:1/a").unwrap();
+    let error = origin.mirrors().resolve(&repository, "main").await.unwrap_err();
+    assert!(matches!(error, GitError::Unreachable { .. }), "{error:?}");
+    let message = error.to_string();
+    assert!(message.contains("https://user:***@127.0.0.1:1/a"), "{message}");
+    assert!(!message.contains("hunter2"), "{message}");
+}
+
+#[tokio::test]
+async fn a_checkout_is_the_files_without_git_and_the_mirror_stands_beside() {
+    let origin = Origin::new();
+    fs::create_dir(origin.folder().join("sub")).unwrap();
+    fs::write(origin.folder().join("sub/run.sh"), "#!/bin/sh\n").unwrap();
+    std::os::unix::fs::symlink("../outside", origin.folder().join("link")).unwrap();
+    origin.git(&["add", "--all"]);
+    origin.git(&["update-index", "--chmod=+x", "sub/run.sh"]);
+    origin.git(&["commit", "--quiet", "--message", "more"]);
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    mirrors.check_out(&repository, &origin.head("HEAD"), &origin.target()).await.unwrap();
+    let mut names: Vec<String> = fs::read_dir(origin.target())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["file", "link", "sub"]);
+    assert_eq!(fs::read_link(origin.target().join("link")).unwrap(), Path::new("../outside"));
+    let mode = fs::metadata(origin.target().join("sub/run.sh")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o111, 0o111);
+    let beside = fs::read_dir(origin.room.path()).unwrap().count();
+    assert_eq!(beside, 3, "only the origin, the mirrors and the target");
+}
+
+#[tokio::test]
+async fn what_is_in_the_mirror_needs_no_network() {
+    let origin = Origin::new();
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    let first = origin.head("HEAD");
+    let second = origin.commit("file", "two");
+    mirrors.check_out(&repository, &second, &origin.target()).await.unwrap();
+    fs::rename(origin.folder(), origin.room.path().join("away")).unwrap();
+    for (commit, text) in [(&first, "one"), (&second, "two")] {
+        let target = origin.room.path().join(text);
+        mirrors.check_out(&repository, commit, &target).await.unwrap();
+        assert_eq!(fs::read_to_string(target.join("file")).unwrap(), text);
+    }
+    let unknown = Commit::parse(&"12".repeat(20)).unwrap();
+    let error = mirrors.check_out(&repository, &unknown, &origin.target()).await.unwrap_err();
+    assert!(matches!(error, GitError::Unreachable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_commit_that_was_pushed_away_is_still_checked_out() {
+    let origin = Origin::new();
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    let lost = origin.commit("file", "lost");
+    mirrors.check_out(&repository, &lost, &origin.target()).await.unwrap();
+    origin.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    origin.git(&["reflog", "expire", "--expire=now", "--all"]);
+    origin.git(&["gc", "--quiet", "--prune=now"]);
+    let next = origin.commit("file", "next");
+    mirrors.check_out(&repository, &next, &origin.room.path().join("next")).await.unwrap();
+    mirrors.tidy(&repository).await.unwrap();
+    let again = origin.room.path().join("again");
+    mirrors.check_out(&repository, &lost, &again).await.unwrap();
+    assert_eq!(fs::read_to_string(again.join("file")).unwrap(), "lost");
+}
+
+#[tokio::test]
+async fn a_commit_that_no_branch_leads_to_is_fetched_by_itself() {
+    let origin = Origin::new();
+    let lost = origin.commit("file", "lost");
+    origin.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    mirrors.check_out(&repository, &lost, &origin.target()).await.unwrap();
+    assert_eq!(fs::read_to_string(origin.target().join("file")).unwrap(), "lost");
+}
+
+#[tokio::test]
+async fn a_commit_that_is_nowhere_is_refused() {
+    let origin = Origin::new();
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    let unknown = Commit::parse(&"ab".repeat(20)).unwrap();
+    let reason = refused(mirrors.check_out(&repository, &unknown, &origin.target()).await);
+    assert!(reason.contains(unknown.as_str()), "{reason}");
+    assert!(!origin.target().exists());
+}
+
+#[tokio::test]
+async fn what_is_not_a_commit_is_refused() {
+    let origin = Origin::new();
+    origin.git(&["tag", "--annotate", "v1", "--message", "v1"]);
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    for (name, kind) in [("v1", "a tag"), ("HEAD^{tree}", "a tree"), ("HEAD:file", "a blob")] {
+        let id = Commit::parse(&origin.git(&["rev-parse", name])).unwrap();
+        let reason = refused(mirrors.check_out(&repository, &id, &origin.target()).await);
+        assert!(reason.contains(kind), "{name}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn two_at_once_from_one_mirror_do_not_meet() {
+    let origin = Origin::new();
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    let (first, second) = (origin.head("HEAD"), origin.commit("file", "two"));
+    let rooms = ["a", "b", "c"].map(|name| origin.room.path().join(name));
+    let (a, b, c) = tokio::join!(
+        mirrors.check_out(&repository, &first, &rooms[0]),
+        mirrors.check_out(&repository, &second, &rooms[1]),
+        mirrors.check_out(&repository, &first, &rooms[2]),
+    );
+    for result in [a, b, c] {
+        result.unwrap();
+    }
+    let texts = rooms.map(|room| fs::read_to_string(room.join("file")).unwrap());
+    assert_eq!(texts, ["one", "two", "one"]);
+}
+
+#[tokio::test]
+async fn submodules_are_checked_out_also_in_submodules() {
+    let (origin, library, deep) = (Origin::new(), Origin::new(), Origin::new());
+    let at = |origin: &Origin| origin.folder().to_str().unwrap().to_owned();
+    library.git(&["submodule", "--quiet", "add", &at(&deep), "deep"]);
+    library.commit("library.index", "mine");
+    origin.git(&["submodule", "--quiet", "add", &at(&library), "vendor/library"]);
+    let commit = origin.commit("file", "two");
+    origin.mirrors().check_out(&origin.repository(), &commit, &origin.target()).await.unwrap();
+    let inner = origin.target().join("vendor/library");
+    assert_eq!(fs::read_to_string(inner.join("library.index")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(inner.join("deep/file")).unwrap(), "one");
+    assert!(!inner.join(".git").exists() && !inner.join("deep/.git").exists());
+}
+
+#[tokio::test]
+async fn a_submodule_that_runs_a_helper_is_refused_and_nothing_runs() {
+    let origin = Origin::new();
+    let trace = origin.room.path().join("trace");
+    let text = format!(
+        "[submodule \"x\"]\n\tpath = x\n\turl = \"ext::sh -c touch% {}\"\n",
+        trace.display()
+    );
+    fs::write(origin.folder().join(".gitmodules"), text).unwrap();
+    let link = format!("160000,{},x", origin.head("HEAD"));
+    origin.git(&["add", ".gitmodules"]);
+    origin.git(&["update-index", "--add", "--cacheinfo", &link]);
+    origin.git(&["commit", "--quiet", "--message", "evil"]);
+    let commit = origin.head("HEAD");
+    let result = origin.mirrors().check_out(&origin.repository(), &commit, &origin.target()).await;
+    assert!(refused(result).contains("ext::"));
+    assert!(!trace.exists() && !origin.target().exists());
+}
+
+#[tokio::test]
+async fn hooks_and_filters_of_a_repository_do_not_run() {
+    let origin = Origin::new();
+    let trace = origin.room.path().join("trace");
+    let hook = origin.folder().join(".git/hooks/post-checkout");
+    fs::write(&hook, format!("#!/bin/sh\ntouch {}\n", trace.display())).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(hook, executable).unwrap();
+    let commit = origin.commit(".gitattributes", "* filter=evil\n");
+    origin.git(&["config", "filter.evil.smudge", &format!("touch {}", trace.display())]);
+    origin.mirrors().check_out(&origin.repository(), &commit, &origin.target()).await.unwrap();
+    assert!(!trace.exists());
+    assert_eq!(fs::read_to_string(origin.target().join("file")).unwrap(), "one");
+}
+
+#[tokio::test]
+async fn a_half_made_checkout_of_an_earlier_life_is_replaced() {
+    let origin = Origin::new();
+    let left = origin.room.path().join(".target.new");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("rubbish"), "").unwrap();
+    let commit = origin.head("HEAD");
+    origin.mirrors().check_out(&origin.repository(), &commit, &origin.target()).await.unwrap();
+    assert!(!origin.target().join("rubbish").exists() && !left.exists());
+}

@@ -1,0 +1,315 @@
+//! Recipes of every kind of app, from folders of files. Nothing is built here.
+
+#![expect(clippy::print_stderr, reason = "what is skipped is said")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rowhouse_machine::recipe::{Recipe, RecipeError, Web, recipe};
+use rowhouse_machine::toolchain::Toolchains;
+use tempfile::TempDir;
+
+const WEB: (&str, &str) = ("Procfile", "web: serve\n");
+const NODE: (&str, &str) = ("package.json", r#"{"scripts": {"build": "b", "start": "s"}}"#);
+const RUST: (&str, &str) =
+    ("Cargo.toml", "[package]\nname = \"hello\"\nversion = \"1.0.0\"\nedition = \"2021\"\n");
+const MAIN: (&str, &str) = ("src/main.rs", "fn main() {}");
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+/// Toolchains with these programs only, which do nothing.
+async fn tools(room: &Path, names: &[&str]) -> Toolchains {
+    let bin = room.join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    for name in names {
+        let text = match *name {
+            "python3" => format!("#!/bin/sh\necho {}\n", bin.join("python3").display()),
+            "python3-without-venv" => {
+                "#!/bin/sh\ncase \"$*\" in *venv*) exit 1;; esac; echo /usr/bin/python3\n".into()
+            }
+            _ => "#!/bin/sh\n".to_owned(),
+        };
+        let file = bin.join(name.strip_suffix("-without-venv").unwrap_or(name));
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    Toolchains::probe(&BTreeMap::from([("PATH".into(), bin.display().to_string())])).await
+}
+
+const ALL: [&str; 7] = ["python3", "node", "npm", "yarn", "pnpm", "bun", "cargo"];
+
+async fn with(names: &[&str], files: &[(&str, &str)]) -> Result<Recipe, RecipeError> {
+    let (app, room) = (folder(files), tempfile::tempdir().unwrap());
+    let app = fs::canonicalize(app.path()).unwrap();
+    let mut found = recipe(&app, &tools(room.path(), names).await).await?;
+    // The folders of a test have other names each time.
+    for argument in found.build.iter_mut().flat_map(|step| &mut step.command) {
+        let text = argument.replace(room.path().to_str().unwrap(), "");
+        *argument = text.replace(app.to_str().unwrap(), "");
+    }
+    Ok(found)
+}
+
+async fn read(files: &[(&str, &str)]) -> Recipe {
+    with(&ALL, files).await.unwrap()
+}
+
+async fn fails(names: &[&str], files: &[(&str, &str)]) -> String {
+    with(names, files).await.unwrap_err().to_string()
+}
+
+fn commands(recipe: &Recipe) -> Vec<String> {
+    recipe.build.iter().map(|step| step.command.join(" ")).collect()
+}
+
+fn command(text: &str) -> Web {
+    Web::Command(text.to_owned())
+}
+
+/// With the machine's own cargo.
+async fn real(files: &[(&str, &str)]) -> Option<Result<Recipe, RecipeError>> {
+    let toolchains = Toolchains::probe(&std::env::vars().collect()).await;
+    if toolchains.find("cargo").is_none() {
+        eprintln!("skipped: there is no cargo");
+        return None;
+    }
+    let app = folder(files);
+    Some(recipe(&fs::canonicalize(app.path()).unwrap(), &toolchains).await)
+}
+
+#[tokio::test]
+async fn a_procfile_says_how_an_app_runs() {
+    let text = "release: migrate\nweb: serve $PORT\nworker: work\nclock: tick\n";
+    let found = read(&[("Procfile", text)]).await;
+    assert_eq!(found.web, command("serve $PORT"));
+    assert_eq!(found.release.as_deref(), Some("migrate"));
+    assert_eq!(found.not_run, ["clock", "worker"]);
+    assert_eq!((found.kind.as_str(), found.build.len()), ("Procfile", 0));
+}
+
+#[tokio::test]
+async fn build_of_a_procfile_replaces_the_conventions_and_their_toolchains() {
+    let text = "web: serve\nbuild: make all && echo $HOME\n";
+    let files = [("Procfile", text), ("requirements.txt", ""), NODE, RUST, MAIN];
+    let found = with(&[], &files).await.unwrap();
+    assert_eq!(found.build.len(), 1);
+    assert_eq!(found.build[0].command, ["sh", "-c", "make all && echo $HOME"]);
+    assert_eq!(found.path, [Path::new(".venv/bin"), Path::new("node_modules/.bin")]);
+}
+
+#[tokio::test]
+async fn python_without_uv_is_built_by_venv_and_pip() {
+    let found = read(&[WEB, ("requirements.txt", "flask")]).await;
+    assert_eq!(
+        commands(&found),
+        [
+            "/bin/python3 -m venv .venv",
+            "/.venv/bin/python -m pip install --no-input --disable-pip-version-check -r requirements.txt",
+        ]
+    );
+    assert_eq!(found.path, [PathBuf::from(".venv/bin")]);
+    assert_eq!(found.kind, "Python");
+}
+
+#[tokio::test]
+async fn uv_is_used_if_it_is_installed() {
+    let pyproject = "[project]\nname = \"a\"\nversion = \"1\"\n";
+    for (files, expected) in [
+        (
+            vec![WEB, ("requirements.txt", "flask")],
+            vec!["uv venv .venv", "uv pip install --python .venv/bin/python -r requirements.txt"],
+        ),
+        (vec![WEB, ("pyproject.toml", pyproject)], vec!["uv sync --no-dev"]),
+        (
+            vec![WEB, ("pyproject.toml", pyproject), ("uv.lock", "")],
+            vec!["uv sync --frozen --no-dev"],
+        ),
+    ] {
+        assert_eq!(commands(&with(&["uv"], &files).await.unwrap()), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_pyproject_is_installed_as_what_it_is() {
+    for (text, end) in [
+        ("[build-system]\n[project]\n", "pip install --no-input --disable-pip-version-check ."),
+        ("[tool.poetry]\n", "pip install --no-input --disable-pip-version-check ."),
+        ("[project]\n", "sys.exit(subprocess.call([*pip, '--', *names]) if names else 0)\n"),
+        ("[tool.ruff]\n", "-m venv .venv"),
+    ] {
+        let found = commands(&read(&[WEB, ("pyproject.toml", text)]).await);
+        assert!(found.last().unwrap().ends_with(end), "{text}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn python_without_a_procfile_is_told_what_to_write() {
+    let message = fails(&ALL, &[("requirements.txt", "")]).await;
+    assert!(message.contains("found `requirements.txt`"), "{message}");
+    assert!(message.contains("`web: gunicorn app:app --bind 0.0.0.0:$PORT`"), "{message}");
+}
+
+#[tokio::test]
+async fn the_lock_file_chooses_the_package_manager() {
+    for (lock, expected, start) in [
+        ("package-lock.json", ["npm ci", "npm run build"], "npm start"),
+        ("npm-shrinkwrap.json", ["npm ci", "npm run build"], "npm start"),
+        ("yarn.lock", ["yarn install --frozen-lockfile", "yarn run build"], "yarn run start"),
+        ("pnpm-lock.yaml", ["pnpm install --frozen-lockfile", "pnpm run build"], "pnpm run start"),
+        ("bun.lock", ["bun install --frozen-lockfile", "bun run build"], "bun run start"),
+        ("README.md", ["npm install", "npm run build"], "npm start"),
+    ] {
+        let found = read(&[NODE, (lock, "")]).await;
+        assert_eq!(commands(&found), expected, "{lock}");
+        assert_eq!(found.web, command(start), "{lock}");
+        assert_eq!(found.path, [PathBuf::from("node_modules/.bin")]);
+    }
+    let found = read(&[NODE, ("yarn.lock", ""), (".yarnrc.yml", "")]).await;
+    assert_eq!(commands(&found)[0], "yarn install --immutable");
+}
+
+#[tokio::test]
+async fn node_starts_by_its_script_or_by_server_js() {
+    let found = read(&[("package.json", "{}"), ("server.js", "")]).await;
+    assert_eq!(found.web, command("node server.js"));
+    assert_eq!(commands(&found), ["npm install"]);
+    let found = read(&[NODE, WEB]).await;
+    assert_eq!(found.web, command("serve"));
+    let message = fails(&ALL, &[("package.json", "{}"), ("index.html", "")]).await;
+    assert!(message.contains("`package.json` without a `start` script"), "{message}");
+}
+
+#[tokio::test]
+async fn several_languages_are_all_built_and_the_procfile_decides() {
+    let found = read(&[WEB, ("requirements.txt", ""), NODE, RUST]).await;
+    assert_eq!(found.kind, "Python and Node and Rust");
+    assert_eq!(found.build.len(), 6);
+    assert_eq!(found.web, command("serve"));
+    assert_eq!(found.path, [Path::new(".venv/bin"), Path::new("node_modules/.bin")]);
+}
+
+#[tokio::test]
+async fn the_one_that_has_a_start_is_started() {
+    let found = read(&[("requirements.txt", ""), NODE]).await;
+    assert_eq!(found.web, command("npm start"));
+}
+
+#[tokio::test]
+async fn only_an_index_html_is_served_as_it_is() {
+    let found = with(&[], &[("index.html", "hi"), ("style.css", "")]).await.unwrap();
+    assert_eq!(found.web, Web::Static(PathBuf::from(".")));
+    assert_eq!((found.kind.as_str(), found.build.len()), ("static files", 0));
+}
+
+#[tokio::test]
+async fn a_large_page_in_any_encoding_is_a_page() {
+    let app = folder(&[]);
+    fs::write(app.path().join("index.html"), vec![0xe4; 5 << 20]).unwrap();
+    let toolchains = Toolchains::probe(&BTreeMap::new()).await;
+    let found = recipe(app.path(), &toolchains).await.unwrap();
+    assert_eq!(found.web, Web::Static(PathBuf::from(".")));
+}
+
+#[tokio::test]
+async fn where_nothing_fits_the_error_lists_what_was_looked_for() {
+    let message = fails(&ALL, &[("README.md", "")]).await;
+    for part in ["`Procfile`", "`package.json`", "`server.js`", "`Cargo.toml`", "`index.html`"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let message = fails(&ALL, &[("Procfile", "worker: x\n")]).await;
+    assert!(message.contains("found a `Procfile` without `web:`"), "{message}");
+}
+
+#[tokio::test]
+async fn a_missing_toolchain_is_named_with_its_cure() {
+    let python = ("requirements.txt", "");
+    for (names, file, tool, cure) in [
+        (&[] as &[&str], python, "`python3`", "apt install python3 python3-venv"),
+        (&["python3-without-venv"], python, "`python3-venv`", "apt install python3-venv"),
+        (&[], NODE, "`node`", "apt install nodejs npm"),
+        (&["node"], NODE, "`npm`", "apt install nodejs npm"),
+        (&[], RUST, "`cargo`", "rustup"),
+    ] {
+        let message = fails(names, &[WEB, file]).await;
+        let wanted = format!("{tool} is not installed");
+        assert!(message.contains(&wanted) && message.contains(cure), "{message}");
+    }
+    let message = fails(&["node", "npm"], &[NODE, ("yarn.lock", "")]).await;
+    assert!(message.contains("npm install --global yarn"), "{message}");
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_read_are_named() {
+    assert!(fails(&ALL, &[("package.json", "{")]).await.contains("`package.json`"));
+    assert!(fails(&ALL, &[("Procfile", "web")]).await.contains("line 1 of the Procfile"));
+    let app = folder(&[]);
+    std::os::unix::fs::symlink("/etc/passwd", app.path().join("Procfile")).unwrap();
+    let toolchains = Toolchains::probe(&BTreeMap::new()).await;
+    let message = recipe(app.path(), &toolchains).await.unwrap_err().to_string();
+    assert!(message.contains("leads out of the app's folder"), "{message}");
+}
+
+#[tokio::test]
+async fn the_one_binary_of_a_crate_is_the_web_command() {
+    let Some(found) = real(&[RUST, MAIN, ("Cargo.lock", "")]).await else { return };
+    let found = found.unwrap();
+    assert_eq!(found.web, command("exec ./target/release/hello"));
+    assert_eq!(
+        found.build[0].command,
+        ["cargo", "build", "--release", "--target-dir", "target", "--locked"]
+    );
+}
+
+#[tokio::test]
+async fn several_binaries_need_a_procfile_or_a_default() {
+    let two = [RUST, MAIN, ("src/bin/tool.rs", "fn main() {}")];
+    let Some(found) = real(&two).await else { return };
+    let message = found.unwrap_err().to_string();
+    assert!(message.contains("./target/release/hello"), "{message}");
+    assert!(message.contains("./target/release/tool"), "{message}");
+    let text = format!("{}default-run = \"hello\"\n", RUST.1);
+    let found = real(&[("Cargo.toml", &text), two[1], two[2]]).await.unwrap().unwrap();
+    assert_eq!(found.web, command("exec ./target/release/hello"));
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_no_manifest_does_not_show_other_files() {
+    let room = folder(&[("secret", "pass word of another\n")]);
+    let app = folder(&[("Cargo.toml", "[workspace]\nmembers = [\"x\"]\n"), ("x/src/main.rs", "")]);
+    let link = app.path().join("x/Cargo.toml");
+    std::os::unix::fs::symlink(room.path().join("secret"), link).unwrap();
+    let toolchains = Toolchains::probe(&std::env::vars().collect()).await;
+    let found = recipe(&fs::canonicalize(app.path()).unwrap(), &toolchains).await;
+    let message = found.unwrap_err().to_string();
+    assert!(!message.contains("word"), "{message}");
+}
+
+#[tokio::test]
+async fn asking_cargo_runs_nothing_of_the_app() {
+    let trace = tempfile::tempdir().unwrap();
+    let trace = trace.path().join("trace");
+    let script = format!("#!/bin/sh\ntouch {}\nexec rustc \"$@\"\n", trace.display());
+    let config = "[build]\nrustc = \"./evil\"\nrustc-wrapper = \"./evil\"\n";
+    let files = [RUST, MAIN, (".cargo/config.toml", config), ("evil", &script)];
+    let app = folder(&files);
+    fs::set_permissions(app.path().join("evil"), fs::Permissions::from_mode(0o755)).unwrap();
+    let toolchains = Toolchains::probe(&std::env::vars().collect()).await;
+    if toolchains.find("cargo").is_none() {
+        eprintln!("skipped: there is no cargo");
+        return;
+    }
+    recipe(&fs::canonicalize(app.path()).unwrap(), &toolchains).await.unwrap();
+    assert!(!trace.exists());
+    assert!(!app.path().join("target").exists());
+}
