@@ -1,1 +1,19 @@
-fn main() {}
+//! What a contributor runs: `cargo xtask` lists it.
+
+mod check;
+mod test;
+mod tools;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["check"] => check::run_all(),
+        ["test"] => test::run_all(),
+        _ => {
+            println!("cargo xtask check     format, lints, walls between crates, licences, documents");
+            println!("cargo xtask test      every test, with what they need");
+            Ok(())
+        }
+    }
+}

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::build::{BuildRequest, Builds, Built};
 use crate::environment;
 use crate::folder::DataFolder;
-use crate::git::Mirrors;
+use crate::mirror::Mirrors;
 use crate::instance::lock;
 use crate::journal::Journal;
 use crate::live::LiveStack;

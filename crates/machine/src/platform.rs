@@ -7,7 +7,7 @@ use rowhouse_core::{
     SettingsDigest, Unreachable, Version,
 };
 
-use crate::git::Resolved;
+use crate::mirror::Resolved;
 use crate::instance::lock;
 use crate::live::LiveStack;
 use crate::machine::Machine;

@@ -51,7 +51,7 @@ pub(crate) async fn builds(machine: &Arc<Machine>) {
     let mut keep = BTreeSet::new();
     for stack in machine.all_stacks() {
         let Some(record) = stack.record().await else { continue };
-        keep.extend(record.builds.iter().map(BuildKey::stored));
+        keep.extend(record.builds.iter().filter_map(|key| BuildKey::parse(key)));
         let aimed = match &record.ongoing {
             Some(Ongoing::Create { plan, .. } | Ongoing::Update { plan, .. }) => Some(plan),
             Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => None,

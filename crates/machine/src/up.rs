@@ -17,7 +17,7 @@ use tracing::warn;
 use crate::build::Builds;
 use crate::feed;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
-use crate::git::Mirrors;
+use crate::mirror::Mirrors;
 use crate::instance::lock;
 use crate::journal::Journal;
 use crate::live::LiveStack;
