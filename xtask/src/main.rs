@@ -11,7 +11,9 @@ fn main() -> anyhow::Result<()> {
         ["check"] => check::run_all(),
         ["test"] => test::run_all(),
         _ => {
-            println!("cargo xtask check     format, lints, walls between crates, licences, documents");
+            println!(
+                "cargo xtask check     format, lints, walls between crates, licences, documents"
+            );
             println!("cargo xtask test      every test, with what they need");
             Ok(())
         }

@@ -45,11 +45,8 @@ pub fn has(program: &str) -> bool {
 /// Finds programs, each given with the Debian package that has it, and installs the packages that are missing
 /// where this user may.
 pub fn need(programs: &[(&str, &str)]) -> anyhow::Result<()> {
-    let missing: Vec<&str> = programs
-        .iter()
-        .filter(|(program, _)| !has(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let missing: Vec<&str> =
+        programs.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }

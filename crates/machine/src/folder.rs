@@ -18,8 +18,8 @@ pub enum FolderError {
     Make { path: PathBuf, source: io::Error },
     #[error("cannot write in the data folder `{}`", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{}", held(path, holder.as_ref()))]
-    Held { path: PathBuf, holder: Option<Holder> },
+    #[error("{}", held(path, holder.as_deref()))]
+    Held { path: PathBuf, holder: Option<Box<Holder>> },
 }
 
 fn held(path: &Path, holder: Option<&Holder>) -> String {
@@ -144,9 +144,10 @@ impl DataFolder {
             .map_err(write)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Hold { file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                Err(FolderError::Held { path: self.root.clone(), holder: read_holder(&file) })
-            }
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::Held {
+                path: self.root.clone(),
+                holder: read_holder(&file).map(Box::new),
+            }),
             Err(error) => Err(write(error.into())),
         }
     }

@@ -26,9 +26,9 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 const UNHEALTHY_AFTER: u32 = 3;
 /// … and so many restart it.
 const RESTARTED_AFTER: u32 = 12;
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
 /// An instance that was up for this long has earned a fresh back-off.
-const PROVEN_AFTER: Duration = Duration::from_secs(60);
+const PROVEN_AFTER: Duration = Duration::from_mins(1);
 /// How many ports are tried when somebody else listens on them.
 const PORTS_TRIED: u32 = 5;
 
@@ -138,8 +138,13 @@ impl Instance {
     }
 
     fn set(&self, machine: &Machine, stack: &LiveStack, state: State) {
-        let before = std::mem::replace(&mut *lock(&self.state), state.clone());
-        if before != state {
+        let changed = {
+            let mut now = lock(&self.state);
+            let changed = *now != state;
+            *now = state;
+            changed
+        };
+        if changed {
             stack.publish(machine);
             machine.ring(&stack.name);
         }
@@ -161,7 +166,11 @@ impl Instance {
                     let port = machine.free_port().map_err(StartFailure::Ours)?;
                     machine
                         .journal
-                        .tell(&stack.name, "port", format!("port {old} is taken, {} moves to {port}", self.id))
+                        .tell(
+                            &stack.name,
+                            "port",
+                            format!("port {old} is taken, {} moves to {port}", self.id),
+                        )
                         .await;
                     stack
                         .change(machine, |record| {
@@ -196,7 +205,9 @@ impl Instance {
                     .instance_spec(&stack.name, plan, built, &record, self.log(machine, stack))
                     .map_err(|error| StartFailure::Ours(error.to_string()))?;
                 let process = Supervised::start(&machine.config.program, &self.folder, &spec)
-                    .map_err(|error| StartFailure::Ours(format!("cannot start a process: {error}")))?;
+                    .map_err(|error| {
+                        StartFailure::Ours(format!("cannot start a process: {error}"))
+                    })?;
                 let process = Arc::new(process);
                 *lock(&self.process) = Some(Arc::clone(&process));
                 machine.failpoint("spawned");
@@ -251,7 +262,10 @@ impl Instance {
             if let Some(process) = self.process() {
                 let why = self.watch_process(machine, stack, &process).await;
                 let words = self.last_words(machine, stack);
-                machine.journal.tell(&stack.name, "down", format!("{} {why}{words}", self.id)).await;
+                machine
+                    .journal
+                    .tell(&stack.name, "down", format!("{} {why}{words}", self.id))
+                    .await;
                 if since.elapsed() >= PROVEN_AFTER {
                     pause = Duration::ZERO;
                 }
@@ -266,7 +280,10 @@ impl Instance {
             };
             match up {
                 Ok(()) => {
-                    machine.journal.tell(&stack.name, "restarted", format!("{} answers again", self.id)).await;
+                    machine
+                        .journal
+                        .tell(&stack.name, "restarted", format!("{} answers again", self.id))
+                        .await;
                 }
                 Err(StartFailure::App(reason) | StartFailure::Ours(reason)) => {
                     self.end_process().await;

@@ -13,7 +13,7 @@ use crate::machine::Machine;
 use crate::stack::{Condition, InstanceId, Ongoing, StackRecord, translate};
 
 const FIRST_HOLD: Duration = Duration::from_secs(1);
-const LONGEST_HOLD: Duration = Duration::from_secs(60);
+const LONGEST_HOLD: Duration = Duration::from_mins(1);
 
 /// An operation that failed for our own reasons, put off for a while.
 #[derive(Clone, Debug)]

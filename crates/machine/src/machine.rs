@@ -11,10 +11,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::build::{BuildRequest, Builds, Built};
 use crate::environment;
 use crate::folder::DataFolder;
-use crate::mirror::Mirrors;
 use crate::instance::lock;
 use crate::journal::Journal;
 use crate::live::LiveStack;
+use crate::mirror::Mirrors;
 use crate::operation::Failure;
 use crate::port::Ports;
 use crate::proxy::Routes;
@@ -64,7 +64,11 @@ impl Machine {
     /// Where the app answers.
     pub(crate) fn url(&self, name: &AppName) -> String {
         let host = self.host(name);
-        if self.port == 80 { format!("http://{host}") } else { format!("http://{host}:{}", self.port) }
+        if self.port == 80 {
+            format!("http://{host}")
+        } else {
+            format!("http://{host}:{}", self.port)
+        }
     }
 
     /// The stack in hand, or a fresh, empty place for one.
@@ -90,9 +94,9 @@ impl Machine {
                 reserved.insert(instance.record().port);
             }
         }
-        lock(&self.ports).choose(&reserved).ok_or_else(|| {
-            "no free port is left for instances; see `rowhouse doctor`".to_owned()
-        })
+        lock(&self.ports)
+            .choose(&reserved)
+            .ok_or_else(|| "no free port is left for instances; see `rowhouse doctor`".to_owned())
     }
 
     /// A word that no other thing of this process has, for folders of one-off processes.

@@ -76,7 +76,11 @@ async fn carry_on(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), 
                         reason,
                     });
                     // The serial stays: what this operation has begun is what must be ended.
-                    stack.change(machine, |record| record.ongoing = Some(Ongoing::RollBack { failed })).await?;
+                    stack
+                        .change(machine, |record| {
+                            record.ongoing = Some(Ongoing::RollBack { failed });
+                        })
+                        .await?;
                     roll_back(machine, stack).await
                 }
                 Err(Failure::Ours(reason)) => {
@@ -84,7 +88,9 @@ async fn carry_on(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), 
                     let text = format!("{reason}; trying again in {} s", pause.as_secs());
                     machine.journal.tell(&stack.name, "put_off", text).await;
                     stack
-                        .change(machine, |record| record.ongoing = Some(Ongoing::RollBack { failed: None }))
+                        .change(machine, |record| {
+                            record.ongoing = Some(Ongoing::RollBack { failed: None });
+                        })
                         .await?;
                     roll_back(machine, stack).await
                 }
@@ -116,7 +122,9 @@ async fn converge(
         }
         stack
             .change(machine, |record| match &mut record.ongoing {
-                Some(Ongoing::Create { moved, .. } | Ongoing::Update { moved, .. }) => *moved = true,
+                Some(Ongoing::Create { moved, .. } | Ongoing::Update { moved, .. }) => {
+                    *moved = true;
+                }
                 Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => {}
             })
             .await?;
@@ -151,8 +159,7 @@ async fn converge(
 
 fn not_run(built: &Built) -> Option<String> {
     let others = &built.recipe.not_run;
-    (!others.is_empty())
-        .then(|| format!("not run here, of its Procfile: {}", others.join(", ")))
+    (!others.is_empty()).then(|| format!("not run here, of its Procfile: {}", others.join(", ")))
 }
 
 impl Machine {
@@ -370,7 +377,9 @@ async fn retire_others(
         let _ = tokio::fs::remove_dir_all(folder).await;
     }
     machine.failpoint("retired");
-    stack.change(machine, |record| record.instances.retain(|known| keep.contains(&known.id))).await?;
+    stack
+        .change(machine, |record| record.instances.retain(|known| keep.contains(&known.id)))
+        .await?;
     lock(&stack.instances).retain(|id, _| !gone.contains(id));
     Ok(())
 }
@@ -410,7 +419,10 @@ async fn delete(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), Un
     stack.forget(machine).await?;
     machine.routes.remove(stack.name.as_str());
     let _ = tokio::fs::remove_dir_all(machine.folder.instances(&stack.name)).await;
-    machine.journal.tell(&stack.name, "deleted", "its processes and routes are gone".to_owned()).await;
+    machine
+        .journal
+        .tell(&stack.name, "deleted", "its processes and routes are gone".to_owned())
+        .await;
     Ok(())
 }
 
@@ -426,22 +438,25 @@ pub(crate) async fn adopt(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
                 instance.adopt(process);
                 adopted += 1;
             }
-            Ok(crate::supervised::Adopted::Ended(_) | crate::supervised::Adopted::NeverStarted) => {}
+            Ok(crate::supervised::Adopted::Ended(_) | crate::supervised::Adopted::NeverStarted) => {
+            }
             Err(error) => warn!(app = %stack.name, reason = %error, "cannot look at an instance"),
         }
         lock(&stack.instances).insert(instance.id().clone(), instance);
     }
     if adopted > 0 {
-        machine.journal.tell(&stack.name, "adopted", format!("adopted {adopted} running instances")).await;
+        machine
+            .journal
+            .tell(&stack.name, "adopted", format!("adopted {adopted} running instances"))
+            .await;
     }
     // Until an operation moves traffic, it goes where it went: to what ran.
     let moved = matches!(
         record.ongoing,
         Some(Ongoing::Create { moved: true, .. } | Ongoing::Update { moved: true, .. })
     );
-    let in_operation = |known: &&InstanceRecord| {
-        record.ongoing.is_some() && !moved && known.born == record.serial
-    };
+    let in_operation =
+        |known: &&InstanceRecord| record.ongoing.is_some() && !moved && known.born == record.serial;
     let serving: BTreeSet<InstanceId> = record
         .instances
         .iter()

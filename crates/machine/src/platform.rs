@@ -7,10 +7,11 @@ use rowhouse_core::{
     SettingsDigest, Unreachable, Version,
 };
 
-use crate::mirror::Resolved;
+use crate::git::GitError;
 use crate::instance::lock;
 use crate::live::LiveStack;
 use crate::machine::Machine;
+use crate::mirror::Resolved;
 use crate::operation;
 use crate::repository::Repository;
 use crate::stack::{Ongoing, StackRecord};
@@ -46,11 +47,14 @@ impl Platform for MachinePlatform {
         };
         match self.machine.mirrors.resolve(&parsed, version.as_str()).await {
             Ok(Resolved::Commit(commit)) => Resolution::Known(commit),
-            Ok(Resolved::NoSuchVersion { reason }) => Resolution::NoSuchVersion { reason },
-            Err(error) if error.is_refused() => {
-                Resolution::NoSuchVersion { reason: error.to_string() }
+            Ok(Resolved::NoSuchVersion { reason }) | Err(GitError::Refused { reason }) => {
+                Resolution::NoSuchVersion { reason }
             }
-            Err(error) => Resolution::Unreachable { reason: error.to_string() },
+            Err(
+                error @ (GitError::Unreachable { .. }
+                | GitError::DiskFull { .. }
+                | GitError::Io { .. }),
+            ) => Resolution::Unreachable { reason: error.to_string() },
         }
     }
 
@@ -97,7 +101,8 @@ impl MachinePlatform {
         if let Some(reason) = stack.held(&plan.deployment.target) {
             return Ok(Outcome::Unreachable { reason });
         }
-        let id = self.machine.unique_name(&format!("{:x}", jiff::Timestamp::now().as_microsecond()));
+        let id =
+            self.machine.unique_name(&format!("{:x}", jiff::Timestamp::now().as_microsecond()));
         let text = format!("{} with {}", plan.app.version.as_str(), instances(plan.app.scale));
         let ongoing = Ongoing::Create { plan, moved: false };
         stack.create(&self.machine, StackRecord::new(stack.name.clone(), id, ongoing)).await?;
@@ -147,7 +152,10 @@ impl MachinePlatform {
         // Also where the journal cannot be written: then what was cancelled goes on.
         operation::spawn(&self.machine, stack);
         written?;
-        self.machine.journal.tell(&stack.name, "cancelled", "a newer wish goes first".to_owned()).await;
+        self.machine
+            .journal
+            .tell(&stack.name, "cancelled", "a newer wish goes first".to_owned())
+            .await;
         Ok(Outcome::Started)
     }
 

@@ -16,10 +16,10 @@ use tracing::{Instrument, error, info_span, warn};
 /// How many names are looked at side by side.
 const SIDE_BY_SIDE: usize = 8;
 /// The longest that a status can be out of date when a doorbell was lost.
-const SHORT_SWEEP: Duration = Duration::from_secs(60);
-const FULL_SWEEP: Duration = Duration::from_secs(15 * 60);
+const SHORT_SWEEP: Duration = Duration::from_mins(1);
+const FULL_SWEEP: Duration = Duration::from_mins(15);
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
 
 /// Works until it is dropped or the doorbell's last handle is. `after_full_sweep` is called with each full
 /// sweep's result: the time to tidy up.

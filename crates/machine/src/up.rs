@@ -17,11 +17,11 @@ use tracing::warn;
 use crate::build::Builds;
 use crate::feed;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
-use crate::mirror::Mirrors;
 use crate::instance::lock;
 use crate::journal::Journal;
 use crate::live::LiveStack;
 use crate::machine::Machine;
+use crate::mirror::Mirrors;
 use crate::operation;
 use crate::platform::{MachinePlatform, end_task};
 use crate::port::Ports;
@@ -32,7 +32,7 @@ use crate::table::SqliteTable;
 use crate::tidy;
 
 /// How often a sign of life is left in the folder.
-const BEAT: Duration = Duration::from_secs(60);
+const BEAT: Duration = Duration::from_mins(1);
 /// How long adopted instances may take to answer before the proxy starts without them.
 const SETTLING: Duration = Duration::from_secs(2);
 
@@ -96,7 +96,8 @@ impl House {
         let start = |source| UpError::Start { source };
         let folder = DataFolder::open(&config.data)?;
         let mut hold = folder.hold()?;
-        let listener = Proxy::bind(config.listen).map_err(|source| listen_error(&config, source))?;
+        let listener =
+            Proxy::bind(config.listen).map_err(|source| listen_error(&config, source))?;
         let address = listener.local_addr().map_err(start)?;
         let (on_answer, answered) = unbounded_channel();
         let table = Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?);
@@ -180,10 +181,9 @@ fn machine(
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let path = environment
-        .get("PATH")
-        .cloned()
-        .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+    let path = environment.get("PATH").cloned().unwrap_or_else(|| {
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
+    });
     let mirrors = Arc::new(Mirrors::new(folder.mirrors()));
     let builds = Builds::new(folder.builds(), Arc::clone(&mirrors), environment);
     Ok(Machine {
@@ -206,18 +206,18 @@ fn machine(
 fn listen_error(config: &Config, source: std::io::Error) -> UpError {
     let address = config.listen;
     let next = SocketAddr::new(address.ip(), address.port().wrapping_add(1));
-    let hint = match source.kind() {
-        std::io::ErrorKind::AddrInUse => format!(
+    let is = |kind| source.kind() == kind;
+    let hint = if is(std::io::ErrorKind::AddrInUse) {
+        format!(
             "another program, perhaps another `rowhouse up`, listens there; choose another with \
              `--listen {next}`"
-        ),
-        std::io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need a privilege; choose a higher one with `--listen`".to_owned()
-        }
-        std::io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address; `ip address` lists its own".to_owned()
-        }
-        _ => source.to_string(),
+        )
+    } else if is(std::io::ErrorKind::PermissionDenied) {
+        "ports below 1024 need a privilege; choose a higher one with `--listen`".to_owned()
+    } else if is(std::io::ErrorKind::AddrNotAvailable) {
+        "this machine has no such address; `ip address` lists its own".to_owned()
+    } else {
+        source.to_string()
     };
     UpError::Listen { address, hint, source }
 }
@@ -262,8 +262,10 @@ async fn end(machine: &Arc<Machine>, proxy: Proxy, how: Shutdown) -> usize {
         end_task(stack).await;
     }
     proxy.stop(machine.config.drain).await;
-    let instances: Vec<_> =
-        stacks.iter().flat_map(|stack| lock(&stack.instances).values().cloned().collect::<Vec<_>>()).collect();
+    let instances: Vec<_> = stacks
+        .iter()
+        .flat_map(|stack| lock(&stack.instances).values().cloned().collect::<Vec<_>>())
+        .collect();
     let running = instances.iter().filter(|instance| instance.is_running()).count();
     match how {
         Shutdown::LeaveInstances => instances.iter().for_each(|instance| instance.leave()),
