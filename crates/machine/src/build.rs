@@ -18,12 +18,11 @@ use crate::git::GitError;
 use crate::mirror::Mirrors;
 use crate::recipe::{Recipe, RecipeError, Step, recipe};
 use crate::repository::Repository;
+use crate::room::{is_full, remove_now};
 use crate::toolchain::Toolchains;
 
 const RECORD: &str = "built.json";
 const GONE: &str = ".gone-";
-/// With less room than this left (bytes), a step that failed is taken to have failed for that.
-const ROOM: u64 = 16 << 20;
 
 /// Runs one command to its end in `folder`, with exactly this environment and no input, its output
 /// going to the build's log. Dropping the future ends the command and its descendants.
@@ -461,10 +460,6 @@ fn mark(place: &Path, record: &Record) -> io::Result<()> {
     folder.sync_all()
 }
 
-fn is_full(place: &Path) -> bool {
-    rustix::fs::statvfs(place).is_ok_and(|about| about.f_bavail * about.f_frsize < ROOM)
-}
-
 fn make(folder: &Path) -> Result<(), BuildError> {
     fs::create_dir_all(folder).map_err(|error| {
         BuildError::io(format!("make the folder `{}`", folder.display()), folder, error)
@@ -477,28 +472,4 @@ async fn remove(folder: PathBuf) -> Result<(), BuildError> {
     let path = folder.clone();
     let end = spawn_blocking(move || remove_now(&path)).await;
     end.map_err(|join| error(io::Error::other(join)))?.map_err(error)
-}
-
-/// Removes a folder, also one in which a build made folders that cannot be written.
-fn remove_now(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(folder)?;
-            fs::remove_dir_all(folder)
-        }
-        result => result,
-    }
-}
-
-fn open_up(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
-    }
-    Ok(())
 }

@@ -20,6 +20,7 @@ pub mod procfile;
 pub mod proxy;
 pub mod recipe;
 pub mod repository;
+mod room;
 pub mod shim;
 pub mod site;
 pub mod stack;
