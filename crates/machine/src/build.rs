@@ -119,6 +119,13 @@ pub struct Built {
     pub recipe: Recipe,
 }
 
+impl Built {
+    /// The `PATH` that its commands run with, before that of the platform.
+    pub fn path(&self, platform: &str) -> String {
+        search_path(&self.recipe, &self.folder, platform)
+    }
+}
+
 /// Why there is no build, sorted by what the caller does next.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -400,18 +407,21 @@ fn environment(
     folder: &Path,
     temporary: &Path,
 ) -> BTreeMap<String, String> {
-    let mut path: Vec<String> =
-        recipe.path.iter().map(|inner| folder.join(inner).display().to_string()).collect();
-    path.push(toolchains.path().to_owned());
+    let path = search_path(recipe, folder, toolchains.path());
     let mut environment = toolchains.settings().clone();
     environment.extend([
-        ("PATH".to_owned(), path.join(":")),
+        ("PATH".to_owned(), path),
         ("HOME".to_owned(), request.home.display().to_string()),
         ("TMPDIR".to_owned(), temporary.display().to_string()),
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
     ]);
     environment.extend(request.build_env.clone());
     environment
+}
+
+fn search_path(recipe: &Recipe, folder: &Path, platform: &str) -> String {
+    let own = recipe.path.iter().map(|inner| folder.join(inner).display().to_string());
+    own.chain([platform.to_owned()]).collect::<Vec<String>>().join(":")
 }
 
 /// The path of a folder inside a repository, in one spelling.

@@ -379,6 +379,7 @@ async fn a_flask_app_is_built_and_its_server_finds_it() {
     let built = workshop.build(&request).await.unwrap();
     assert_eq!(built.recipe.kind, "Python");
     let gunicorn = built.folder.join(".venv/bin/gunicorn");
+    assert_eq!(built.path("/bin"), format!("{}/.venv/bin:/bin", built.folder.display()));
     output(&built.folder, gunicorn, &["--check-config", "app:app"]);
 }
 
