@@ -18,12 +18,11 @@ use crate::git::GitError;
 use crate::mirror::Mirrors;
 use crate::recipe::{Recipe, RecipeError, Step, recipe};
 use crate::repository::Repository;
+use crate::room::{is_full, remove_now};
 use crate::toolchain::Toolchains;
 
 const RECORD: &str = "built.json";
 const GONE: &str = ".gone-";
-/// With less room than this left (bytes), a step that failed is taken to have failed for that.
-const ROOM: u64 = 16 << 20;
 
 /// Runs one command to its end in `folder`, with exactly this environment and no input, its output
 /// going to the build's log. Dropping the future ends the command and its descendants.
@@ -118,6 +117,13 @@ pub struct Built {
     /// All that was checked out, of which `folder` is a part.
     pub checkout: PathBuf,
     pub recipe: Recipe,
+}
+
+impl Built {
+    /// The `PATH` that its commands run with, before that of the platform.
+    pub fn path(&self, platform: &str) -> String {
+        search_path(&self.recipe, &self.folder, platform)
+    }
 }
 
 /// Why there is no build, sorted by what the caller does next.
@@ -401,18 +407,21 @@ fn environment(
     folder: &Path,
     temporary: &Path,
 ) -> BTreeMap<String, String> {
-    let mut path: Vec<String> =
-        recipe.path.iter().map(|inner| folder.join(inner).display().to_string()).collect();
-    path.push(toolchains.path().to_owned());
+    let path = search_path(recipe, folder, toolchains.path());
     let mut environment = toolchains.settings().clone();
     environment.extend([
-        ("PATH".to_owned(), path.join(":")),
+        ("PATH".to_owned(), path),
         ("HOME".to_owned(), request.home.display().to_string()),
         ("TMPDIR".to_owned(), temporary.display().to_string()),
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
     ]);
     environment.extend(request.build_env.clone());
     environment
+}
+
+fn search_path(recipe: &Recipe, folder: &Path, platform: &str) -> String {
+    let own = recipe.path.iter().map(|inner| folder.join(inner).display().to_string());
+    own.chain([platform.to_owned()]).collect::<Vec<String>>().join(":")
 }
 
 /// The path of a folder inside a repository, in one spelling.
@@ -461,10 +470,6 @@ fn mark(place: &Path, record: &Record) -> io::Result<()> {
     folder.sync_all()
 }
 
-fn is_full(place: &Path) -> bool {
-    rustix::fs::statvfs(place).is_ok_and(|about| about.f_bavail * about.f_frsize < ROOM)
-}
-
 fn make(folder: &Path) -> Result<(), BuildError> {
     fs::create_dir_all(folder).map_err(|error| {
         BuildError::io(format!("make the folder `{}`", folder.display()), folder, error)
@@ -477,28 +482,4 @@ async fn remove(folder: PathBuf) -> Result<(), BuildError> {
     let path = folder.clone();
     let end = spawn_blocking(move || remove_now(&path)).await;
     end.map_err(|join| error(io::Error::other(join)))?.map_err(error)
-}
-
-/// Removes a folder, also one in which a build made folders that cannot be written.
-fn remove_now(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(folder)?;
-            fs::remove_dir_all(folder)
-        }
-        result => result,
-    }
-}
-
-fn open_up(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use crate::command::{self, Outcome};
 use crate::repository::Repository;
+use crate::room::is_full;
 
 /// Why git did not do what was asked, sorted by what the caller does next.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,8 @@ const KEPT: [&str; 7] = [
 pub(crate) struct Git<'a> {
     command: Command,
     folder: PathBuf,
+    /// Where it writes most.
+    written: PathBuf,
     repository: &'a Repository,
 }
 
@@ -104,7 +107,8 @@ impl<'a> Git<'a> {
         ] {
             command.args(["-c", setting]);
         }
-        Git { command, folder: folder.to_owned(), repository }
+        let folder = folder.to_owned();
+        Git { command, written: folder.clone(), folder, repository }
     }
 
     pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Git<'a> {
@@ -114,6 +118,11 @@ impl<'a> Git<'a> {
 
     pub(crate) fn env(mut self, name: &str, value: &Path) -> Git<'a> {
         self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn writes(mut self, folder: &Path) -> Git<'a> {
+        folder.clone_into(&mut self.written);
         self
     }
 
@@ -127,8 +136,8 @@ impl<'a> Git<'a> {
             GitError::io("run `git`", &self.folder, error)
         })?;
         outcome.stderr = self.repository.mask(&outcome.stderr);
-        if disk_is_full(&outcome.stderr) {
-            return Err(GitError::DiskFull { folder: self.folder });
+        if disk_is_full(&outcome.stderr) || !outcome.success() && is_full(&self.written) {
+            return Err(GitError::DiskFull { folder: self.written });
         }
         Ok(outcome)
     }
@@ -186,15 +195,29 @@ fn disk_is_full(said: &str) -> bool {
     said.contains("No space left on device") || said.contains("Disk quota exceeded")
 }
 
+/// What git says after every failure of a connection.
+const EMPTY_WORDS: [&str; 3] = [
+    "Could not read from remote repository",
+    "Please make sure you have the correct access rights",
+    "and the repository exists",
+];
+
 /// What git said, on one line, without what says nothing.
 fn said(outcome: &Outcome, limit: Duration) -> String {
     let Some(status) = outcome.status else {
         return format!("git did not end within {} seconds", limit.as_secs());
     };
-    let lines = outcome.stderr.lines().map(str::trim);
-    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("warning: "));
-    let lines: Vec<&str> = lines.take(6).collect();
-    if lines.is_empty() { format!("git ended with {status}") } else { lines.join(" | ") }
+    let lines = outcome.stderr.lines().map(|line| {
+        let line = line.trim();
+        line.strip_prefix("fatal: ").or_else(|| line.strip_prefix("error: ")).unwrap_or(line)
+    });
+    let telling = |line: &&str| {
+        !line.is_empty()
+            && !line.starts_with("warning: ")
+            && !EMPTY_WORDS.iter().any(|words| line.starts_with(words))
+    };
+    let lines: Vec<&str> = lines.filter(telling).take(6).collect();
+    if lines.is_empty() { format!("git ended with {status}") } else { lines.join("; ") }
 }
 
 fn cure(said: &str) -> &'static str {

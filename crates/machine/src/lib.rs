@@ -26,6 +26,7 @@ pub mod proxy;
 mod reactor;
 pub mod recipe;
 pub mod repository;
+mod room;
 pub mod shim;
 pub mod site;
 pub mod stack;

@@ -13,6 +13,7 @@ use rowhouse_core::Commit;
 use crate::digest::digest;
 use crate::git::{Git, GitError, unreachable, version_objection};
 use crate::repository::Repository;
+use crate::room::remove_now;
 
 const LOOK: Duration = Duration::from_mins(1);
 const FETCH: Duration = Duration::from_mins(15);
@@ -181,7 +182,7 @@ impl Mirrors {
         let git = || {
             let tree = format!("--work-tree={}", folder.display());
             let git = Git::new(&mirror, repository).env("GIT_INDEX_FILE", &index);
-            git.args(["--git-dir=.", &tree])
+            git.writes(folder).args(["--git-dir=.", &tree])
         };
         let result = async {
             let write = git().args(["read-tree", "--reset", "-u", commit.as_str()]);
@@ -230,6 +231,7 @@ impl Mirrors {
         }
         if !reached(repository, commit, mirror).await? {
             remove_old_locks(mirror);
+            remove_half_fetched(mirror);
             fetch(repository, mirror, &["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"])
                 .await?;
             if !reached(repository, commit, mirror).await? {
@@ -428,6 +430,22 @@ fn remove_old_locks(mirror: &Path) {
     }
 }
 
+/// A fetch that was ended leaves what it had, which nobody uses and which may fill the disk.
+/// Whoever calls this holds the mirror.
+fn remove_half_fetched(mirror: &Path) {
+    let objects = mirror.join("objects");
+    for folder in [objects.join("pack"), objects] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("tmp_") {
+                // What cannot be removed only takes room.
+                let _ = remove_now(&entry.path());
+            }
+        }
+    }
+}
+
 fn make(folder: &Path) -> Result<(), GitError> {
     fs::create_dir_all(folder).map_err(|error| {
         GitError::io(format!("make the folder `{}`", folder.display()), folder, error)
@@ -435,12 +453,6 @@ fn make(folder: &Path) -> Result<(), GitError> {
 }
 
 fn remove(path: &Path) -> Result<(), GitError> {
-    let is_folder = fs::symlink_metadata(path).is_ok_and(|about| about.is_dir());
-    let result = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match result {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(GitError::io(format!("remove `{}`", path.display()), path, error))
-        }
-        _ => Ok(()),
-    }
+    remove_now(path)
+        .map_err(|error| GitError::io(format!("remove `{}`", path.display()), path, error))
 }

@@ -367,3 +367,34 @@ async fn a_half_made_checkout_of_an_earlier_life_is_replaced() {
     origin.mirrors().check_out(&origin.repository(), &commit, &origin.target()).await.unwrap();
     assert!(!origin.target().join("rubbish").exists() && !left.exists());
 }
+
+#[tokio::test]
+async fn what_a_killed_git_left_in_a_mirror_does_not_stop_the_next() {
+    let origin = Origin::new();
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    mirrors.check_out(&repository, &origin.head("HEAD"), &origin.target()).await.unwrap();
+    let mirror = fs::read_dir(origin.room.path().join("mirrors")).unwrap().next().unwrap();
+    let mirror = mirror.unwrap().path();
+    let half = mirror.join("objects/pack/tmp_pack_x");
+    fs::write(&half, "half").unwrap();
+    for name in ["packed-refs.lock", "refs/heads/main.lock"] {
+        let lock = fs::File::create(mirror.join(name)).unwrap();
+        lock.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    }
+    let next = origin.commit("file", "two");
+    mirrors.check_out(&repository, &next, &origin.room.path().join("next")).await.unwrap();
+    assert!(!half.exists());
+    assert_eq!(git(&mirror, &["rev-parse", "refs/heads/main"]), next.as_str());
+}
+
+#[tokio::test]
+async fn a_branch_that_became_a_folder_of_branches_is_fetched() {
+    let origin = Origin::new();
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    origin.git(&["branch", "release"]);
+    mirrors.check_out(&repository, &origin.head("HEAD"), &origin.target()).await.unwrap();
+    origin.git(&["branch", "--delete", "release"]);
+    origin.git(&["checkout", "--quiet", "-b", "release/1"]);
+    let commit = origin.commit("file", "two");
+    mirrors.check_out(&repository, &commit, &origin.room.path().join("next")).await.unwrap();
+}
