@@ -1,0 +1,151 @@
+//! The change feed against other processes: Debian's own `sqlite3`, and a writer that keeps its connection.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rowhouse_core::{AppTable, Report, RowKey, Status, Written};
+use rowhouse_machine::feed;
+use rowhouse_machine::table::{SqliteTable, TableFile};
+use rusqlite::Connection;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn sqlite3(table: &Path, statement: &str) {
+    let output = Command::new("sqlite3")
+        .args(["-cmd", ".timeout 5000"])
+        .arg(table)
+        .arg(statement)
+        .output()
+        .expect("Debian's `sqlite3` must be installed: `apt-get install sqlite3`");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+struct House {
+    _folder: tempfile::TempDir,
+    table: std::path::PathBuf,
+    rung: UnboundedReceiver<RowKey>,
+}
+
+fn house() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("rowhouse.db");
+    TableFile::open(&table).unwrap();
+    let (doorbell, rung) = unbounded_channel();
+    feed::start(&table, doorbell).unwrap();
+    House { _folder: folder, table, rung }
+}
+
+impl House {
+    async fn next(&mut self) -> RowKey {
+        tokio::time::timeout(DEADLINE, self.rung.recv())
+            .await
+            .expect("a name must be rung")
+            .unwrap()
+    }
+
+    /// Rings a name that nothing else uses, and tells what was rung before it.
+    async fn rung_until_now(&mut self) -> Vec<String> {
+        sqlite3(&self.table, "insert into changes (name) values ('the-end')");
+        let mut names = Vec::new();
+        loop {
+            let name = self.next().await.0;
+            if name == "the-end" {
+                return names;
+            }
+            names.push(name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_insert_an_update_and_a_delete_by_debians_sqlite3_are_each_rung() {
+    let mut house = house();
+    for statement in [
+        "insert into apps (name, version, scale) values ('shop', 'main', 1)",
+        "update apps set version = 'v2' where name = 'shop'",
+        "delete from apps where name = 'shop'",
+    ] {
+        sqlite3(&house.table, statement);
+        assert_eq!(house.next().await.0, "shop", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_keeps_its_connection_open_is_never_missed() {
+    let mut house = house();
+    let writer = Connection::open(&house.table).unwrap();
+    writer.busy_timeout(DEADLINE).unwrap();
+    let mut waits = Vec::new();
+    for number in 0..300 {
+        let name = format!("app-{number}");
+        writer.execute("insert into apps (name) values (?1)", [&name]).unwrap();
+        let committed = Instant::now();
+        assert_eq!(house.next().await.0, name);
+        waits.push(committed.elapsed());
+    }
+    waits.sort();
+    println!("noticed after {:?} (median), {:?} (p95)", waits[150], waits[285]);
+    // Were the watch blind, each would take up to the second of the fallback.
+    assert!(waits[150] < Duration::from_millis(500), "median {:?}", waits[150]);
+}
+
+#[tokio::test]
+async fn a_rename_rings_both_names_and_a_replacement_the_one() {
+    let mut house = house();
+    sqlite3(&house.table, "insert into apps (name) values ('old')");
+    sqlite3(&house.table, "update apps set name = 'new' where name = 'old'");
+    sqlite3(&house.table, "insert or replace into apps (name, version) values ('new', 'x')");
+    let mut names = house.rung_until_now().await;
+    names.sort();
+    names.dedup();
+    assert_eq!(names, ["new", "old"]);
+}
+
+#[tokio::test]
+async fn the_reactors_own_answer_does_not_echo_but_a_forged_one_does() {
+    let mut house = house();
+    let table = SqliteTable::open(&house.table, None).unwrap();
+    sqlite3(&house.table, "insert into apps (name, version, scale) values ('shop', 'main', 1)");
+    assert_eq!(house.rung_until_now().await, ["shop"]);
+    let row = table.get(&RowKey("shop".into())).await.unwrap().unwrap();
+    let report = Report { status: Some(Status::Deploying), ..Report::default() };
+    assert!(matches!(table.write(&row, &report, None).await.unwrap(), Written::Done(_)));
+    assert_eq!(house.rung_until_now().await, Vec::<String>::new());
+    sqlite3(&house.table, "update apps set status = 'deployed' where name = 'shop'");
+    assert_eq!(house.rung_until_now().await, ["shop"]);
+}
+
+#[tokio::test]
+async fn what_was_written_while_nobody_listened_is_rung_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("rowhouse.db");
+    TableFile::open(&table).unwrap();
+    sqlite3(&table, "insert into apps (name) values ('early')");
+    let (doorbell, mut rung) = unbounded_channel();
+    feed::start(&table, doorbell).unwrap();
+    let name = tokio::time::timeout(DEADLINE, rung.recv()).await.unwrap();
+    assert_eq!(name, Some(RowKey("early".into())));
+}
+
+#[tokio::test]
+async fn rung_changes_do_not_pile_up_in_the_table() {
+    let mut house = house();
+    let writer = Connection::open(&house.table).unwrap();
+    writer.busy_timeout(DEADLINE).unwrap();
+    for number in 0..500 {
+        writer.execute("insert into changes (name) values (?1)", [format!("a{number}")]).unwrap();
+    }
+    while house.next().await.0 != "a499" {}
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let left: i64 =
+            writer.query_row("select count(*) from changes", [], |row| row.get(0)).unwrap();
+        if left == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{left} changes are left");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,182 @@
+//! The table in SQLite: what a writer may do to it, and what the reactor answers.
+
+use std::collections::BTreeMap;
+
+use rowhouse_core::{App, AppTable, Attribute, Report, RowKey, Settings, Status, Value, Written};
+use rowhouse_machine::table::{SqliteTable, TableFile};
+use rusqlite::Connection;
+
+struct House {
+    _folder: tempfile::TempDir,
+    path: std::path::PathBuf,
+    raw: Connection,
+    table: SqliteTable,
+}
+
+fn house() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rowhouse.db");
+    let table = SqliteTable::open(&path, None).unwrap();
+    let raw = Connection::open(&path).unwrap();
+    House { _folder: folder, path, raw, table }
+}
+
+fn key(name: &str) -> RowKey {
+    RowKey(name.to_owned())
+}
+
+#[tokio::test]
+async fn whatever_somebody_writes_is_taken_and_can_be_answered() {
+    let house = house();
+    let long = "x".repeat(100_000);
+    let rows: [(&str, &str); 14] = [
+        ("'no-version'", "null, 1, null, null"),
+        ("'negative'", "'main', -1, null, null"),
+        ("'fraction'", "'main', 2.7, null, null"),
+        ("'many'", "'main', 99, null, null"),
+        ("'words'", "'main', 'two', null, null"),
+        ("'under_score'", "'main', 1, null, null"),
+        ("'Upper'", "'main', 1, null, null"),
+        ("''", "'main', 1, null, null"),
+        ("'ext'", "'main', 1, 'ext::sh -c id', null"),
+        ("'option'", "'--upload-pack=id', 1, null, null"),
+        ("'semicolon'", "'a;id', 1, null, null"),
+        ("'substitution'", "'$(id)', 1, null, null"),
+        ("'list'", "'main', 1, null, '[1]'"),
+        ("'equals'", "'main', 1, null, '{\"A=B\":\"x\"}'"),
+    ];
+    for (name, values) in rows {
+        house
+            .raw
+            .execute(
+                &format!(
+                    "insert into apps (name, version, scale, repo, env) values ({name}, {values})"
+                ),
+                [],
+            )
+            .unwrap();
+    }
+    house
+        .raw
+        .execute(
+            "insert into apps (name, version, scale) values (?1, ?2, x'00ff')",
+            [&"a".repeat(64), &long],
+        )
+        .unwrap();
+    let rows = house.table.list().await.unwrap();
+    assert_eq!(rows.len(), 15);
+    for row in rows {
+        let reason = App::parse(&row, &Settings::for_tests()).expect_err("each is bad");
+        assert!(reason.starts_with('`') && reason.len() < 1000, "{reason}");
+        let report =
+            Report { status: Some(Status::Invalid), reason: Some(reason), ..Report::default() };
+        let written = house.table.write(&row, &report, None).await.unwrap();
+        assert!(matches!(written, Written::Done(_)), "{:?}", row.key);
+    }
+}
+
+#[tokio::test]
+async fn columns_of_the_users_own_are_left_alone() {
+    let house = house();
+    house.raw.execute_batch("alter table apps add column owner text").unwrap();
+    house.raw.execute_batch("insert into apps (name, owner) values ('shop', 'me')").unwrap();
+    let row = house.table.get(&key("shop")).await.unwrap().unwrap();
+    house.table.write(&row, &Report::default(), None).await.unwrap();
+    let owner: String =
+        house.raw.query_row("select owner from apps", [], |row| row.get(0)).unwrap();
+    assert_eq!(owner, "me");
+}
+
+#[tokio::test]
+async fn numbers_in_text_are_numbers_and_an_environment_is_an_object() {
+    let house = house();
+    house
+        .raw
+        .execute_batch(
+            "insert into apps (name, version, scale, env, follow) values \
+             ('shop', 'main', '2', '{\"A\": \"1\"}', true)",
+        )
+        .unwrap();
+    let row = house.table.get(&key("shop")).await.unwrap().unwrap();
+    assert_eq!(row.user[&Attribute::Scale], Value::Whole(2));
+    let app = App::parse(&row, &Settings::for_tests()).unwrap();
+    assert_eq!((app.scale, app.follow), (2, true));
+    assert_eq!(app.env.revealed()["A"], "1");
+}
+
+#[test]
+fn an_edit_changes_only_what_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = TableFile::open(&folder.path().join("rowhouse.db")).unwrap();
+    let set = |attribute, value| {
+        move |_: Option<&rowhouse_core::Row>| Ok::<_, ()>(BTreeMap::from([(attribute, value)]))
+    };
+    let main = Value::Text("main".into());
+    file.edit(&key("shop"), set(Attribute::Version, Some(main.clone()))).unwrap().unwrap();
+    let row =
+        file.edit(&key("shop"), set(Attribute::Scale, Some(Value::Whole(2)))).unwrap().unwrap();
+    assert_eq!(
+        row.user,
+        BTreeMap::from([(Attribute::Version, main), (Attribute::Scale, Value::Whole(2))])
+    );
+    let row = file.edit(&key("shop"), set(Attribute::Scale, None)).unwrap().unwrap();
+    assert!(!row.user.contains_key(&Attribute::Scale));
+    assert!(file.remove(&key("shop")).unwrap());
+    assert!(!file.remove(&key("shop")).unwrap());
+}
+
+#[test]
+fn a_table_locked_by_another_process_is_said_to_be_so_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rowhouse.db");
+    let mut file = TableFile::open(&path).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("begin exclusive; insert into apps (name) values ('theirs')").unwrap();
+    assert_eq!(file.list().unwrap(), vec![]);
+    let error = file.remove(&key("theirs")).unwrap_err();
+    assert!(error.reason.contains("locked by another process"), "{error}");
+    other.execute_batch("commit").unwrap();
+    assert_eq!(file.list().unwrap().len(), 1);
+}
+
+#[test]
+fn a_file_that_is_no_table_is_said_to_be_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rowhouse.db");
+    std::fs::write(&path, "not a database, but long enough to have had a header in it").unwrap();
+    let error = TableFile::open(&path).unwrap_err();
+    assert!(error.reason.contains("damaged"), "{error}");
+}
+
+#[test]
+fn the_triggers_use_nothing_that_an_old_sqlite_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rowhouse.db");
+    TableFile::open(&path).unwrap();
+    let raw = Connection::open(&path).unwrap();
+    let mut statement =
+        raw.prepare("select sql from sqlite_master where type = 'trigger'").unwrap();
+    let triggers: Vec<String> =
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(triggers.len(), 4);
+    // Newer than 3.31: `returning`, `strict`, `->`, `is distinct from`, `iif`, math functions.
+    for word in ["returning", "->", "distinct", "iif", "unixepoch", "string_agg"] {
+        assert!(!triggers.iter().any(|trigger| trigger.contains(word)), "{word}");
+    }
+}
+
+#[tokio::test]
+async fn the_table_is_opened_by_several_at_once() {
+    let house = house();
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let path = house.path.clone();
+            std::thread::spawn(move || {
+                TableFile::open(&path).map(|file| file.list().unwrap().len())
+            })
+        })
+        .collect();
+    for thread in threads {
+        assert_eq!(thread.join().unwrap().unwrap(), 0);
+    }
+}
