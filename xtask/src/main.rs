@@ -1,5 +1,6 @@
 //! What a contributor runs: `cargo xtask` lists it.
 
+mod bench;
 mod check;
 mod test;
 mod tools;
@@ -10,11 +11,13 @@ fn main() -> anyhow::Result<()> {
     match words.as_slice() {
         ["check"] => check::run_all(),
         ["test"] => test::run_all(),
+        ["bench", name] => bench::run(name),
         _ => {
             println!(
                 "cargo xtask check     format, lints, walls between crates, licences, documents"
             );
             println!("cargo xtask test      every test, with what they need");
+            println!("cargo xtask bench …   figures side by side: `proxy`, `deploy`, `idle`");
             Ok(())
         }
     }

@@ -1,0 +1,93 @@
+//! `cargo xtask bench deploy`: from a committed row to a started process and to the first answer, for a build that
+//! is finished; one row at a time, and twenty at once.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::house::House;
+use super::percentile;
+
+const ROWS: usize = 50;
+const AT_ONCE: usize = 20;
+
+/// Runs both.
+pub fn run() -> anyhow::Result<()> {
+    let house = House::start()?;
+    insert(&house, &["warm-up".to_owned()])?;
+    house.wait("the first answer", || house.answers("warm-up"))?;
+    let mut started = Vec::new();
+    let mut answered = Vec::new();
+    for number in 0..ROWS {
+        let name = format!("one-{number}");
+        let committed = insert(&house, std::slice::from_ref(&name))?;
+        house.wait("an answer", || house.answers(&name))?;
+        answered.push(milliseconds(committed, SystemTime::now()));
+        started.push(milliseconds(committed, process_started(&house, &name)?));
+    }
+    print(&format!("{ROWS} rows, one at a time"), &mut started, &mut answered);
+
+    let names: Vec<String> = (0..AT_ONCE).map(|number| format!("all-{number}")).collect();
+    let committed = insert(&house, &names)?;
+    let mut answered = vec![0.0; AT_ONCE];
+    house.wait("twenty answers", || false_until_all(&house, &names))?;
+    let mut started = Vec::new();
+    for (name, answered) in names.iter().zip(&mut answered) {
+        let process = process_started(&house, name)?;
+        started.push(milliseconds(committed, process));
+        *answered = milliseconds(committed, SystemTime::now());
+    }
+    println!(
+        "\n{AT_ONCE} rows in one commit: process started after {:.1} ms (median), {:.1} ms (last); all answer after {:.1} ms",
+        percentile(&mut started, 50.0),
+        percentile(&mut started, 100.0),
+        answered[0]
+    );
+    Ok(())
+}
+
+fn false_until_all(house: &House, names: &[String]) -> bool {
+    names.iter().all(|name| house.answers(name))
+}
+
+fn print(what: &str, started: &mut [f64], answered: &mut [f64]) {
+    println!("\n{what}: milliseconds after the commit");
+    println!("{:18} {:>8} {:>8}", "", "p50", "p95");
+    for (label, figures) in [("process started", started), ("first 200", answered)] {
+        println!(
+            "{label:18} {:>8.1} {:>8.1}",
+            percentile(figures, 50.0),
+            percentile(figures, 95.0)
+        );
+    }
+}
+
+/// Inserts rows in one commit; returns when it was done.
+fn insert(house: &House, names: &[String]) -> anyhow::Result<SystemTime> {
+    let mut table = house.table()?;
+    let transaction = table.transaction()?;
+    for name in names {
+        transaction.execute(
+            "insert into apps (name, version, scale, repo) values (?1, ?2, 1, ?3)",
+            rusqlite::params![name, house.commit, house.repository.display().to_string()],
+        )?;
+    }
+    transaction.commit()?;
+    Ok(SystemTime::now())
+}
+
+/// The app's process is recorded just before its program is executed.
+fn process_started(house: &House, name: &str) -> anyhow::Result<SystemTime> {
+    let folder: PathBuf = house.data().join("instances").join(name);
+    let mut earliest: Option<SystemTime> = None;
+    for entry in std::fs::read_dir(&folder)? {
+        let record = entry?.path().join("process.json");
+        if let Ok(time) = record.metadata().and_then(|metadata| metadata.modified()) {
+            earliest = Some(earliest.map_or(time, |before| before.min(time)));
+        }
+    }
+    earliest.ok_or_else(|| anyhow::anyhow!("no process of `{name}` is recorded"))
+}
+
+fn milliseconds(from: SystemTime, to: SystemTime) -> f64 {
+    to.duration_since(from).unwrap_or_default().as_secs_f64() * 1000.0
+}
