@@ -1,1 +1,3 @@
-//! Not yet furnished.
+pub fn last_lines(_: &std::path::Path, _: usize) -> Vec<String> {
+    todo!()
+}

@@ -154,15 +154,8 @@ fn nginx(folder: &Path, name: &str, config: &str) -> anyhow::Result<Process> {
 
 fn nginx_frame(folder: &Path, name: &str, server: &str) -> String {
     let folder = folder.display();
-    // Whoever starts it: the files in the temporary folder are this user's.
-    let user = if Path::new("/root")
-        .metadata()
-        .is_ok_and(|_| std::env::var("USER").as_deref() != Ok(""))
-    {
-        "user root;"
-    } else {
-        ""
-    };
+    // Workers of a root nginx would give up root, and could not read the temporary folder.
+    let user = if is_root() { "user root;" } else { "" };
     format!(
         "{user} daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log /dev/null;\n\
          events {{ worker_connections 1024; }}\n\
