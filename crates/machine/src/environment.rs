@@ -1,16 +1,94 @@
-use std::{collections::BTreeMap, path::PathBuf};
+//! The environment of an app's process: what is documented, and nothing that the platform was started with.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What an environment is made from.
+#[derive(Clone, Debug)]
 pub struct Given {
+    /// Folders of the build that go first on `PATH`.
     pub first_on_path: Vec<PathBuf>,
     pub platform_path: String,
     pub home: PathBuf,
     pub temporary: PathBuf,
+    /// The app's own folder, kept across versions.
     pub data: PathBuf,
+    /// `None` for a process that serves nothing, such as `release:`.
     pub port: Option<u16>,
     pub name: String,
     pub version: String,
     pub revision: String,
+    /// The row's `Env`.
     pub env: BTreeMap<String, String>,
 }
-pub fn of_instance(_: Given) -> BTreeMap<String, String> {
-    todo!()
+
+/// The row's variables, and over them the platform's own: an app that listens elsewhere than on its `PORT` would
+/// never be found. `PATH` and `LANG` are the row's to change.
+pub fn of_instance(given: Given) -> BTreeMap<String, String> {
+    let mut path: Vec<String> =
+        given.first_on_path.iter().map(|folder| folder.display().to_string()).collect();
+    path.push(given.platform_path);
+    let mut environment = BTreeMap::from([
+        ("PATH".to_owned(), path.join(":")),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+    ]);
+    environment.extend(given.env);
+    let own = [
+        ("HOME", given.home.display().to_string()),
+        ("TMPDIR", given.temporary.display().to_string()),
+        ("DATA_DIR", given.data.display().to_string()),
+        ("HOST", "127.0.0.1".to_owned()),
+        ("APP_NAME", given.name),
+        ("APP_VERSION", given.version),
+        ("APP_REVISION", given.revision),
+    ];
+    environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    match given.port {
+        Some(port) => environment.insert("PORT".to_owned(), port.to_string()),
+        None => environment.remove("PORT"),
+    };
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_has_what_is_documented_and_the_rows_own() {
+        let environment = of_instance(Given {
+            first_on_path: vec!["/build/.venv/bin".into()],
+            platform_path: "/usr/bin:/bin".into(),
+            home: "/home".into(),
+            temporary: "/tmp".into(),
+            data: "/data".into(),
+            port: Some(20_001),
+            name: "shop".into(),
+            version: "main".into(),
+            revision: "c".repeat(40),
+            env: BTreeMap::from([
+                ("GREETING".to_owned(), "hello".to_owned()),
+                ("PORT".to_owned(), "80".to_owned()),
+            ]),
+        });
+        let names: Vec<&str> = environment.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "APP_NAME",
+                "APP_REVISION",
+                "APP_VERSION",
+                "DATA_DIR",
+                "GREETING",
+                "HOME",
+                "HOST",
+                "LANG",
+                "PATH",
+                "PORT",
+                "TMPDIR"
+            ]
+        );
+        assert_eq!(environment["PORT"], "20001");
+        assert_eq!(environment["PATH"], "/build/.venv/bin:/usr/bin:/bin");
+    }
 }

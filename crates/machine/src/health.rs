@@ -1,23 +1,138 @@
-use crate::supervised::*;
+//! Health: whether an instance answers, asked as its users would.
+
+use std::net::Ipv4Addr;
 use std::time::Duration;
-#[derive(Clone, Debug)]
+
+use http_body_util::Empty;
+use hyper::Request;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::process::{Listener, listener};
+use crate::supervised::{End, Supervised};
+
+/// What an instance must do to be healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
+    /// Its port accepts a connection.
     Connect,
+    /// This path answers 2xx or 3xx.
     Http(String),
 }
+
+/// What a probe found.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Healthy,
-    Unhealthy { said: String },
+    /// What it said, or did not, as a sentence.
+    Unhealthy {
+        said: String,
+    },
 }
+
+/// Asks once; no answer within `limit` is an answer too.
+pub async fn probe(port: u16, check: &Check, limit: Duration, host: &str) -> Answer {
+    match timeout(limit, ask(port, check, host)).await {
+        Ok(Ok(())) => Answer::Healthy,
+        Ok(Err(said)) => Answer::Unhealthy { said },
+        Err(_) => {
+            let what = match check {
+                Check::Connect => "connection".to_owned(),
+                Check::Http(path) => format!("GET {path}"),
+            };
+            Answer::Unhealthy { said: format!("{what}: no answer within {} s", limit.as_secs()) }
+        }
+    }
+}
+
+async fn ask(port: u16, check: &Check, host: &str) -> Result<(), String> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|_| format!("nothing accepts connections on its port {port} (`PORT`)"))?;
+    let path = match check {
+        Check::Connect => return Ok(()),
+        Check::Http(path) => path,
+    };
+    let broken = |error: hyper::Error| format!("GET {path}: {error}");
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let request = Request::get(path)
+        .header("host", host)
+        .header("user-agent", "rowhouse-health-check")
+        .header("connection", "close")
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|error| format!("GET {path}: {error}"))?;
+    // Both in this future, so that giving up closes the connection. The sender goes with its answer, which ends
+    // the connection.
+    let answer =
+        async move { sender.send_request(request).await.map(|response| response.status()) };
+    let (status, _) = tokio::join!(answer, connection);
+    let status = status.map_err(broken)?;
+    if status.is_success() || status.is_redirection() {
+        Ok(())
+    } else {
+        Err(format!("GET {path} answered {}", status.as_u16()))
+    }
+}
+
+/// How waiting for health ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Healthy,
+    /// The process ended first.
     Ended(End),
+    /// Somebody else listens on its port.
     PortTaken,
-    Deadline { last: String },
+    Deadline {
+        last: String,
+    },
 }
-pub async fn probe(_: u16, _: &Check, _: Duration, _: &str) -> Answer {
-    todo!()
+
+/// Waits until an instance is healthy, and it is really this instance that listens.
+pub async fn wait_healthy(
+    instance: &Supervised,
+    port: u16,
+    check: &Check,
+    host: &str,
+    limit: Duration,
+) -> Outcome {
+    tokio::select! {
+        biased;
+        outcome = probe_until_healthy(instance, port, check, host, limit) => outcome,
+        end = instance.ended() => match listener(port, instance.shim_pid()) {
+            // "Address in use" is the port's fault and not the app's.
+            Listener::Other => Outcome::PortTaken,
+            Listener::Nobody | Listener::Ours => Outcome::Ended(end),
+        },
+    }
 }
-pub async fn wait_healthy(_: &Supervised, _: u16, _: &Check, _: &str, _: Duration) -> Outcome {
-    todo!()
+
+async fn probe_until_healthy(
+    instance: &Supervised,
+    port: u16,
+    check: &Check,
+    host: &str,
+    limit: Duration,
+) -> Outcome {
+    let deadline = Instant::now() + limit;
+    let mut pause = Duration::from_millis(2);
+    let mut last = format!("nothing accepts connections on its port {port} (`PORT`)");
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Outcome::Deadline { last };
+        }
+        match probe(port, check, left.min(Duration::from_secs(5)), host).await {
+            Answer::Healthy => match listener(port, instance.shim_pid()) {
+                Listener::Ours => return Outcome::Healthy,
+                Listener::Other => return Outcome::PortTaken,
+                // It was there, and is gone again.
+                Listener::Nobody => {}
+            },
+            Answer::Unhealthy { said } => last = said,
+        }
+        sleep(pause.min(left)).await;
+        pause = (pause * 5 / 4).min(Duration::from_millis(250));
+    }
 }

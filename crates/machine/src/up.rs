@@ -190,7 +190,7 @@ fn machine(
         journal: Journal::open(&folder.journal())?,
         mirrors,
         builds,
-        ports: Mutex::new(Ports::new()),
+        ports: Mutex::new(Ports::of_this_machine()),
         routes: Routes::new(&config.domain),
         doorbell,
         stacks: Mutex::default(),
