@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 
@@ -193,8 +194,9 @@ pub fn harmless(text: &str) -> String {
 #[derive(Debug)]
 pub struct Follow {
     folder: PathBuf,
-    /// How far each file was read; a rotated file keeps its identity, not its name.
-    read: BTreeMap<u64, u64>,
+    /// How far each file was read; a rotated file keeps its identity, not its name, and a number of a file that is
+    /// gone may be used again.
+    read: BTreeMap<(u64, Option<SystemTime>), u64>,
 }
 
 impl Follow {
@@ -211,7 +213,7 @@ impl Follow {
         let mut lines = Vec::new();
         for path in logs(&self.folder) {
             let Ok(mut file) = File::open(&path) else { continue };
-            let Ok(inode) = file.metadata().map(|data| data.ino()) else { continue };
+            let Ok(inode) = file.metadata().map(|data| (data.ino(), data.created().ok())) else { continue };
             let from = self.read.get(&inode).copied().unwrap_or(0);
             let mut bytes = Vec::new();
             if file.seek(SeekFrom::Start(from)).and_then(|_| file.read_to_end(&mut bytes)).is_err()
