@@ -33,8 +33,8 @@ impl Default for Limits {
         Limits {
             head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
-            stalled: Duration::from_secs(60),
-            silent: Duration::from_secs(600),
+            stalled: Duration::from_mins(1),
+            silent: Duration::from_mins(10),
             connect: Duration::from_secs(2),
             pooled: Duration::from_secs(30),
             fresh: Duration::from_millis(250),

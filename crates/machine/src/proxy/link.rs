@@ -116,6 +116,7 @@ pub(super) struct Pool(RefCell<HashMap<usize, Shelf>>);
 struct Shelf {
     upstream: Upstream,
     /// The one used last is at the end.
+    #[expect(clippy::vec_box, reason = "a link is large, and goes in and out for each request")]
     links: Vec<Box<Link>>,
 }
 

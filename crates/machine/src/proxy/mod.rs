@@ -65,6 +65,7 @@ impl Proxy {
     /// # Errors
     ///
     /// No thread, or no runtime for it, can be made.
+    #[expect(clippy::needless_pass_by_value, reason = "the proxy owns what it serves with")]
     pub fn start(
         listener: net::TcpListener,
         routes: Arc<Routes>,

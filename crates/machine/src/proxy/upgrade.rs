@@ -13,7 +13,7 @@ use super::link::Link;
 use super::meter::ClientStream;
 
 /// When the kernel begins to ask whether a silent client is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
 
 /// The two connections to be joined.
 pub(super) struct Splice {
