@@ -1,41 +1,140 @@
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-#[derive(Debug, Clone)]
-pub struct Upstream;
-impl Upstream {
-    pub fn new(_: String, _: SocketAddr) -> Upstream {
-        todo!()
-    }
-    pub async fn drain(&self, _: Duration) -> usize {
-        todo!()
-    }
-}
+//! The proxy: takes the requests for all apps on one listener and passes each to an instance, so that none is lost while instances come and go.
+//!
+//! Each thread has its own runtime, its own clients and its own pool of connections to the instances; all of them
+//! accept from the one listener.  They share the [`Routes`], which they read without a lock.
+
+mod access;
+mod body;
+mod connection;
+mod exchange;
+mod gate;
+mod headers;
+mod limits;
+mod link;
+mod meter;
+mod pages;
+mod routes;
+mod upgrade;
+mod upstream;
+mod worker;
+
+use std::io;
+use std::net::{self, SocketAddr};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+pub use limits::Limits;
+pub use routes::Routes;
+pub use upstream::Upstream;
+use worker::{Stage, Worker};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// A running proxy.  When dropped without [`Proxy::stop`], everything is cut.
 #[derive(Debug)]
-pub struct Routes;
-impl Routes {
-    pub fn new(_: &str) -> Arc<Routes> {
-        todo!()
-    }
-    pub fn set(&self, _: &str, _: Vec<Upstream>) {}
-    pub fn remove(&self, _: &str) {}
+pub struct Proxy {
+    address: SocketAddr,
+    stage: watch::Sender<Stage>,
+    /// Closed as soon as all threads have ended.
+    ended: mpsc::Receiver<()>,
+    threads: Vec<JoinHandle<()>>,
 }
-#[derive(Default)]
-pub struct Limits;
-#[derive(Debug)]
-pub struct Proxy;
+
 impl Proxy {
-    pub fn bind(_: SocketAddr) -> io::Result<std::net::TcpListener> {
-        todo!()
+    /// Listens on `address`, exclusively: nobody else can take a part of the connections.
+    ///
+    /// # Errors
+    ///
+    /// The address is in use, not ours, or needs a privilege; the error names it.
+    pub fn bind(address: SocketAddr) -> io::Result<net::TcpListener> {
+        listener(address).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+        })
     }
+
+    /// Serves the connections of `listener` with that many threads, at least one.
+    ///
+    /// # Errors
+    ///
+    /// No thread, or no runtime for it, can be made.
+    #[expect(clippy::needless_pass_by_value, reason = "the proxy owns what it serves with")]
     pub fn start(
-        _: std::net::TcpListener,
-        _: Arc<Routes>,
-        _: Limits,
-        _: usize,
+        listener: net::TcpListener,
+        routes: Arc<Routes>,
+        limits: Limits,
+        threads: usize,
     ) -> io::Result<Proxy> {
-        todo!()
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let (stage, stages) = watch::channel(Stage::Serve);
+        let (ending, ended) = mpsc::channel(1);
+        let count = threads.max(1);
+        let room = limits.connections.div_ceil(count);
+        let mut threads = Vec::with_capacity(count);
+        for number in 0..count {
+            let listener = listener.try_clone()?;
+            let (routes, limits) = (Arc::clone(&routes), limits.clone());
+            let (stages, ending) = (stages.clone(), ending.clone());
+            let work = move || {
+                let _ending = ending;
+                let served = start_runtime().and_then(|runtime| {
+                    runtime.block_on(async {
+                        let listener = TcpListener::from_std(listener)?;
+                        Worker::new(routes, limits, room).run(listener, stages).await;
+                        Ok(())
+                    })
+                });
+                if let Err(error) = served {
+                    tracing::error!(%error, "a thread of the proxy cannot work");
+                }
+            };
+            threads.push(thread::Builder::new().name(format!("proxy-{number}")).spawn(work)?);
+        }
+        Ok(Proxy { address, stage, ended, threads })
     }
+
+    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        todo!()
+        self.address
     }
-    pub async fn stop(self, _: Duration) {}
+
+    /// Accepts nothing more, lets each connection finish its current answer for up to `limit`, and cuts the rest.
+    pub async fn stop(mut self, limit: Duration) {
+        self.stage.send_replace(Stage::Finish);
+        if timeout(limit, self.ended.recv()).await.is_err() {
+            self.stage.send_replace(Stage::Cut);
+            self.ended.recv().await;
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the proxy panicked");
+            }
+        }
+    }
+}
+
+fn start_runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())
+}
+
+fn listener(address: SocketAddr) -> io::Result<net::TcpListener> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    // Connections of a proxy before this one, still closing, do not keep the address.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(net::TcpListener::from(socket))
 }

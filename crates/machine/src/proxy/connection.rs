@@ -1,0 +1,324 @@
+//! Connection: one client's connection, with the request it has and the link to the app that the request is on.
+//!
+//! One task drives all of it.  Nothing here is shared with another thread but the meter's type.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use hyper::body::{Body, Frame, Incoming};
+use hyper::server::conn::http1::{Builder, UpgradeableConnection};
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::body::ResponseBody;
+use super::exchange;
+use super::gate::Gate;
+use super::limits::Limits;
+use super::link::Link;
+use super::meter::{ClientStream, Meter, Phase};
+use super::upgrade::Splice;
+use super::upstream::Claim;
+use super::worker::Worker;
+
+/// How often a task polls again at once before it lets others run.
+const ROUNDS: usize = 8;
+
+pub(super) struct Connection {
+    worker: Rc<Worker>,
+    client: HeaderValue,
+    meter: Arc<Meter>,
+    gate: OnceCell<(Arc<Gate>, Waker)>,
+    order: Cell<Order>,
+    requests: Cell<u32>,
+    seen: Cell<Seen>,
+    claim: RefCell<Option<Claim>>,
+    link: RefCell<Option<Box<Link>>>,
+    splice: RefCell<Option<Splice>>,
+    uploading: Cell<bool>,
+    starved: Cell<bool>,
+}
+
+/// What the connection's task was told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Go,
+    /// End after the current answer.
+    Finish,
+    /// The app takes too long; answer that, if there is no answer yet.
+    GiveUp,
+    /// End now.
+    Cut,
+}
+
+/// Who keeps everybody waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    Request,
+    Head,
+    Client,
+    App,
+    Nobody,
+}
+
+/// What the last look at the times saw, and since when it has been so.
+#[derive(Clone, Copy)]
+struct Seen {
+    wait: Wait,
+    progress: u32,
+    requests: u32,
+    since: Instant,
+}
+
+impl Connection {
+    pub(super) fn new(worker: Rc<Worker>, client: IpAddr) -> Rc<Connection> {
+        let client = HeaderValue::from_str(&client.to_canonical().to_string())
+            .unwrap_or(HeaderValue::from_static("unknown"));
+        let seen = Seen { wait: Wait::Nobody, progress: 0, requests: 0, since: Instant::now() };
+        Rc::new(Connection {
+            worker,
+            client,
+            meter: Meter::new(),
+            gate: OnceCell::new(),
+            order: Cell::new(Order::Go),
+            requests: Cell::new(0),
+            seen: Cell::new(seen),
+            claim: RefCell::new(None),
+            link: RefCell::new(None),
+            splice: RefCell::new(None),
+            uploading: Cell::new(false),
+            starved: Cell::new(false),
+        })
+    }
+
+    /// Serves the connection to its end.
+    pub(super) async fn run(self: Rc<Self>, stream: TcpStream, http: &Builder) {
+        let stream = TokioIo::new(ClientStream::new(stream, Arc::clone(&self.meter)));
+        let connection = Rc::clone(&self);
+        let service = service_fn(move |request| exchange::serve(Rc::clone(&connection), request));
+        {
+            let mut serving = pin!(http.serve_connection(stream, service).with_upgrades());
+            let mut finishing = false;
+            poll_fn(|context| self.poll(serving.as_mut(), &mut finishing, context)).await;
+        }
+        let splice = self.splice.take();
+        if let Some(splice) = splice {
+            self.meter.enter(Phase::Upgraded);
+            let mut splicing = pin!(splice.run());
+            poll_fn(|context| match self.order.get() {
+                Order::Cut => Poll::Ready(()),
+                Order::Go | Order::Finish | Order::GiveUp => splicing.as_mut().poll(context),
+            })
+            .await;
+        }
+        self.release(false);
+    }
+
+    fn poll<S>(
+        &self,
+        mut serving: Pin<&mut UpgradeableConnection<TokioIo<ClientStream>, S>>,
+        finishing: &mut bool,
+        context: &mut Context<'_>,
+    ) -> Poll<()>
+    where
+        S: HttpService<Incoming, ResBody = ResponseBody>,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (gate, _) = self.gate.get_or_init(|| {
+            let gate = Gate::new(context.waker());
+            let waker = Waker::from(Arc::clone(&gate));
+            (gate, waker)
+        });
+        for _ in 0..ROUNDS {
+            match self.order.get() {
+                Order::Cut => return Poll::Ready(()),
+                Order::Finish if !*finishing => {
+                    *finishing = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                Order::Go | Order::Finish | Order::GiveUp => {}
+            }
+            gate.enter();
+            if serving.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            // While the client takes nothing of the answer, nobody else drives the rest of its upload.
+            if self.uploading.get() {
+                self.drive_link();
+            }
+            if !gate.leave() {
+                return Poll::Pending;
+            }
+        }
+        gate.wake_task();
+        Poll::Pending
+    }
+
+    pub(super) fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// The address of the client, as a header's value.
+    pub(super) fn client(&self) -> &HeaderValue {
+        &self.client
+    }
+
+    /// A request has begun.
+    pub(super) fn begin(&self) {
+        self.requests.set(self.requests.get().wrapping_add(1));
+        self.meter.enter(Phase::Busy);
+    }
+
+    /// A request needs no instance any more; `reusable`: it has ended as it should.
+    pub(super) fn release(&self, reusable: bool) {
+        let link = self.link.take();
+        let claim = self.claim.take();
+        if let (true, Some(link), Some(claim)) = (reusable, link, &claim) {
+            self.worker.pool().put(claim.upstream(), link, self.worker.limits());
+        }
+        self.forget_wakes();
+    }
+
+    /// A request has ended.
+    pub(super) fn end(&self) {
+        self.meter.enter(Phase::Idle);
+    }
+
+    pub(super) fn hold(&self, claim: Claim) {
+        *self.claim.borrow_mut() = Some(claim);
+    }
+
+    pub(super) fn put_link(&self, link: Box<Link>) {
+        *self.link.borrow_mut() = Some(link);
+    }
+
+    /// Calls `work` with the link that the request is on, if it is on one.
+    pub(super) fn with_link<T>(&self, work: impl FnOnce(&mut Link) -> T) -> Option<T> {
+        self.link.borrow_mut().as_deref_mut().map(work)
+    }
+
+    /// Takes the link out, for a splice.  The claim stays until the connection ends.
+    pub(super) fn take_link(&self) -> Option<Box<Link>> {
+        self.link.take()
+    }
+
+    /// What the connection goes on with after the answer.
+    pub(super) fn hand_over(&self, splice: Splice) {
+        *self.splice.borrow_mut() = Some(splice);
+    }
+
+    /// Writes to and reads from the link as much as there is.
+    pub(super) fn drive_link(&self) {
+        // During an upload the two sides wake each other, and no wake may be lost.
+        if !self.uploading.get() {
+            self.forget_wakes();
+        }
+        if let Some((_, waker)) = self.gate.get() {
+            self.with_link(|link| link.drive(&mut Context::from_waker(waker)));
+        }
+    }
+
+    /// The context for what comes from the link.
+    pub(super) fn poll_inside<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        match self.gate.get() {
+            Some((_, waker)) => poll(&mut Context::from_waker(waker)),
+            None => Poll::Pending,
+        }
+    }
+
+    pub(super) fn poll_link_body(
+        &self,
+        body: &mut Incoming,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.poll_inside(|context| Pin::new(body).poll_frame(context))
+    }
+
+    pub(super) fn set_uploading(&self, uploading: bool) {
+        self.uploading.set(uploading);
+    }
+
+    /// Whether the app waits for more of the client's body.
+    pub(super) fn set_starved(&self, starved: bool) {
+        self.starved.set(starved);
+    }
+
+    /// Something came from the app.
+    pub(super) fn count(&self) {
+        self.meter.count();
+    }
+
+    /// Whether the app was waited for too long.
+    pub(super) fn gave_up(&self) -> bool {
+        self.order.get() == Order::GiveUp
+    }
+
+    /// Ends the connection after the current answer.
+    pub(super) fn finish(&self) {
+        self.tell(Order::Finish);
+    }
+
+    /// Ends the connection now.
+    pub(super) fn cut(&self) {
+        self.tell(Order::Cut);
+    }
+
+    /// Ends what takes too long, and what an instance that was cut still has.
+    pub(super) fn look(&self, now: Instant, limits: &Limits) {
+        let orphaned = |claim: &Claim| claim.upstream().is_cut();
+        if self.claim.borrow().as_ref().is_some_and(orphaned) {
+            return self.cut();
+        }
+        let (wait, limit) = self.waiting(limits);
+        let (progress, requests) = (self.meter.progress(), self.requests.get());
+        let seen = self.seen.get();
+        // A head must be complete in time, however often a byte of it comes.
+        let moved = progress != seen.progress && wait != Wait::Head;
+        if wait != seen.wait || requests != seen.requests || moved {
+            return self.seen.set(Seen { wait, progress, requests, since: now });
+        }
+        if wait == Wait::Nobody || now.saturating_duration_since(seen.since) < limit {
+            return;
+        }
+        tracing::debug!(client = ?self.client, ?wait, "took too long");
+        if wait == Wait::App && !self.gave_up() {
+            return self.tell(Order::GiveUp);
+        }
+        self.cut();
+    }
+
+    fn waiting(&self, limits: &Limits) -> (Wait, std::time::Duration) {
+        let blocked = self.meter.is_blocked();
+        match self.meter.phase() {
+            Phase::Idle | Phase::Busy if blocked => (Wait::Client, limits.stalled),
+            Phase::Idle => (Wait::Request, limits.idle),
+            Phase::Head => (Wait::Head, limits.head),
+            Phase::Busy if self.starved.get() => (Wait::Client, limits.stalled),
+            Phase::Busy => (Wait::App, limits.silent),
+            Phase::Upgraded => (Wait::Nobody, limits.silent),
+        }
+    }
+
+    fn tell(&self, order: Order) {
+        if self.order.get() == Order::Cut {
+            return;
+        }
+        self.order.set(order);
+        if let Some((gate, _)) = self.gate.get() {
+            gate.wake_task();
+        }
+    }
+
+    fn forget_wakes(&self) {
+        if let Some((gate, _)) = self.gate.get() {
+            gate.forget();
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Exchange: one request, from the choice of an instance to the end of the answer.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
+
+use super::access::Access;
+use super::body::{RequestBody, ResponseBody};
+use super::connection::Connection;
+use super::headers;
+use super::link::{Link, Unanswered};
+use super::pages;
+use super::routes::{Found, Label};
+use super::upgrade::Splice;
+use super::upstream::{Claim, Upstream};
+
+/// How many instances, or connections to one, a request is tried on.
+const TRIES: usize = 3;
+
+/// Answers one request.
+pub(super) async fn serve(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    connection.begin();
+    let mut access = Access::begin(request.method(), request.uri());
+    let mut response = answer(&connection, request, &mut access).await;
+    if let Some(access) = &mut access {
+        access.status(response.status());
+    }
+    match response.body_mut() {
+        ResponseBody::Page(_) => connection.end(),
+        ResponseBody::Stream(stream) => stream.log(access),
+    }
+    Ok(response)
+}
+
+async fn answer(
+    connection: &Rc<Connection>,
+    request: Request<Incoming>,
+    access: &mut Option<Access>,
+) -> Response<ResponseBody> {
+    let (mut parts, body) = request.into_parts();
+    let host = match headers::host(&mut parts) {
+        Ok(Some(host)) => host,
+        Ok(None) => return pages::unknown(b""),
+        Err((status, why)) => return pages::refused(status, why),
+    };
+    let Some(app) = connection.worker().routes().app_of(host.as_bytes()) else {
+        return pages::unknown(host.as_bytes());
+    };
+    if let Some(access) = access {
+        access.app(app.as_str());
+    }
+    let upgradable = body.is_end_stream();
+    let upgrade = match headers::forward(&mut parts, connection.client(), &host, upgradable) {
+        Ok(true) => parts.extensions.remove::<OnUpgrade>(),
+        Ok(false) => {
+            parts.extensions.clear();
+            None
+        }
+        Err((status, why)) => return pages::refused(status, why),
+    };
+    let body = RequestBody::new(body, Rc::clone(connection));
+    let mut tries = Tries::new(app);
+    let answered = tries.answer(connection, Request::from_parts(parts, body)).await;
+    if let (Some(access), Some(upstream)) = (access, &tries.upstream) {
+        access.upstream(upstream.id());
+    }
+    match answered {
+        Ok((response, exchange)) => pass_on(response, exchange, upgrade, &app),
+        Err(Failure::Unknown) => pages::unknown(host.as_bytes()),
+        Err(Failure::Nobody) => pages::nobody(app.as_str()),
+        Err(Failure::Silent) => pages::silent(app.as_str()),
+        Err(Failure::Broken) => pages::failed(app.as_str()),
+    }
+}
+
+fn pass_on(
+    response: Response<Incoming>,
+    exchange: Exchange,
+    upgrade: Option<OnUpgrade>,
+    app: &Label,
+) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    headers::backward(&mut parts);
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        // An answer that nobody asked for cannot be passed on.
+        let Some(upgrade) = upgrade else { return pages::failed(app.as_str()) };
+        if !exchange.hand_over(upgrade) {
+            return pages::failed(app.as_str());
+        }
+        parts.extensions.clear();
+        return Response::from_parts(parts, ResponseBody::empty());
+    }
+    Response::from_parts(parts, ResponseBody::stream(body, exchange))
+}
+
+/// Why there is no answer of the app.
+enum Failure {
+    /// There is no such app.
+    Unknown,
+    /// It has no instance that takes requests.
+    Nobody,
+    /// It had the request for too long.
+    Silent,
+    /// It cannot be connected to, or did not answer.
+    Broken,
+}
+
+/// The attempts at one request.
+struct Tries {
+    app: Label,
+    count: usize,
+    tried: Vec<Upstream>,
+    /// The one that was tried last.
+    upstream: Option<Upstream>,
+    /// Whether a connection from the pool has failed, so that the next one should be new.
+    stale: bool,
+}
+
+impl Tries {
+    fn new(app: Label) -> Self {
+        Tries { app, count: 0, tried: Vec::new(), upstream: None, stale: false }
+    }
+
+    async fn answer(
+        &mut self,
+        connection: &Rc<Connection>,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Exchange), Failure> {
+        let replayable = request.body().is_end_stream() && request.method().is_idempotent();
+        let (parts, body) = request.into_parts();
+        let spare = replayable.then(|| parts.clone());
+        let mut request = Request::from_parts(parts, body);
+        loop {
+            let exchange = self.choose(connection)?;
+            let Some(link) = self.link(&exchange, replayable).await else {
+                self.failed()?;
+                continue;
+            };
+            let pooled = link.is_pooled();
+            match exchange.send(link, request).await? {
+                Ok(response) => return Ok((response, exchange)),
+                Err(mut unanswered) => {
+                    tracing::debug!(error = ?unanswered.error(), "no answer");
+                    request = match (unanswered.take_message(), &spare) {
+                        // Not a byte of it was written.
+                        (Some(request), _) => request,
+                        (None, Some(spare)) => {
+                            let body = RequestBody::none(Rc::clone(connection));
+                            Request::from_parts(spare.clone(), body)
+                        }
+                        (None, None) => return Err(Failure::Broken),
+                    };
+                    if pooled && !self.stale {
+                        // The app closed a connection it had done with; that says nothing about the app.
+                        self.stale = true;
+                        continue;
+                    }
+                    self.failed()?;
+                }
+            }
+        }
+    }
+
+    fn choose(&mut self, connection: &Rc<Connection>) -> Result<Exchange, Failure> {
+        match connection.worker().routes().claim(&self.app, &self.tried) {
+            Found::Claimed(claim) => {
+                self.upstream = Some(claim.upstream().clone());
+                Ok(Exchange::begin(Rc::clone(connection), claim))
+            }
+            Found::Unknown => Err(Failure::Unknown),
+            Found::Nobody if self.count > 0 => Err(Failure::Broken),
+            Found::Nobody => Err(Failure::Nobody),
+        }
+    }
+
+    async fn link(&self, exchange: &Exchange, replayable: bool) -> Option<Box<Link>> {
+        let worker = exchange.connection.worker();
+        let upstream = self.upstream.as_ref()?;
+        if !self.stale
+            && let Some(link) = worker.pool().take(upstream, replayable, worker.limits())
+        {
+            return Some(link);
+        }
+        match Link::connect(upstream, worker.limits()).await {
+            Ok(link) => Some(Box::new(link)),
+            Err(error) => {
+                tracing::debug!(upstream = upstream.id(), %error, "cannot connect");
+                None
+            }
+        }
+    }
+
+    fn failed(&mut self) -> Result<(), Failure> {
+        self.count += 1;
+        if self.count == TRIES {
+            return Err(Failure::Broken);
+        }
+        self.tried.extend(self.upstream.clone());
+        Ok(())
+    }
+}
+
+/// A request that an instance was chosen for.  When dropped, the instance is free of it.
+pub(super) struct Exchange {
+    connection: Rc<Connection>,
+    handed_over: bool,
+}
+
+impl Exchange {
+    fn begin(connection: Rc<Connection>, claim: Claim) -> Self {
+        connection.hold(claim);
+        Exchange { connection, handed_over: false }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The answer has ended as it should: the link can have another request.
+    pub(super) fn finish(&self) {
+        self.connection.release(true);
+        self.connection.end();
+    }
+
+    /// Sends the request and waits for the head of the answer.
+    async fn send(
+        &self,
+        mut link: Box<Link>,
+        request: Request<RequestBody>,
+    ) -> Result<Result<Response<Incoming>, Unanswered>, Failure> {
+        let mut answer = pin!(link.send(request));
+        self.connection.put_link(link);
+        poll_fn(|_| {
+            if self.connection.gave_up() {
+                return Poll::Ready(Err(Failure::Silent));
+            }
+            self.connection.drive_link();
+            let mut poll = || self.connection.poll_inside(|context| answer.as_mut().poll(context));
+            let mut polled = poll();
+            if polled.is_pending() && self.connection.with_link(Link::bury).unwrap_or_default() {
+                polled = poll();
+            }
+            polled.map(Ok)
+        })
+        .await
+    }
+
+    /// The connection goes on as a splice.  Returns false if the link does not.
+    fn hand_over(mut self, client: OnUpgrade) -> bool {
+        // The link ends with the head that was read; this makes sure that it has noticed.
+        self.connection.drive_link();
+        let link = self.connection.take_link();
+        let Some(splice) = link.and_then(|link| Splice::new(client, *link)) else { return false };
+        self.connection.hand_over(splice);
+        self.handed_over = true;
+        true
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.handed_over {
+            self.connection.release(false);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Worker: one thread of the proxy, with its clients and its pool of links.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::http1::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::select;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use super::connection::Connection;
+use super::limits::Limits;
+use super::link::Pool;
+use super::routes::Routes;
+
+/// How long no connection is accepted after accepting failed, as it does when files run out.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the proxy tells its threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Accept and serve.
+    Serve,
+    /// Accept nothing more, and end each connection after its current answer.
+    Finish,
+    /// End everything.
+    Cut,
+}
+
+pub(super) struct Worker {
+    routes: Arc<Routes>,
+    limits: Limits,
+    pool: Pool,
+    http: Builder,
+    room: Arc<Semaphore>,
+    connections: RefCell<HashMap<u64, Rc<Connection>>>,
+    next: Cell<u64>,
+    /// The first connection has come, or the last one has gone.
+    turned: Notify,
+}
+
+impl Worker {
+    pub(super) fn new(routes: Arc<Routes>, limits: Limits, room: usize) -> Rc<Worker> {
+        let mut http = Builder::new();
+        // The times are watched for all connections at once: a timer for each request would cost more.
+        http.header_read_timeout(None).max_buf_size(limits.head_size);
+        Rc::new(Worker {
+            routes,
+            limits,
+            pool: Pool::default(),
+            http,
+            room: Arc::new(Semaphore::new(room)),
+            connections: RefCell::default(),
+            next: Cell::new(0),
+            turned: Notify::new(),
+        })
+    }
+
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Serves until told to stop.
+    pub(super) async fn run(self: Rc<Self>, listener: TcpListener, stage: watch::Receiver<Stage>) {
+        let watching = spawn_local(Rc::clone(&self).watch());
+        let mut stopping = stage.clone();
+        select! {
+            _ = stopping.wait_for(|stage| *stage != Stage::Serve) => {}
+            () = self.accept(listener) => {}
+        }
+        self.stop(stage).await;
+        watching.abort();
+    }
+
+    async fn accept(self: &Rc<Self>, listener: TcpListener) {
+        loop {
+            // Clients above the limit wait in the queue of the listener.
+            let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, client)) => {
+                    let worker = Rc::clone(self);
+                    let connection = Connection::new(Rc::clone(self), client.ip());
+                    spawn_local(async move {
+                        let _entry = worker.enter(&connection);
+                        worker.serve(connection, stream).await;
+                        drop(room);
+                    });
+                }
+                Err(error) if is_of_one_client(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(&self, connection: Rc<Connection>, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a client left at once");
+            return;
+        }
+        connection.run(stream, &self.http).await;
+    }
+
+    async fn stop(&self, mut stage: watch::Receiver<Stage>) {
+        self.each(Connection::finish);
+        let mut cutting = false;
+        while !self.connections.borrow().is_empty() {
+            select! {
+                () = self.turned.notified() => {}
+                // Without a proxy there is nobody left to wait for.
+                _ = stage.wait_for(|stage| *stage == Stage::Cut), if !cutting => {
+                    cutting = true;
+                    self.each(Connection::cut);
+                }
+            }
+        }
+    }
+
+    /// Watches the times, as long as there is anything to watch.
+    async fn watch(self: Rc<Self>) {
+        let mut bell = self.routes.bell();
+        loop {
+            let idle = self.connections.borrow().is_empty() && self.pool.is_empty();
+            select! {
+                rung = bell.changed() => if rung.is_err() { return },
+                () = sleep(self.limits.tick()), if !idle => {}
+                () = self.turned.notified(), if idle => {}
+            }
+            let now = Instant::now();
+            self.pool.sweep(now, &self.limits);
+            self.each(|connection| connection.look(now, &self.limits));
+        }
+    }
+
+    fn each(&self, work: impl Fn(&Connection)) {
+        for connection in self.connections.borrow().values() {
+            work(connection);
+        }
+    }
+
+    fn enter(self: &Rc<Self>, connection: &Rc<Connection>) -> Entry {
+        let key = self.next.replace(self.next.get() + 1);
+        let mut connections = self.connections.borrow_mut();
+        connections.insert(key, Rc::clone(connection));
+        if connections.len() == 1 {
+            self.turned.notify_one();
+        }
+        Entry { worker: Rc::clone(self), key }
+    }
+}
+
+/// A connection's place among those of its thread, however it ends.
+struct Entry {
+    worker: Rc<Worker>,
+    key: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut connections = self.worker.connections.borrow_mut();
+        let connection = connections.remove(&self.key);
+        if connections.is_empty() {
+            self.worker.turned.notify_one();
+        }
+        drop(connections);
+        if let Some(connection) = connection {
+            connection.release(false);
+        }
+    }
+}
+
+/// Whether the error is about the one connection only, and the next one may be accepted at once.
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
