@@ -1,0 +1,338 @@
+//! Rollouts on the real thing: nothing is lost, the newest wins, and what fails costs nothing.
+
+mod house;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use house::load::{Client, Load};
+use house::{House, kill, wait_for};
+
+#[test]
+fn twenty_rollouts_scaling_and_a_killed_instance_lose_no_request() {
+    let house = House::start_with(&["--drain", "10s"]);
+    let repository = house.repository("app");
+    let versions: Vec<String> =
+        (0..=20).map(|number| repository.web(&format!("v{number}"))).collect();
+    house.put("shop", "v0", 2, &repository);
+    house.deployed("shop", &versions[0], 2);
+    let load = Load::start(house.port, "shop");
+    for (number, commit) in versions.iter().enumerate().skip(1) {
+        house.set("shop", &format!("version = 'v{number}'"));
+        house.deployed("shop", commit, 2);
+    }
+    for scale in [1, 3, 1] {
+        house.set("shop", &format!("scale = {scale}"));
+        house.deployed("shop", &versions[20], scale);
+    }
+    let requests = load.end();
+    println!("{requests} requests over 20 rollouts and 3 changes of scale, none lost");
+}
+
+#[test]
+fn an_instance_that_is_killed_costs_no_request_that_can_be_sent_again() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    house.put("shop", "v1", 3, &repository);
+    house.deployed("shop", &commit, 3);
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let threads: Vec<_> = (0..16)
+        .map(|_| {
+            let over = std::sync::Arc::clone(&over);
+            let mut client = Client::new(house.port, "shop");
+            std::thread::spawn(move || {
+                let mut count = 0;
+                while !over.load(Ordering::Relaxed) {
+                    let (status, _) = client.request("GET", "/", b"").expect("no request is cut");
+                    assert_eq!(status, 200);
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        let pids = house.pids("shop");
+        kill("-9", pids[0]);
+        wait_for("another in its place", || {
+            let now = house.pids("shop");
+            (now.len() == 3 && !now.contains(&pids[0])).then_some(())
+        });
+        house.deployed("shop", &commit, 3);
+    }
+    over.store(true, Ordering::Relaxed);
+    let requests: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    assert!(requests > 100);
+}
+
+#[test]
+fn what_is_open_when_a_rollout_starts_ends_well_within_the_drain_time() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let (one, two) = (repository.web("v1"), repository.web("v2"));
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &one, 1);
+    let port = house.port;
+    let slow = std::thread::spawn(move || {
+        let mut client = Client::new(port, "shop");
+        client.request("GET", "/slow/20", b"")
+    });
+    // An upload that takes its time.
+    let mut upload = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(upload, "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 100\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    upload.write_all(&[b'x'; 50]).unwrap();
+    let mut socket = WebSocket::open(port, "shop");
+    assert_eq!(socket.echo("before"), "before");
+
+    house.set("shop", "version = 'v2'");
+    wait_for("the new version", || house.page("shop").filter(|page| page.starts_with("v2")));
+    assert_eq!(socket.echo("during"), "during");
+    upload.write_all(&[b'x'; 50]).unwrap();
+    let mut answer = String::new();
+    upload.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("v1"), "{answer}");
+    let (status, body) = slow.join().unwrap().unwrap();
+    assert_eq!((status, body.len()), (200, 200));
+    assert_eq!(socket.echo("after"), "after");
+    socket.close();
+    house.deployed("shop", &two, 1);
+}
+
+/// A WebSocket client of the few frames that the test needs, RFC 6455.
+struct WebSocket(TcpStream);
+
+impl WebSocket {
+    fn open(port: u16, host: &str) -> WebSocket {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        write!(
+            stream,
+            "GET /ws HTTP/1.1\r\nHost: {host}.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        .unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        assert!(
+            head.starts_with("http/1.1 101") && head.contains("s3pplmbitxaq9kygzzhzrbk+xoo="),
+            "{head}"
+        );
+        WebSocket(stream)
+    }
+
+    fn echo(&mut self, text: &str) -> String {
+        let length = u8::try_from(text.len()).unwrap();
+        self.0.write_all(&[0x81, 0x80 | length, 0, 0, 0, 0]).unwrap();
+        self.0.write_all(text.as_bytes()).unwrap();
+        let mut head = [0; 2];
+        self.0.read_exact(&mut head).unwrap();
+        let mut text = vec![0; usize::from(head[1])];
+        self.0.read_exact(&mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    fn close(&mut self) {
+        self.0.write_all(&[0x88, 0x80, 0, 0, 0, 0]).unwrap();
+    }
+}
+
+#[test]
+fn a_version_that_fails_leaves_the_old_one_serving_and_says_why() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let good = repository.web("good");
+    repository.procfile("exits", "web: echo out of luck; exit 3\n");
+    repository.procfile("silent", "web: sleep 1000\n");
+    repository.procfile("unbuildable", "web: true\nbuild: echo no compiler here; exit 7\n");
+    repository.procfile("unreleasable", "web: true\nrelease: echo no migration; exit 9\n");
+    let better = repository.web("better");
+    house.put("shop", "good", 2, &repository);
+    house.deployed("shop", &good, 2);
+    let pids = house.pids("shop");
+    let load = Load::start(house.port, "shop");
+    let missing = "0".repeat(40);
+    for (change, words) in [
+        ("version = 'exits'", vec!["exited with status 3", "out of luck"]),
+        ("version = 'silent', health_timeout = 1", vec!["not healthy within 1 s", "PORT"]),
+        ("version = 'unbuildable', health_timeout = null", vec!["7", "no compiler here"]),
+        ("version = 'unreleasable'", vec!["release", "9", "no migration"]),
+        ("version = 'nonesuch'", vec!["nonesuch", "no branch or tag"]),
+        (&format!("version = '{missing}'"), vec![missing.as_str()]),
+    ] {
+        let before = house.row("shop").generation;
+        house.set("shop", change);
+        let row =
+            house.wait_row("shop", |row| row.status == "deploy_failed" && row.generation != before);
+        for word in words {
+            assert!(row.reason.contains(word), "{change}: {}", row.reason);
+        }
+        assert_eq!((row.revision.as_str(), row.healthy), (good.as_str(), 2), "{change}");
+        assert_eq!(house.pids("shop"), pids, "{change}");
+    }
+    let history = house.sql("select count(*) from history where status = 'deploy_failed'");
+    assert_eq!(history, "6");
+    house.set("shop", "version = 'better'");
+    house.deployed("shop", &better, 2);
+    load.end();
+}
+
+#[test]
+fn a_version_that_answers_500_is_told_by_its_probe() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    let sick = house.room().join("sick");
+    std::fs::write(&sick, "").unwrap();
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &commit, 1);
+    house.set(
+        "shop",
+        &format!(
+            "health = '/health', health_timeout = 1, env = '{{\"SICK\": \"{}\"}}'",
+            sick.display()
+        ),
+    );
+    let row = house.failed("shop", "GET /health answered 500");
+    assert_eq!((row.revision.as_str(), row.healthy), (commit.as_str(), 1));
+}
+
+#[test]
+fn an_app_that_never_ran_fails_with_a_reason_and_comes_up_with_the_next_good_version() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.procfile("exits", "web: exit 3\n");
+    let good = repository.web("good");
+    house.put("shop", "exits", 1, &repository);
+    let row = house.failed("shop", "exited with status 3");
+    assert_eq!((row.revision.as_str(), row.healthy), ("", 0));
+    // It is not tried again: a look at it starts nothing.
+    let started = || house.sql("select count(*) from history");
+    let before = started();
+    house.sql("insert into changes (name) values ('shop')");
+    house.put("other", "good", 1, &repository);
+    house.deployed("other", &good, 1);
+    assert_eq!(
+        (started(), house.pids("shop").len()),
+        ((before.parse::<u32>().unwrap() + 1).to_string(), 0)
+    );
+    house.set("shop", "version = 'good'");
+    house.deployed("shop", &good, 1);
+}
+
+#[test]
+fn ten_quick_versions_end_at_the_last_with_at_most_two_rollouts() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let first = repository.web("v0");
+    repository.procfile("hangs", "web: sleep 1000\n");
+    let commits: Vec<String> =
+        (1..=10).map(|number| repository.web(&format!("v{number}"))).collect();
+    house.put("shop", "v0", 1, &repository);
+    house.deployed("shop", &first, 1);
+    house.set("shop", "version = 'hangs'");
+    house.wait_row("shop", |row| row.status == "deploying");
+    for number in 1..=10 {
+        house.set("shop", &format!("version = 'v{number}'"));
+    }
+    house.deployed("shop", &commits[9], 1);
+    let rollouts: u32 =
+        house.sql("select count(*) from history where status = 'deployed'").parse().unwrap();
+    assert!(rollouts <= 1 + 2, "{rollouts}");
+}
+
+#[test]
+fn a_rollout_that_hangs_gives_way_at_once_to_a_newer_row_and_to_a_deletion() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.procfile("hangs", "web: sleep 1000\n");
+    repository.procfile("builds-forever", "web: true\nbuild: sleep 1000\n");
+    let good = repository.web("good");
+    for hanging in ["hangs", "builds-forever"] {
+        house.put("shop", hanging, 1, &repository);
+        house.wait_row("shop", |row| row.status == "deploying");
+        let begun = Instant::now();
+        house.set("shop", "version = 'good'");
+        house.deployed("shop", &good, 1);
+        house.set("shop", &format!("version = '{hanging}'"));
+        house.wait_row("shop", |row| row.status == "deploying");
+        house.sql("delete from apps where name = 'shop'");
+        wait_for("everything to be gone", || house.processes().is_empty().then_some(()));
+        // The time-out of a start is a minute.
+        assert!(begun.elapsed() < Duration::from_secs(40), "{hanging}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn there_and_back_again_and_a_row_replaced_as_a_whole_or_put_again() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let (one, two) = (repository.web("v1"), repository.web("v2"));
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &one, 1);
+    house.set("shop", "version = 'v2'");
+    house.set("shop", "version = 'v1'");
+    house.deployed("shop", &one, 1);
+    house.set("shop", "version = 'v2'");
+    house.deployed("shop", &two, 1);
+    let pids = house.pids("shop");
+    // A whole-row replacement erases what the reactor has said.
+    house.sql(&format!(
+        "insert or replace into apps (name, version, scale, repo) values ('shop', 'v2', 1, '{}')",
+        repository.path.display()
+    ));
+    house.deployed("shop", &two, 1);
+    assert_eq!(house.pids("shop"), pids);
+    house.sql("delete from apps where name = 'shop'");
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &one, 1);
+    assert_eq!(house.page("shop").unwrap().split(' ').next(), Some("v1"));
+}
+
+#[test]
+fn a_branch_that_moves_is_shipped_by_redeploy_and_by_follow_alone() {
+    let mut house = House::start();
+    let repository = house.repository("app");
+    let old = repository.web("old");
+    house.put("shop", "main", 1, &repository);
+    house.deployed("shop", &old, 1);
+    let new = repository.web("new");
+    house.set("shop", "scale = 2");
+    house.deployed("shop", &old, 2);
+    house.set("shop", "env = '{\"GREETING\": \"hello\"}'");
+    wait_for("the new environment", || {
+        house.get("shop", "/env").ok().filter(|(_, body)| body.contains("GREETING=hello"))
+    });
+    house.deployed("shop", &old, 2);
+    kill("-9", house.pids("shop")[0]);
+    house.wait_row("shop", |row| row.healthy < 2);
+    house.deployed("shop", &old, 2);
+    house.end_up("-TERM");
+    house.up();
+    house.deployed("shop", &old, 2);
+    house.set("shop", "redeploy = 1");
+    house.deployed("shop", &new, 2);
+    let newest = repository.web("newest");
+    house.set("shop", "follow = 1");
+    house.deployed("shop", &newest, 2);
+    // The old commit is forced away, and can still be gone back to.
+    repository.git(&["checkout", "--quiet", "--orphan", "other"]);
+    let forced = repository.web("forced");
+    repository.git(&["branch", "--force", "main"]);
+    for tag in ["old", "new", "newest"] {
+        repository.git(&["tag", "--delete", tag]);
+    }
+    repository.git(&["reflog", "expire", "--expire=now", "--all"]);
+    repository.git(&["gc", "--quiet", "--prune=now"]);
+    house.set("shop", &format!("follow = 0, version = '{old}'"));
+    house.deployed("shop", &old, 2);
+    assert_ne!(forced, old);
+}
