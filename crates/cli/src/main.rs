@@ -1,16 +1,21 @@
-//! The command `rowhouse`.
+//! The command `rowhouse`: apps as rows.
 
-use std::path::Path;
+mod args;
+mod commands;
+mod context;
+mod demo;
+mod failure;
+mod hidden;
+mod output;
+mod project;
+mod row_json;
+mod telemetry;
+mod wait;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     // The small parents of processes come first: they have no runtime, and must start in no time.
-    let arguments: Vec<String> = std::env::args().collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [_, "shim", folder] => rowhouse_machine::shim::run(Path::new(folder)),
-        [_, "shim-exec", folder, parent] => {
-            rowhouse_machine::shim::exec(Path::new(folder), parent.parse().unwrap_or(0))
-        }
-        _ => ExitCode::FAILURE,
-    }
+    hidden::run(&arguments).unwrap_or_else(|| commands::run(arguments))
 }

@@ -1,4 +1,5 @@
 //! Supervised processes: real ones, with the real small parent.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;

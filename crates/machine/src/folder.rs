@@ -114,6 +114,16 @@ impl DataFolder {
         self.root.join("instances").join(app.as_str())
     }
 
+    /// The folders of all supervised processes, whoever started them.
+    pub fn process_folders(&self) -> Vec<PathBuf> {
+        let children = |path: &Path| -> Vec<PathBuf> {
+            fs::read_dir(path)
+                .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+                .unwrap_or_default()
+        };
+        children(&self.root.join("instances")).iter().flat_map(|app| children(app)).collect()
+    }
+
     pub fn logs(&self, app: &AppName) -> PathBuf {
         self.root.join("logs").join(app.as_str())
     }

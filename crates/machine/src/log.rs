@@ -213,7 +213,9 @@ impl Follow {
         let mut lines = Vec::new();
         for path in logs(&self.folder) {
             let Ok(mut file) = File::open(&path) else { continue };
-            let Ok(inode) = file.metadata().map(|data| (data.ino(), data.created().ok())) else { continue };
+            let Ok(inode) = file.metadata().map(|data| (data.ino(), data.created().ok())) else {
+                continue;
+            };
             let from = self.read.get(&inode).copied().unwrap_or(0);
             let mut bytes = Vec::new();
             if file.seek(SeekFrom::Start(from)).and_then(|_| file.read_to_end(&mut bytes)).is_err()

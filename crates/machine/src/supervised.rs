@@ -208,12 +208,11 @@ impl Supervised {
             }
         }
         self.reap();
-        match read::<EndRecord>(&self.folder, END) {
-            Some(end) => end.into(),
-            None => {
-                kill_remnants(&self.folder);
-                End::Lost
-            }
+        if let Some(end) = read::<EndRecord>(&self.folder, END) {
+            end.into()
+        } else {
+            kill_remnants(&self.folder);
+            End::Lost
         }
     }
 

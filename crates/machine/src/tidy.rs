@@ -1,14 +1,12 @@
 //! Tidying: what expires is removed, and nothing that runs, or may be asked for again soon, ever is.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rowhouse_core::AppName;
 use tracing::warn;
 
 use crate::build::BuildKey;
-use crate::folder::DataFolder;
 use crate::machine::Machine;
 use crate::stack::Ongoing;
 use crate::table::SqliteTable;
@@ -70,14 +68,4 @@ pub(crate) async fn builds(machine: &Arc<Machine>) {
         Ok(Err(error)) => warn!(reason = %error, "cannot remove old builds"),
         Err(error) => warn!(reason = %error, "cannot remove old builds"),
     }
-}
-
-/// The folders of all supervised processes.
-pub(crate) fn process_folders(folder: &DataFolder) -> Vec<PathBuf> {
-    let children = |path: &Path| -> Vec<PathBuf> {
-        std::fs::read_dir(path)
-            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-            .unwrap_or_default()
-    };
-    children(&folder.root().join("instances")).iter().flat_map(|app| children(app)).collect()
 }

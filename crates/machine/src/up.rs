@@ -234,7 +234,7 @@ async fn end_leftovers(machine: &Arc<Machine>) {
         }
         known
     };
-    for folder in tidy::process_folders(&machine.folder) {
+    for folder in machine.folder.process_folders() {
         if !known.contains(&folder) {
             if let Ok(Adopted::Running(process)) = Supervised::adopt(&folder).await {
                 let _ = process.stop().await;

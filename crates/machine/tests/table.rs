@@ -1,4 +1,5 @@
 //! The table in SQLite: what a writer may do to it, and what the reactor answers.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 

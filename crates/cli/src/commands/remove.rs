@@ -1,0 +1,28 @@
+//! `rowhouse rm`: apps go with their rows.
+
+use rowhouse_core::RowKey;
+
+use crate::args::Remove;
+use crate::context::Context;
+use crate::failure::Exit;
+use crate::wait;
+
+/// Deletes rows; a name without one is rung where something of it is left.
+pub(crate) async fn remove(context: &Context, remove: Remove) -> anyhow::Result<Exit> {
+    let mut table = context.table()?;
+    let stacks = context.journal()?.stacks()?;
+    // All names first: a wrong one costs nothing of the others.
+    for name in &remove.names {
+        let has_stack = stacks.iter().any(|stack| stack.name.as_str() == name);
+        if table.get(&RowKey(name.clone()))?.is_none() && !has_stack {
+            return Err(context.no_such_app(&table, name)?);
+        }
+    }
+    for name in &remove.names {
+        let key = RowKey(name.clone());
+        if !table.remove(&key)? {
+            table.ring(&key)?;
+        }
+    }
+    wait::gone(context, &remove.names, &remove.waiting).await
+}

@@ -1,0 +1,138 @@
+//! `rowhouse up`: the platform at work, and a line for each app that changes.
+
+use anyhow::Context as _;
+use rowhouse_core::{Commit, Row, Status, shortened};
+use rowhouse_machine::log::harmless;
+use rowhouse_machine::up::{Config, House, Shutdown};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::Up;
+use crate::context::Context;
+use crate::failure::{Exit, bad_input};
+use crate::output;
+
+/// Runs until it is told to end.
+pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
+    let repository = up.repo.as_deref().map(absolute_repository).transpose()?;
+    let config = Config {
+        data: context.folder.root().to_owned(),
+        listen: up.listen,
+        domain: up.domain,
+        repository,
+        path: up.path,
+        max_scale: up.max_scale,
+        build_timeout: up.build_timeout,
+        drain: up.drain,
+        program: std::env::current_exe().context("cannot find this program's own file")?,
+        failpoint: std::env::var("ROWHOUSE_FAILPOINT").ok().and_then(|count| count.parse().ok()),
+    };
+    let domain = config.domain.clone();
+    let has_repository = config.repository.is_some();
+    let house = House::open(config).await?;
+    let port = house.address().port();
+    let table = context.folder.table();
+    output::line(&format!("rowhouse is at work: apps answer at http://NAME.{domain}:{port}"));
+    output::line(&format!("table: {}", table.display()));
+    let repo = if has_repository { "" } else { " --repo https://…" };
+    output::line(&format!(
+        "add an app: {}",
+        context.command(&format!("put hello{repo} --version main"))
+    ));
+    output::line(&format!(
+        "or:         sqlite3 {} \"insert into apps (name, version, scale{}) values ('hello', 'main', 1{})\"",
+        table.display(),
+        if has_repository { "" } else { ", repo" },
+        if has_repository { "" } else { ", 'https://…'" },
+    ));
+    let (how, ended) = run(house).await?;
+    match how {
+        Shutdown::StopInstances => {
+            output::line(&format!(
+                "stopped {}; their rows stay, and `{}` brings them back",
+                instances(ended),
+                context.command("up")
+            ));
+        }
+        Shutdown::LeaveInstances => {
+            output::line(&format!(
+                "{} go on running; `{}` adopts them, `{}` stops them",
+                instances(ended),
+                context.command("up"),
+                context.command("down")
+            ));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs a platform until a signal: Ctrl-C stops the instances, SIGTERM leaves them. A second Ctrl-C waits for
+/// nothing.
+pub(crate) async fn run(house: House) -> anyhow::Result<(Shutdown, usize)> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (told, mut how) = tokio::sync::watch::channel(Shutdown::StopInstances);
+    let shutdown = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {
+                output::note("stopping the instances; again Ctrl-C to leave at once");
+                tokio::spawn(async move {
+                    interrupt.recv().await;
+                    output::leave();
+                });
+                Shutdown::StopInstances
+            }
+            _ = terminate.recv() => Shutdown::LeaveInstances,
+        }
+    };
+    let shutdown = async move {
+        let how = shutdown.await;
+        let _ = told.send(how);
+        how
+    };
+    let ended = house.run(shutdown, |row| output::line(&line(row))).await?;
+    let how = *how.borrow_and_update();
+    Ok((how, ended))
+}
+
+/// A row as one line.
+fn line(row: &Row) -> String {
+    let report = &row.report;
+    let name = match row.key.as_str() {
+        name if name.len() <= 63 && !name.is_empty() => harmless(name),
+        name => shortened(name),
+    };
+    let status = report.status.map_or("", Status::as_str);
+    let commit = report.revision.as_ref().map_or("-------", Commit::short);
+    let mut line = format!("{name}  {status}  {} healthy  {commit}", report.healthy);
+    if report.status == Some(Status::Deployed)
+        && let Some(url) = &report.url
+    {
+        line = format!("{line}  {url}");
+    }
+    match &report.reason {
+        Some(reason) => format!("{line}  {}", harmless(reason)),
+        None => line,
+    }
+}
+
+fn instances(count: usize) -> String {
+    if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") }
+}
+
+/// A local repository by its whole path, so that it means the same to whoever reads the row.
+pub(crate) fn absolute_repository(text: &str) -> anyhow::Result<String> {
+    let is_remote = text.contains("://") || text.contains("::") || {
+        text.split_once(':').is_some_and(|(host, _)| !host.contains('/') && host.contains('@'))
+    };
+    if is_remote || text.starts_with('-') || text.is_empty() {
+        return Ok(text.to_owned());
+    }
+    let path = std::path::absolute(text)?;
+    let path = path.canonicalize().map_err(|error| {
+        bad_input(
+            format!("the repository `{}` cannot be found: {error}", path.display()),
+            "`--repo` is a git URL, or the path of a git repository on this machine",
+        )
+    })?;
+    Ok(path.display().to_string())
+}

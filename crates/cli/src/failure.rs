@@ -1,0 +1,35 @@
+//! Failures, told apart by whose they are: exit status 1 is the user's input or app, 2 is ours.
+
+use thiserror::Error;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    /// The user's input, or the user's app.
+    Yours,
+    Ours,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> std::process::ExitCode {
+        std::process::ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Yours => 1,
+            Exit::Ours => 2,
+        })
+    }
+}
+
+/// Input that cannot be acted on: what was wrong, and what to type next.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub(crate) struct BadInput {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+/// Bad input with the next command to type.
+pub(crate) fn bad_input(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    BadInput { message: message.into(), hint: Some(hint.into()) }.into()
+}

@@ -1,0 +1,76 @@
+//! Rows as JSON: the contract of `--json`, with the attribute names of the table on either platform.
+
+use rowhouse_core::{Attribute, Commit, Value};
+use rowhouse_machine::folder::Presence;
+use rowhouse_machine::table::{StoredEntry, StoredRow};
+use serde_json::{Map, json};
+
+/// One row; values of environments are masked unless `reveal`.
+pub(crate) fn row(stored: &StoredRow, reveal: bool) -> Map<String, serde_json::Value> {
+    let mut object = Map::new();
+    let row = &stored.row;
+    object.insert("Name".to_owned(), json!(row.key.0));
+    for (attribute, value) in &row.user {
+        object.insert(attribute.name().to_owned(), self::value(*attribute, value, reveal));
+    }
+    let report = &row.report;
+    let mut insert = |name: &str, value: serde_json::Value| {
+        if !value.is_null() {
+            object.insert(name.to_owned(), value);
+        }
+    };
+    insert("status", json!(report.status.map(rowhouse_core::Status::as_str)));
+    insert("LoadBalancer", json!(report.url));
+    insert("Reason", json!(report.reason));
+    insert("Revision", json!(report.revision.as_ref().map(Commit::as_str)));
+    insert("Healthy", json!(report.healthy));
+    insert("Generation", json!(report.generation));
+    insert("Target", json!(report.target));
+    insert("Seq", json!(row.seq));
+    insert("ChangedAt", json!(stored.changed_at));
+    object
+}
+
+fn value(attribute: Attribute, value: &Value, reveal: bool) -> serde_json::Value {
+    match value {
+        Value::Text(text) => json!(text),
+        Value::Whole(0 | 1) if attribute == Attribute::Follow => json!(*value == Value::Whole(1)),
+        Value::Whole(number) => json!(number),
+        Value::Real(number) => json!(number),
+        Value::Boolean(flag) => json!(flag),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|(key, entry)| {
+                (
+                    key.clone(),
+                    if reveal { self::value(attribute, entry, reveal) } else { json!("***") },
+                )
+            })
+            .collect(),
+        Value::Other(kind) => json!(kind),
+    }
+}
+
+/// Whether what stands in the rows is kept up to date.
+pub(crate) fn presence(presence: &Presence) -> serde_json::Value {
+    match presence {
+        Presence::AtWork(holder) => json!({ "AtWork": true, "Holder": holder }),
+        Presence::Absent(since) => json!({ "AtWork": false, "Since": since }),
+    }
+}
+
+/// One entry of a history.
+pub(crate) fn entry(entry: &StoredEntry) -> serde_json::Value {
+    json!({
+        "At": entry.at,
+        "Version": entry.version,
+        "Repo": entry.repository,
+        "Revision": entry.revision,
+        "Scale": entry.scale,
+        "status": entry.status,
+        "Reason": entry.reason,
+        "Generation": entry.generation,
+        "Target": entry.target,
+        "EnvDigest": entry.env,
+    })
+}
