@@ -91,8 +91,9 @@ impl ClientStream {
         ClientStream { stream, meter }
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
-        &self.stream
+    /// The socket alone, no longer watched.
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.stream
     }
 }
 

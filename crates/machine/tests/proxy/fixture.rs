@@ -230,6 +230,11 @@ impl Peer {
         Some(self.take(count))
     }
 
+    /// Forgets what was read already.  Returns how many bytes that was.
+    pub(crate) fn forget(&mut self) -> usize {
+        self.read.drain(..).count()
+    }
+
     pub(crate) async fn rest(&mut self) -> String {
         while self.more().await {}
         self.take(self.read.len())

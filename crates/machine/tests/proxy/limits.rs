@@ -108,7 +108,8 @@ async fn an_oversized_head_is_answered_431() {
     client.write(&format!("GET / HTTP/1.1\r\nHost: shop.localhost\r\nX: {large}\r\n\r\n")).await;
     assert_eq!(client.answer_head().await.unwrap().status, 431);
     let fields: String = (0..200).map(|number| format!("X-{number}: 1\r\n")).collect();
-    let answer = house.ask(&format!("GET / HTTP/1.1\r\nHost: shop.localhost\r\n{fields}\r\n")).await;
+    let answer =
+        house.ask(&format!("GET / HTTP/1.1\r\nHost: shop.localhost\r\n{fields}\r\n")).await;
     assert_eq!(answer.status, 431);
     assert_eq!(app.count(), 0);
 }

@@ -7,8 +7,7 @@ use tokio::sync::Notify;
 
 use crate::fixture::{App, House, ok, until};
 
-const POST: &str =
-    "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 5\r\n\r\nhello";
+const POST: &str = "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 5\r\n\r\nhello";
 
 /// Reads a request and closes without an answer.
 async fn dying() -> App {
