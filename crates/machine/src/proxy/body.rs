@@ -43,6 +43,7 @@ impl Body for RequestBody {
         let frame = ready!(polled);
         if frame.is_none() || self.is_end_stream() {
             self.connection.set_uploading(false);
+            self.connection.set_unread(false);
         }
         Poll::Ready(frame)
     }

@@ -144,11 +144,10 @@ impl Pool {
         link.since = Instant::now();
         link.pooled = true;
         let mut shelves = self.0.borrow_mut();
-        let shelf = shelves
-            .entry(upstream.key())
-            .or_insert_with(|| Shelf { upstream: upstream.clone(), links: Vec::new() });
-        if shelf.links.len() < limits.pool {
-            shelf.links.push(link);
+        let new = || Shelf { upstream: upstream.clone(), links: Vec::new() };
+        let links = &mut shelves.entry(upstream.key()).or_insert_with(new).links;
+        if links.len() < limits.pool {
+            links.push(link);
         }
     }
 

@@ -193,14 +193,8 @@ impl Peer {
 
     /// Reads more; false at the end.
     async fn more(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        match within(self.stream.read(&mut buffer)).await {
-            Ok(count) if count > 0 => {
-                self.read.extend_from_slice(&buffer[..count]);
-                true
-            }
-            Ok(_) | Err(_) => false,
-        }
+        self.read.reserve(1 << 14);
+        matches!(within(self.stream.read_buf(&mut self.read)).await, Ok(count) if count > 0)
     }
 
     fn take(&mut self, count: usize) -> String {

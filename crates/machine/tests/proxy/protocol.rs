@@ -373,8 +373,13 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
     let house = House::of(&[&app]);
     let mut client = house.connect().await;
     client
-        .write("POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 1000000\r\n\r\nbegin")
+        .write("POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 16000000\r\n\r\n")
         .await;
+    // It sends everything before it looks for an answer.
+    let block = vec![b'x'; BLOCK];
+    for _ in 0..16_000_000 / BLOCK {
+        within(client.stream.write_all(&block)).await.unwrap();
+    }
     let answer = client.answer().await.unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (413, "no!"));
     until(|| app.upstream.in_flight() == 0).await;
