@@ -285,8 +285,8 @@ impl Peer {
     /// A whole answer.  `None`: the connection ended before.
     pub(crate) async fn answer(&mut self) -> Option<Answer> {
         let mut answer = self.answer_head().await?;
-        let framing: String =
-            answer.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        let lines = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
+        let framing = lines.collect::<Vec<_>>().concat();
         let framed = ["content-length", "transfer-encoding"];
         answer.body = if framed.iter().any(|name| answer.headers.contains_key(*name)) {
             self.body(&framing).await?

@@ -236,10 +236,10 @@ async fn requests_that_come_together_are_answered_in_turn() {
     let app = mirror().await;
     let house = House::of(&[&app]);
     let mut client = house.connect().await;
-    let requests: String = (0..20)
+    let requests: Vec<String> = (0..20)
         .map(|number| format!("GET /{number} HTTP/1.1\r\nHost: shop.localhost\r\n\r\n"))
         .collect();
-    client.write(&requests).await;
+    client.write(&requests.concat()).await;
     for number in 0..20 {
         let answer = client.answer().await.unwrap();
         assert!(answer.body.starts_with(&format!("get /{number} ")), "{}", answer.body);
@@ -349,7 +349,7 @@ async fn both_directions_flow_at_once() {
         while !tail.ends_with(b"0\r\n\r\n") {
             let count = tokio::io::AsyncReadExt::read(&mut read, &mut buffer).await.unwrap();
             assert!(count > 0, "the answer broke off");
-            answered += buffer[..count].iter().filter(|byte| **byte == b'y').count();
+            answered += count;
             tail.extend_from_slice(&buffer[..count]);
             tail.drain(..tail.len().saturating_sub(8));
         }
