@@ -96,13 +96,16 @@ pub(crate) fn show(context: &Context, show: &Show) -> anyhow::Result<Exit> {
         output::line("");
         let rows = instances.iter().map(|instance| {
             ["Id", "Pid", "Port", "State", "Revision", "StartedAt"]
-                .map(|name| match &instance[name] {
-                    serde_json::Value::String(text) if name == "Revision" => {
-                        text.get(..7).unwrap_or(text).to_owned()
+                .map(|name| {
+                    let value = &instance[name];
+                    match value.as_str() {
+                        Some(text) if name == "Revision" => {
+                            text.get(..7).unwrap_or(text).to_owned()
+                        }
+                        Some(text) => text.to_owned(),
+                        None if value.is_null() => "-".to_owned(),
+                        None => value.to_string(),
                     }
-                    serde_json::Value::String(text) => text.clone(),
-                    serde_json::Value::Null => "-".to_owned(),
-                    other => other.to_string(),
                 })
                 .to_vec()
         });
@@ -201,10 +204,7 @@ pub(crate) async fn events(context: &Context, events: &Events) -> anyhow::Result
         (true, true) => found.iter().for_each(|object| output::json(object, false)),
         (false, _) => found.iter().for_each(line),
     }
-    while events.follow {
-        if pause_or_interrupt().await {
-            break;
-        }
+    while events.follow && !pause_or_interrupt().await {
         let (next, found) = tell(after, 10_000)?;
         after = next;
         for object in &found {
@@ -239,10 +239,7 @@ pub(crate) async fn logs(context: &Context, logs: &Logs) -> anyhow::Result<Exit>
         output::note(&format!("`{name}` has printed nothing yet"));
     }
     lines.iter().for_each(line);
-    while logs.follow {
-        if pause_or_interrupt().await {
-            break;
-        }
+    while logs.follow && !pause_or_interrupt().await {
         follow.news().iter().for_each(line);
     }
     Ok(Exit::Done)

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_rowhouse");
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Waits for a condition, looking often.
 #[track_caller]
@@ -290,7 +290,7 @@ impl House {
     /// One request on a connection of its own: the status and the body.
     pub fn get(&self, name: &str, path: &str) -> std::io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         write!(
             stream,
             "GET {path} HTTP/1.1\r\nHost: {name}.localhost:{}\r\nConnection: close\r\n\r\n",

@@ -43,6 +43,7 @@ impl Body for RequestBody {
         let frame = ready!(polled);
         if frame.is_none() || self.is_end_stream() {
             self.connection.set_uploading(false);
+            self.connection.set_unread(false);
         }
         Poll::Ready(frame)
     }
@@ -77,6 +78,8 @@ pub(super) struct Stream {
     incoming: Incoming,
     exchange: Exchange,
     access: Option<Access>,
+    /// How the answer broke off.
+    failure: Option<hyper::Error>,
 }
 
 impl ResponseBody {
@@ -94,7 +97,7 @@ impl ResponseBody {
             exchange.finish();
             return ResponseBody::empty();
         }
-        ResponseBody::Stream(Stream { incoming, exchange, access: None })
+        ResponseBody::Stream(Stream { incoming, exchange, access: None, failure: None })
     }
 }
 
@@ -104,12 +107,12 @@ impl Body for ResponseBody {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             ResponseBody::Page(text) if text.is_empty() => Poll::Ready(None),
             ResponseBody::Page(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
-            ResponseBody::Stream(stream) => stream.poll_frame(),
+            ResponseBody::Stream(stream) => stream.poll_frame(context),
         }
     }
 
@@ -134,7 +137,13 @@ impl Stream {
         self.access = access;
     }
 
-    fn poll_frame(&mut self) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
         let connection = self.exchange.connection();
         let mut polled = connection.poll_link_body(&mut self.incoming);
         if polled.is_pending() {
@@ -143,14 +152,19 @@ impl Stream {
         }
         let frame = ready!(polled);
         connection.count();
-        let ended = match &frame {
-            None => true,
-            Some(Ok(_)) => self.incoming.is_end_stream(),
-            Some(Err(_)) => false,
-        };
-        if ended {
-            self.exchange.finish();
+        match frame {
+            Some(Err(failure)) => {
+                // What came before goes out first, as it would without a proxy.
+                self.failure = Some(failure);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => {
+                if frame.is_none() || self.incoming.is_end_stream() {
+                    self.exchange.finish();
+                }
+                Poll::Ready(frame)
+            }
         }
-        Poll::Ready(frame)
     }
 }

@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -17,7 +17,9 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::body::ResponseBody;
 use super::exchange;
@@ -28,6 +30,9 @@ use super::meter::{ClientStream, Meter, Phase};
 use super::upgrade::Splice;
 use super::upstream::Claim;
 use super::worker::Worker;
+
+/// How long a client may go on sending after its answer.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How often a task polls again at once before it lets others run.
 const ROUNDS: usize = 8;
@@ -45,6 +50,7 @@ pub(super) struct Connection {
     splice: RefCell<Option<Splice>>,
     uploading: Cell<bool>,
     starved: Cell<bool>,
+    unread: Cell<bool>,
 }
 
 /// What the connection's task was told to do.
@@ -96,6 +102,7 @@ impl Connection {
             splice: RefCell::new(None),
             uploading: Cell::new(false),
             starved: Cell::new(false),
+            unread: Cell::new(false),
         })
     }
 
@@ -104,22 +111,30 @@ impl Connection {
         let stream = TokioIo::new(ClientStream::new(stream, Arc::clone(&self.meter)));
         let connection = Rc::clone(&self);
         let service = service_fn(move |request| exchange::serve(Rc::clone(&connection), request));
-        {
-            let mut serving = pin!(http.serve_connection(stream, service).with_upgrades());
-            let mut finishing = false;
-            poll_fn(|context| self.poll(serving.as_mut(), &mut finishing, context)).await;
-        }
+        let mut serving = http.serve_connection(stream, service).with_upgrades();
+        let mut finishing = false;
+        poll_fn(|context| self.poll(Pin::new(&mut serving), &mut finishing, context)).await;
+        // Whatever is left of the last request is dropped with the rest of the connection.
+        let stream = serving.into_parts().map(|parts| parts.io.into_inner().into_socket());
         let splice = self.splice.take();
-        if let Some(splice) = splice {
-            self.meter.enter(Phase::Upgraded);
-            let mut splicing = pin!(splice.run());
-            poll_fn(|context| match self.order.get() {
-                Order::Cut => Poll::Ready(()),
-                Order::Go | Order::Finish | Order::GiveUp => splicing.as_mut().poll(context),
-            })
-            .await;
+        match (splice, stream) {
+            (Some(splice), _) => {
+                self.meter.enter(Phase::Upgraded);
+                self.unless_cut(splice.run()).await;
+            }
+            (None, Some(stream)) if self.unread.get() => self.unless_cut(linger(stream)).await,
+            (None, _) => {}
         }
         self.release(false);
+    }
+
+    async fn unless_cut(&self, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        poll_fn(|context| match self.order.get() {
+            Order::Cut => Poll::Ready(()),
+            Order::Go | Order::Finish | Order::GiveUp => work.as_mut().poll(context),
+        })
+        .await;
     }
 
     fn poll<S>(
@@ -250,6 +265,11 @@ impl Connection {
         self.starved.set(starved);
     }
 
+    /// Whether the client has more to send of its request.
+    pub(super) fn set_unread(&self, unread: bool) {
+        self.unread.set(unread);
+    }
+
     /// Something came from the app.
     pub(super) fn count(&self) {
         self.meter.count();
@@ -294,7 +314,7 @@ impl Connection {
         self.cut();
     }
 
-    fn waiting(&self, limits: &Limits) -> (Wait, std::time::Duration) {
+    fn waiting(&self, limits: &Limits) -> (Wait, Duration) {
         let blocked = self.meter.is_blocked();
         match self.meter.phase() {
             Phase::Idle | Phase::Busy if blocked => (Wait::Client, limits.stalled),
@@ -320,5 +340,15 @@ impl Connection {
         if let Some((gate, _)) = self.gate.get() {
             gate.forget();
         }
+    }
+}
+
+/// Takes what a client still sends, so that it gets to read the answer: closing at once would reset the connection, and
+/// with it what the client has not read yet.
+async fn linger(mut stream: TcpStream) {
+    let mut buffer = vec![0; 16 * 1024];
+    let reading = async { while matches!(stream.read(&mut buffer).await, Ok(1..)) {} };
+    if timeout(LINGER, reading).await.is_err() {
+        tracing::debug!("a client did not stop sending");
     }
 }

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -29,6 +30,7 @@ pub(super) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     connection.begin();
+    connection.set_unread(!request.body().is_end_stream());
     let mut access = Access::begin(request.method(), request.uri());
     let mut response = answer(&connection, request, &mut access).await;
     if let Some(access) = &mut access {
@@ -69,7 +71,7 @@ async fn answer(
     };
     let body = RequestBody::new(body, Rc::clone(connection));
     let mut tries = Tries::new(app);
-    let answered = tries.answer(connection, Request::from_parts(parts, body)).await;
+    let answered = tries.answer(connection, parts, body).await;
     if let (Some(access), Some(upstream)) = (access, &tries.upstream) {
         access.upstream(upstream.id());
     }
@@ -133,10 +135,10 @@ impl Tries {
     async fn answer(
         &mut self,
         connection: &Rc<Connection>,
-        request: Request<RequestBody>,
+        parts: Parts,
+        body: RequestBody,
     ) -> Result<(Response<Incoming>, Exchange), Failure> {
-        let replayable = request.body().is_end_stream() && request.method().is_idempotent();
-        let (parts, body) = request.into_parts();
+        let replayable = body.is_end_stream() && parts.method.is_idempotent();
         let spare = replayable.then(|| parts.clone());
         let mut request = Request::from_parts(parts, body);
         loop {
@@ -190,7 +192,8 @@ impl Tries {
         {
             return Some(link);
         }
-        match Link::connect(upstream, worker.limits()).await {
+        // Boxed: it is rare, and would make every request's future larger.
+        match Box::pin(Link::connect(upstream, worker.limits())).await {
             Ok(link) => Some(Box::new(link)),
             Err(error) => {
                 tracing::debug!(upstream = upstream.id(), %error, "cannot connect");

@@ -14,6 +14,19 @@ static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// What is not passed on as it is.
+static ENDING: [HeaderName; 9] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    TE,
+    EXPECT,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
 /// Why a request is not passed on: the answer's status and text.
 pub(super) type Refusal = (StatusCode, &'static str);
 
@@ -56,6 +69,19 @@ pub(super) fn forward(
     host: &HeaderValue,
     upgradable: bool,
 ) -> Result<bool, Refusal> {
+    let upgrade = parts.headers.keys().any(ends_here) && leave(parts, upgradable)?;
+    let headers = &mut parts.headers;
+    let chain = chain(headers, client);
+    headers.insert(&FORWARDED_FOR, chain);
+    headers.insert(&FORWARDED_HOST, host.clone());
+    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
+    // The app is spoken to in HTTP/1.1, whatever the client speaks.
+    parts.version = Version::HTTP_11;
+    Ok(upgrade)
+}
+
+/// Removes from a request what ends here.  Returns whether an upgrade is asked for.
+fn leave(parts: &mut Parts, upgradable: bool) -> Result<bool, Refusal> {
     let headers = &mut parts.headers;
     if let Some(coding) = headers.get(TRANSFER_ENCODING)
         && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
@@ -82,25 +108,18 @@ pub(super) fn forward(
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
-    let chain = chain(headers, client);
-    headers.insert(&FORWARDED_FOR, chain);
-    headers.insert(&FORWARDED_HOST, host.clone());
-    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
-    // The app is spoken to in HTTP/1.1, whatever the client speaks.
-    parts.version = Version::HTTP_11;
     Ok(upgrade)
 }
 
 /// Turns the headers of an app's answer into those of the answer to the client.
 pub(super) fn backward(parts: &mut http::response::Parts) {
+    parts.version = Version::HTTP_11;
     let headers = &mut parts.headers;
-    let upgrade = match parts.status {
-        StatusCode::SWITCHING_PROTOCOLS => headers.remove(UPGRADE),
-        _ => {
-            headers.remove(UPGRADE);
-            None
-        }
-    };
+    if !headers.keys().any(ends_here) {
+        return;
+    }
+    let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let upgrade = headers.remove(UPGRADE).filter(|_| switching);
     // A coding other than chunked has not been undone: the client must know of it.
     let coding = headers
         .remove(TRANSFER_ENCODING)
@@ -114,7 +133,12 @@ pub(super) fn backward(parts: &mut http::response::Parts) {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
-    parts.version = Version::HTTP_11;
+}
+
+/// Whether a header may be one that is not passed on as it is.  Most messages have none, and one look is cheaper than a
+/// search for each.
+fn ends_here(name: &HeaderName) -> bool {
+    ENDING.contains(name)
 }
 
 /// Removes what is about one connection only (RFC 9110, 7.6.1).

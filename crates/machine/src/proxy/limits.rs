@@ -38,7 +38,7 @@ impl Default for Limits {
             connect: Duration::from_secs(2),
             pooled: Duration::from_secs(30),
             fresh: Duration::from_millis(250),
-            pool: 128,
+            pool: 1024,
             head_size: 64 * 1024,
             connections: 10_000,
         }

@@ -19,9 +19,10 @@ use tokio::time::timeout;
 
 use super::body::RequestBody;
 use super::limits::Limits;
+use super::socket::Socket;
 use super::upstream::Upstream;
 
-type Wire = Connection<TokioIo<TcpStream>, RequestBody>;
+type Wire = Connection<TokioIo<Socket>, RequestBody>;
 
 /// Why a request got no answer: with the request, if not a byte of it was written.
 pub(super) type Unanswered = TrySendError<Request<RequestBody>>;
@@ -52,7 +53,7 @@ impl Link {
         let mut builder = Builder::new();
         builder.max_buf_size(limits.head_size);
         let (sender, wire) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+            builder.handshake(TokioIo::new(Socket(stream))).await.map_err(io::Error::other)?;
         Ok(Link { sender, wire: Driven::Running(wire), since: Instant::now(), pooled: false })
     }
 
@@ -93,7 +94,7 @@ impl Link {
         match self.wire {
             Driven::Ended(wire) => {
                 let parts = wire.into_parts();
-                Some((parts.io.into_inner(), parts.read_buf))
+                Some((parts.io.into_inner().0, parts.read_buf))
             }
             Driven::Running(_) | Driven::Gone => None,
         }
@@ -144,11 +145,10 @@ impl Pool {
         link.since = Instant::now();
         link.pooled = true;
         let mut shelves = self.0.borrow_mut();
-        let shelf = shelves
-            .entry(upstream.key())
-            .or_insert_with(|| Shelf { upstream: upstream.clone(), links: Vec::new() });
-        if shelf.links.len() < limits.pool {
-            shelf.links.push(link);
+        let new = || Shelf { upstream: upstream.clone(), links: Vec::new() };
+        let links = &mut shelves.entry(upstream.key()).or_insert_with(new).links;
+        if links.len() < limits.pool {
+            links.push(link);
         }
     }
 

@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::socket::Socket;
+
 /// What a client's connection is in the middle of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -82,17 +84,18 @@ impl Meter {
 /// A client's socket.
 #[derive(Debug)]
 pub(super) struct ClientStream {
-    stream: TcpStream,
+    stream: Socket,
     meter: Arc<Meter>,
 }
 
 impl ClientStream {
     pub(super) fn new(stream: TcpStream, meter: Arc<Meter>) -> Self {
-        ClientStream { stream, meter }
+        ClientStream { stream: Socket(stream), meter }
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
-        &self.stream
+    /// The socket alone, no longer watched.
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.stream.0
     }
 }
 

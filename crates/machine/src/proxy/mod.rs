@@ -14,6 +14,7 @@ mod link;
 mod meter;
 mod pages;
 mod routes;
+mod socket;
 mod upgrade;
 mod upstream;
 mod worker;

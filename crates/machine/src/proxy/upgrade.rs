@@ -1,13 +1,15 @@
-//! Upgrade: after a `101 Switching Protocols`, bytes are passed both ways until one side has enough.
+//! Upgrade: after a `101 Switching Protocols`, bytes are passed both ways until the app has ended.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle};
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncWriteExt, copy};
 use tokio::net::TcpStream;
+use tokio::select;
 
 use super::link::Link;
 use super::meter::ClientStream;
@@ -30,24 +32,44 @@ impl Splice {
         Some(Splice { client, app, early })
     }
 
-    /// Passes bytes until both sides have ended, or one has failed.
+    /// Passes bytes until the app has ended, or one side has failed.
     pub(super) async fn run(mut self) {
         let Ok(upgraded) = self.client.await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<ClientStream>>() else { return };
-        let mut client = parts.io.into_inner();
+        let mut client = parts.io.into_inner().into_socket();
         // Such a connection may be silent for hours: only the kernel can tell that the client is gone.
-        let asked = set_socket_keepalive(client.socket(), true)
-            .and_then(|()| set_tcp_keepidle(client.socket(), KEEP_ALIVE));
+        let asked = set_socket_keepalive(&client, true)
+            .and_then(|()| set_tcp_keepidle(&client, KEEP_ALIVE));
         if let Err(error) = asked {
             tracing::debug!(%error, "no keep-alive for an upgraded connection");
         }
-        let started = async {
+        let joined = async {
             self.app.write_all(&parts.read_buf).await?;
             client.write_all(&self.early).await?;
-            copy_bidirectional(&mut client, &mut self.app).await
+            join(&mut client, &mut self.app).await
         };
-        if let Err(error) = started.await {
-            tracing::debug!(%error, "an upgraded connection ended");
+        if let Err(error) = joined.await {
+            tracing::debug!(%error, "an upgraded connection broke");
         }
+    }
+}
+
+/// Ends when the app has ended.  A client may end its side before.
+async fn join(client: &mut TcpStream, app: &mut TcpStream) -> io::Result<()> {
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_app, mut to_app) = app.split();
+    let up = async {
+        copy(&mut from_client, &mut to_app).await?;
+        to_app.shutdown().await?;
+        // What the app still sends decides.
+        std::future::pending::<io::Result<()>>().await
+    };
+    let down = async {
+        copy(&mut from_app, &mut to_client).await?;
+        to_client.shutdown().await
+    };
+    select! {
+        result = up => result,
+        result = down => result,
     }
 }

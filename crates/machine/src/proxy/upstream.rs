@@ -177,7 +177,7 @@ mod tests {
         let claims = [upstream.claim().unwrap(), upstream.claim().unwrap()];
         let draining = tokio::spawn({
             let upstream = upstream.clone();
-            async move { upstream.drain(Duration::from_secs(60)).await }
+            async move { upstream.drain(Duration::from_mins(1)).await }
         });
         while !upstream.is_closed() {
             tokio::task::yield_now().await;

@@ -193,14 +193,8 @@ impl Peer {
 
     /// Reads more; false at the end.
     async fn more(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        match within(self.stream.read(&mut buffer)).await {
-            Ok(count) if count > 0 => {
-                self.read.extend_from_slice(&buffer[..count]);
-                true
-            }
-            Ok(_) | Err(_) => false,
-        }
+        self.read.reserve(1 << 14);
+        matches!(within(self.stream.read_buf(&mut self.read)).await, Ok(count) if count > 0)
     }
 
     fn take(&mut self, count: usize) -> String {
@@ -228,6 +222,11 @@ impl Peer {
             }
         }
         Some(self.take(count))
+    }
+
+    /// Forgets what was read already.  Returns how many bytes that was.
+    pub(crate) fn forget(&mut self) -> usize {
+        self.read.drain(..).count()
     }
 
     pub(crate) async fn rest(&mut self) -> String {
@@ -286,8 +285,8 @@ impl Peer {
     /// A whole answer.  `None`: the connection ended before.
     pub(crate) async fn answer(&mut self) -> Option<Answer> {
         let mut answer = self.answer_head().await?;
-        let framing: String =
-            answer.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        let lines = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
+        let framing = lines.collect::<Vec<_>>().concat();
         let framed = ["content-length", "transfer-encoding"];
         answer.body = if framed.iter().any(|name| answer.headers.contains_key(*name)) {
             self.body(&framing).await?

@@ -1,5 +1,7 @@
 //! The proxy, over real sockets, with apps and clients that misbehave.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a fixture fails the test")]
+
 mod balance;
 mod drain;
 mod fixture;
