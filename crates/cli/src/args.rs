@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn times_have_units_that_people_write() {
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(duration("15m"), Ok(Duration::from_mins(15)));
         for bad in ["", "m", "-1s", "1d", "1.5h", "99999999999999999999s", "9999999999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");
         }

@@ -75,8 +75,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
 /// Starts clean; what an earlier demo has left is stopped and removed, and said to be.
 async fn clean(data: &Path) -> anyhow::Result<Context> {
     let marker = data.join("rowhouse.db");
-    let is_empty =
-        std::fs::read_dir(data).map(|mut entries| entries.next().is_none()).unwrap_or(true);
+    let is_empty = std::fs::read_dir(data).map_or(true, |mut entries| entries.next().is_none());
     if !is_empty && !data.join("hello-repository").exists() {
         return Err(bad_input(
             format!("the folder `{}` holds something that is no demo", data.display()),
