@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -51,8 +53,11 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         failpoint: None,
     })
     .await?;
+    let is_shown = Arc::new(AtomicBool::new(false));
+    let is_told = Arc::clone(&is_shown);
     let show = async {
         let shown = show(&context).await;
+        is_shown.store(true, Ordering::Relaxed);
         match shown {
             // The house stays open until it is told to end.
             Ok(Exit::Done) => std::future::pending().await,
@@ -64,7 +69,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         // What the demo shows goes first.
         biased;
         exit = show => exit,
-        ended = up::run(house) => {
+        ended = up::run(house, move || is_told.load(Ordering::Relaxed)) => {
             let (_, instances) = ended?;
             output::line(&format!("the demo has ended, and stopped {instances} instances"));
             Ok(Exit::Done)

@@ -25,7 +25,7 @@ pub enum FolderError {
 fn held(path: &Path, holder: Option<&Holder>) -> String {
     match holder {
         Some(holder) => format!(
-            "the data folder `{}` is held by another `rowhouse up`: process {}, listening on {}, since {}",
+            "the data folder `{}` is held by another `rowhouse up`: process {}, listening on {}, since {:.0}",
             path.display(),
             holder.pid,
             holder.listen,

@@ -235,6 +235,21 @@ impl SqliteTable {
         .await
     }
 
+    /// Says of every app that its instances were stopped with the platform, so that a reader of the bare table is
+    /// not told of instances that are gone.
+    pub async fn instances_stopped(&self) -> Result<(), Unreachable> {
+        self.run(|connection| {
+            connection.execute(
+                "update apps set healthy = 0, seq = ifnull(seq, 0) + 1, \
+                 reason = 'stopped with the platform; `rowhouse up` brings it back' \
+                 where healthy > 0",
+                [],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Forgets the history of apps whose rows are gone for longer than it is kept.
     pub async fn prune_history(&self) -> Result<(), Unreachable> {
         let limit = days_ago(KEPT_DAYS);

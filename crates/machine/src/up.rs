@@ -143,6 +143,7 @@ impl House {
         let House { machine, table, proxy, hold, doorbell, mut answered } = self;
         feed::start(&machine.folder.table(), machine.doorbell.clone())?;
         let platform = Arc::new(MachinePlatform::new(Arc::clone(&machine)));
+        let at_the_end = Arc::clone(&table);
         let tidying = (Arc::clone(&machine), Arc::clone(&table));
         let after_full_sweep = move |sweep: &Sweep| {
             let (machine, table) = (Arc::clone(&tidying.0), Arc::clone(&tidying.1));
@@ -168,7 +169,17 @@ impl House {
             () = tell => Shutdown::LeaveInstances,
             () = beat => Shutdown::LeaveInstances,
         };
-        Ok(end(&machine, proxy, how).await)
+        let instances = end(&machine, proxy, how).await;
+        if how == Shutdown::StopInstances
+            && let Err(error) = at_the_end.instances_stopped().await
+        {
+            warn!(reason = %error, "cannot say in the table that the instances were stopped");
+        }
+        // The last sign of life: since when nobody is at work.
+        if let Err(error) = hold.beat() {
+            warn!(reason = %error, "cannot leave a sign of life");
+        }
+        Ok(instances)
     }
 }
 

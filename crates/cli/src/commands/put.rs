@@ -9,6 +9,7 @@ use rowhouse_core::{
 };
 use rowhouse_machine::mirror::{Mirrors, Resolved};
 use rowhouse_machine::repository::Repository;
+use rowhouse_machine::table::StoredEntry;
 
 use crate::args::{Changed, Deploy, Put, Rollback, Scale, Waiting};
 use crate::commands::up::absolute_repository;
@@ -132,12 +133,11 @@ pub(crate) async fn rollback(context: &Context, rollback: Rollback) -> anyhow::R
     let row = context.row(&table, key.as_str())?.row;
     let history = table.history(&key)?;
     let running = row.report.revision.clone();
+    let deployed =
+        |entry: &&StoredEntry| entry.status.as_deref() == Some(Status::Deployed.as_str());
     let mut good: Vec<Commit> = Vec::new();
-    for entry in &history {
-        let deployed = entry.status.as_deref() == Some(Status::Deployed.as_str());
-        if let Some(commit) = entry.revision.clone().filter(|_| deployed)
-            && !good.contains(&commit)
-        {
+    for commit in history.iter().filter(deployed).filter_map(|entry| entry.revision.clone()) {
+        if !good.contains(&commit) {
             good.push(commit);
         }
     }
@@ -157,6 +157,7 @@ pub(crate) async fn rollback(context: &Context, rollback: Rollback) -> anyhow::R
     };
     let branch = history
         .iter()
+        .filter(deployed)
         .filter_map(|entry| entry.version.as_deref())
         .find(|version| Commit::parse(version).is_none())
         .map(str::to_owned);

@@ -1,5 +1,7 @@
 //! `rowhouse up`: the platform at work, and a line for each app that changes.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use rowhouse_core::{Commit, Row, Status, shortened};
 use rowhouse_machine::log::harmless;
@@ -44,7 +46,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         if has_repository { "" } else { ", repo" },
         if has_repository { "" } else { ", 'https://…'" },
     ));
-    let (how, ended) = run(house).await?;
+    let (how, ended) = run(house, || true).await?;
     match how {
         Shutdown::StopInstances => {
             output::line(&format!(
@@ -66,8 +68,19 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
 }
 
 /// Runs a platform until a signal: Ctrl-C stops the instances, SIGTERM leaves them. A second Ctrl-C waits for
-/// nothing.
-pub(crate) async fn run(house: House) -> anyhow::Result<(Shutdown, usize)> {
+/// nothing. `is_told` says whether a row's change is worth a line now.
+pub(crate) async fn run(
+    house: House,
+    is_told: impl Fn() -> bool + Send + 'static,
+) -> anyhow::Result<(Shutdown, usize)> {
+    let told_before = std::sync::Mutex::new(BTreeMap::new());
+    let changed = move |row: &Row| {
+        let line = line(row);
+        let mut before = told_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if before.insert(row.key.clone(), line.clone()).as_ref() != Some(&line) && is_told() {
+            output::line(&line);
+        }
+    };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (told, mut how) = tokio::sync::watch::channel(Shutdown::StopInstances);
@@ -89,7 +102,7 @@ pub(crate) async fn run(house: House) -> anyhow::Result<(Shutdown, usize)> {
         let _ = told.send(how);
         how
     };
-    let ended = house.run(shutdown, |row| output::line(&line(row))).await?;
+    let ended = house.run(shutdown, changed).await?;
     let how = *how.borrow_and_update();
     Ok((how, ended))
 }
