@@ -3,13 +3,15 @@
 use crate::tools::{need, run};
 
 /// The real things that tests run against: Debian's own `sqlite3`, Python and Node for apps, curl as the user.
-const NEEDED: [(&str, &str); 7] = [
+const NEEDED: [(&str, &str); 9] = [
     ("git", "git"),
     ("cc", "gcc"),
     ("sqlite3", "sqlite3"),
     ("python3", "python3"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("openssl", "openssl"),
+    ("perl", "perl"),
     ("curl", "curl"),
 ];
 

@@ -99,6 +99,17 @@ impl House {
         let listener =
             Proxy::bind(config.listen).map_err(|source| listen_error(&config, source))?;
         let address = listener.local_addr().map_err(start)?;
+        // Before anybody is answered: who finds the folder held is told by whom.
+        hold.announce(&Holder {
+            pid: std::process::id(),
+            listen: address.to_string(),
+            domain: config.domain.clone(),
+            since: Timestamp::now(),
+            repository: config.repository.clone(),
+            path: config.path.clone(),
+            max_scale: config.max_scale,
+        })
+        .map_err(start)?;
         let (on_answer, answered) = unbounded_channel();
         let table = Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?);
         let (ring, doorbell) = unbounded_channel();
@@ -115,16 +126,6 @@ impl House {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let proxy = Proxy::start(listener, Arc::clone(&machine.routes), Limits::default(), threads)
             .map_err(start)?;
-        hold.announce(&Holder {
-            pid: std::process::id(),
-            listen: address.to_string(),
-            domain: machine.config.domain.clone(),
-            since: Timestamp::now(),
-            repository: machine.config.repository.clone(),
-            path: machine.config.path.clone(),
-            max_scale: machine.config.max_scale,
-        })
-        .map_err(start)?;
         Ok(House { machine, table, proxy, hold, doorbell, answered })
     }
 

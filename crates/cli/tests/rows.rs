@@ -1,0 +1,194 @@
+//! Rows by `sqlite3`: what somebody writes happens, and what cannot happen is answered.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod house;
+
+use std::time::{Duration, Instant};
+
+use house::{House, wait_for};
+
+#[test]
+fn an_insert_deploys_an_update_rolls_out_and_a_delete_leaves_nothing() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let (one, two) = (repository.web("v1"), repository.web("v2"));
+    house.put("shop", "v1", 2, &repository);
+    let row = house.deployed("shop", &one, 2);
+    assert_eq!(row.url, format!("http://shop.localhost:{}", house.port));
+    let answers: std::collections::BTreeSet<String> =
+        (0..10).map(|_| house.page("shop").unwrap()).collect();
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    house.set("shop", "version = 'v2'");
+    house.deployed("shop", &two, 2);
+    assert!(house.page("shop").unwrap().starts_with(&format!("v2 {two}")));
+    house.sql("delete from apps");
+    wait_for("the route to be gone", || {
+        house.get("shop", "/").ok().filter(|(status, _)| *status == 404)
+    });
+    wait_for("the processes to be gone", || house.processes().is_empty().then_some(()));
+    wait_for("the folders to be gone", || {
+        (!house.data().join("instances/shop").exists()).then_some(())
+    });
+}
+
+#[test]
+fn an_environment_is_what_is_documented_and_the_rows_own() {
+    let house = House::start_with(&["--max-scale", "1"]);
+    let repository = house.repository("app");
+    repository.web("v1");
+    let commit =
+        repository.procfile("v2", "web: env > $DATA_DIR/environment; exec python3 web.py\n");
+    house.sql(&format!(
+        "insert into apps (name, version, scale, repo, env) values ('shop', 'v2', 1, '{}', \
+         '{{\"GREETING\": \"hello there\"}}')",
+        repository.path.display()
+    ));
+    house.deployed("shop", &commit, 1);
+    let body = std::fs::read_to_string(house.data().join("data/shop/environment")).unwrap();
+    assert!(body.contains("GREETING=hello there\n"), "{body}");
+    let mut names: Vec<&str> = body.lines().map(|line| line.split_once('=').unwrap().0).collect();
+    names.sort_unstable();
+    let own = ["PWD", "SHLVL", "_", "OLDPWD"];
+    let given: Vec<&str> = names.into_iter().filter(|name| !own.contains(name)).collect();
+    assert_eq!(
+        given,
+        [
+            "APP_NAME",
+            "APP_REVISION",
+            "APP_VERSION",
+            "DATA_DIR",
+            "GREETING",
+            "HOME",
+            "HOST",
+            "LANG",
+            "PATH",
+            "PORT",
+            "TMPDIR"
+        ]
+    );
+}
+
+#[test]
+fn bad_rows_are_answered_with_a_sentence_and_cost_nothing_else() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("main-version");
+    house.put("good", "main", 1, &repository);
+    house.deployed("good", &commit, 1);
+    let proof = house.room().join("proof");
+    let touch = format!("touch {}", proof.display());
+    let long_name = "a".repeat(64);
+    let long_text = "x".repeat(100_000);
+    let quote = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let cases: Vec<(String, String, &str)> = vec![
+        ("no-version".into(), "null, 1, null, null".into(), "`Version` is missing"),
+        ("negative".into(), "'main', -1, null, null".into(), "`Scale` is -1"),
+        ("fraction".into(), "'main', 2.7, null, null".into(), "`Scale` is 2.7"),
+        ("many".into(), "'main', 99, null, null".into(), "`Scale` is 99"),
+        ("words".into(), "'main', 'two', null, null".into(), "`Scale` is `two`"),
+        ("nothing".into(), "null, null, null, null".into(), "`Scale` is missing"),
+        ("under_score".into(), "'main', 1, null, null".into(), "`Name` is `under_score`"),
+        ("Upper".into(), "'main', 1, null, null".into(), "`Name` is `Upper`"),
+        (long_name, "'main', 1, null, null".into(), "`Name` is `aaaa"),
+        (String::new(), "'main', 1, null, null".into(), "`Name` is ``"),
+        (
+            "ext".into(),
+            format!("'main', 1, {}, null", quote(&format!("ext::sh -c {touch}"))),
+            "`Repo` is",
+        ),
+        (
+            "option".into(),
+            format!("{}, 1, null, null", quote(&format!("--upload-pack={touch}"))),
+            "`Version` is",
+        ),
+        (
+            "semicolon".into(),
+            format!("{}, 1, null, null", quote(&format!("a;{touch}"))),
+            "`Version` is",
+        ),
+        (
+            "substitution".into(),
+            format!("{}, 1, null, null", quote(&format!("$({touch})"))),
+            "`Version` is",
+        ),
+        ("list".into(), "'main', 1, null, '[1]'".into(), "`Env` is"),
+        (
+            "equals".into(),
+            "'main', 1, null, '{\"A=B\": \"x\"}'".into(),
+            "`Env` has a variable named `A=B`",
+        ),
+        (
+            "long".into(),
+            format!("'{long_text}', 1, null, null"),
+            "`Version` is a text of 100000 bytes",
+        ),
+    ];
+    let default = repository.path.display();
+    for (name, values, _) in &cases {
+        house.sql(&format!(
+            "insert into apps (name, version, scale, repo, env) values ({}, {values}); \
+             update apps set repo = ifnull(repo, '{default}') where name = {}",
+            quote(name),
+            quote(name)
+        ));
+    }
+    for (name, _, words) in &cases {
+        let row = house.wait_row(name, |row| row.status == "invalid");
+        assert!(row.reason.contains(words), "{name}: {}", row.reason);
+        assert!(row.reason.contains("must be"), "{name}: {}", row.reason);
+        assert!(row.reason.len() < 1000, "{name}: {}", row.reason);
+    }
+    assert!(!proof.exists(), "something of a row was executed");
+    // A running app that becomes invalid is left alone.
+    let pids = house.pids("good");
+    house.set("good", "scale = 99");
+    let row = house.wait_row("good", |row| row.status == "invalid");
+    assert_eq!((row.revision, row.healthy), (commit.clone(), 1));
+    assert_eq!(house.pids("good"), pids);
+    house.set("good", "scale = 1");
+    house.deployed("good", &commit, 1);
+    assert_eq!(house.pids("good"), pids);
+}
+
+#[test]
+fn two_names_are_never_confused() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let (one, two) = (repository.web("v1"), repository.web("v2"));
+    house.put("foo", "v1", 1, &repository);
+    house.put("foobar", "v2", 1, &repository);
+    house.deployed("foo", &one, 1);
+    house.deployed("foobar", &two, 1);
+    let pids = house.pids("foobar");
+    assert!(house.page("foo").unwrap().starts_with("v1"));
+    assert!(house.page("foobar").unwrap().starts_with("v2"));
+    house.sql("delete from apps where name = 'foo'");
+    wait_for("foo to be gone", || house.get("foo", "/").ok().filter(|(status, _)| *status == 404));
+    assert!(house.page("foobar").unwrap().starts_with("v2"));
+    assert_eq!(house.pids("foobar"), pids);
+}
+
+#[test]
+fn five_hundred_rows_at_scale_0_and_twenty_apps_are_listed_at_once() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.commit("main", &[("index.html", "hello")]);
+    let path = repository.path.display();
+    house.sql(&format!(
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 500) \
+         insert into apps (name, version, scale, repo) select 'zero-' || i, 'main', 0, '{path}' from n; \
+         with recursive n(i) as (select 1 union all select i + 1 from n where i < 20) \
+         insert into apps (name, version, scale, repo) select 'one-' || i, 'main', 1, '{path}' from n;"
+    ));
+    wait_for("all to be deployed", || {
+        (house.sql("select count(*) from apps where status = 'deployed'") == "520").then_some(())
+    });
+    let begun = Instant::now();
+    let output = house.rowhouse(&["ls", "--json"]);
+    let took = begun.elapsed();
+    let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(listed["Apps"].as_array().unwrap().len(), 520);
+    println!("listed in {took:?}");
+    // At once: two orders of magnitude of room for a busy machine.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}

@@ -1,0 +1,209 @@
+//! Trouble of the machine and the network: a clear error, and nothing lost.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod house;
+
+use std::process::{Command, Stdio};
+
+use house::{House, PROGRAM, wait_for};
+
+fn stderr(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_the_way_out() {
+    let house = House::new(&[]);
+    let _squatter = std::net::TcpListener::bind(("127.0.0.1", house.port)).unwrap();
+    let output = house.rowhouse(&["up", "--listen", &format!("127.0.0.1:{}", house.port)]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(said.contains(&house.port.to_string()) && said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn a_second_platform_on_the_same_data_says_who_holds_it() {
+    let house = House::start();
+    let output = house.rowhouse(&["up", "--listen", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(said.contains(&format!("process {}", house.up_pid())), "{said}");
+    assert!(said.contains("rowhouse down"), "{said}");
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_is_named() {
+    let house = House::new(&[]);
+    std::fs::write(house.room().join("file"), "").unwrap();
+    let output = Command::new(PROGRAM)
+        .args(["up", "--data"])
+        .arg(house.room().join("file/data"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(said.contains("file/data") && said.contains("--data"), "{said}");
+}
+
+#[test]
+fn a_table_locked_by_another_process_for_seconds_delays_and_loses_nothing() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let (one, two) = (repository.web("v1"), repository.web("v2"));
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &one, 1);
+    // Longer than the reactor waits for one write.
+    let script = format!(
+        "import sqlite3, time\nc = sqlite3.connect({:?}, isolation_level=None, timeout=10)\n\
+         c.execute('begin immediate')\nc.execute(\"update apps set version = 'v2'\")\n\
+         print('locked', flush=True)\ntime.sleep(7)\nc.execute('commit')\n",
+        house.table().display().to_string()
+    );
+    let mut writer =
+        Command::new("python3").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(writer.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+    // The reactor has something to write meanwhile.
+    house::kill("-9", house.pids("shop")[0]);
+    wait_for("the restart, which needs no table", || house.page("shop"));
+    assert!(writer.wait().unwrap().success());
+    house.deployed("shop", &two, 1);
+}
+
+#[test]
+fn a_git_server_that_is_gone_is_retried_and_costs_nothing_that_runs() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let one = repository.web("v1");
+    let two = repository.web("v2");
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &one, 1);
+    let away = house.room().join("away");
+    std::fs::rename(&repository.path, &away).unwrap();
+    house.set("shop", "version = 'v2'");
+    let row = house.wait_row("shop", |row| row.reason.contains("retrying"));
+    assert_eq!(
+        (row.status.as_str(), row.revision.as_str(), row.healthy),
+        ("deploying", one.as_str(), 1)
+    );
+    assert!(house.page("shop").unwrap().starts_with("v1"));
+    std::fs::rename(&away, &repository.path).unwrap();
+    house.deployed("shop", &two, 1);
+}
+
+#[test]
+fn a_private_repository_without_credentials_names_the_cure_and_never_asks() {
+    let mut house = House::new(&[]);
+    let port = house::free_port();
+    let of = |name: &str| house.room().join(name).display().to_string();
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args([
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            &of("key"),
+            "-out",
+            &of("certificate"),
+        ])
+        .output()
+        .expect("`openssl` must be installed: `apt-get install openssl`");
+    assert!(made.status.success(), "{made:?}");
+    // A git server that wants a password of everybody.
+    let script = format!(
+        "import http.server, ssl\n\
+         class Handler(http.server.BaseHTTPRequestHandler):\n\
+         \x20   def do_GET(self):\n\
+         \x20       self.send_response(401)\n\
+         \x20       self.send_header('WWW-Authenticate', 'Basic realm=\"private\"')\n\
+         \x20       self.send_header('Content-Length', '0')\n\
+         \x20       self.end_headers()\n\
+         server = http.server.ThreadingHTTPServer(('127.0.0.1', {port}), Handler)\n\
+         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+         context.load_cert_chain({:?}, {:?})\n\
+         server.socket = context.wrap_socket(server.socket, server_side=True)\n\
+         server.serve_forever()\n",
+        of("certificate"),
+        of("key")
+    );
+    let mut server =
+        Command::new("python3").args(["-c", &script]).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("the server", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    house.environment = vec![("GIT_SSL_CAINFO".to_owned(), of("certificate"))];
+    house.up();
+    house.sql(&format!(
+        "insert into apps (name, version, scale, repo) values \
+         ('private', 'main', 1, 'https://localhost:{port}/a.git')"
+    ));
+    let row = house.wait_row("private", |row| row.reason.contains("retrying"));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(row.reason.contains("credential"), "{}", row.reason);
+}
+
+#[test]
+fn a_full_disk_puts_a_rollout_off_and_leaves_what_runs() {
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout.trim_ascii() == b"0";
+    let mut house = House::new(&[]);
+    let small = house.room().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let mounted = is_root
+        && Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"])
+            .arg(&small)
+            .status()
+            .is_ok_and(|status| status.success());
+    if !mounted {
+        println!("skipped: a small disk can only be mounted by root");
+        return;
+    }
+    // The builds lie on the small disk; table and journal stay where they are.
+    std::fs::create_dir_all(house.data()).unwrap();
+    std::os::unix::fs::symlink(&small, house.data().join("builds")).unwrap();
+    house.up();
+    let repository = house.repository("app");
+    let one = repository.web("v1");
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &one, 1);
+    std::fs::write(small.join("filler"), vec![b'x'; 64 << 20]).unwrap_err();
+    let two = repository.web("v2");
+    house.set("shop", "version = 'v2'");
+    let row = house.wait_row("shop", |row| row.reason.contains("no space left"));
+    assert_eq!(
+        (row.status.as_str(), row.revision.as_str(), row.healthy),
+        ("deploying", one.as_str(), 1)
+    );
+    std::fs::remove_file(small.join("filler")).unwrap();
+    house.deployed("shop", &two, 1);
+    let _ = house.rowhouse(&["down"]);
+    assert!(Command::new("umount").arg("-l").arg(&small).status().unwrap().success());
+}
+
+#[test]
+fn a_crash_loop_shows_in_the_row_while_it_lasts() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let lives_once =
+        "web: test ! -e $DATA_DIR/once && exec python3 web.py; echo crashed again; exit 5\n";
+    repository.web("v1");
+    let commit = repository.procfile("v2", lives_once);
+    house.put("shop", "v2", 1, &repository);
+    house.deployed("shop", &commit, 1);
+    std::fs::write(house.data().join("data/shop/once"), "").unwrap();
+    house::kill("-9", house.pids("shop")[0]);
+    let row = house.wait_row("shop", |row| row.reason.contains("crashed again"));
+    assert_eq!((row.status.as_str(), row.healthy), ("deployed", 0), "{row:?}");
+    assert!(row.reason.contains("exited with status 5"), "{row:?}");
+    assert_eq!(house.get("shop", "/").unwrap().0, 503);
+    std::fs::remove_file(house.data().join("data/shop/once")).unwrap();
+    house.deployed("shop", &commit, 1);
+}
