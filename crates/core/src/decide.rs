@@ -30,6 +30,11 @@ pub struct Wanted {
     pub commit: Pinned,
     /// The row itself says that this target was refused before any operation began.
     pub refused: bool,
+    /// The last attempt was for this generation, on whatever commit and settings: nobody wished anew.
+    pub attempted: bool,
+    /// The row says `deployed` of these very attributes (or in an older format of digests, which cannot be
+    /// compared): what runs in an older format is what is wanted.
+    pub unchanged: bool,
     /// Whether a stack that only lags behind in settings may be updated now: the full sweep's choice.
     pub may_catch_up: bool,
 }
@@ -234,11 +239,13 @@ fn decide_wanted(wanted: &Wanted, stack: &Stack) -> Decision {
         },
         Phase::Broken if tried || refused => decision(Action::Rest, Because::BrokenByThis),
         Phase::Broken => decision(Action::Delete { retain: false }, Because::BrokenByAnother),
-        Phase::Stuck { tries, .. } if *tries < MOST_CONTINUATIONS => {
+        Phase::Stuck { tries, .. } if *tries < MOST_CONTINUATIONS && !wanted.refused => {
             decision(Action::ContinueRollback, Because::Stuck)
         }
-        // Only somebody's new wish is worth losing what still serves.
-        Phase::Stuck { .. } if tried || refused => decision(Action::Rest, Because::StuckForGood),
+        // Only somebody's new wish is worth losing what still serves: no new settings, no moved branch.
+        Phase::Stuck { .. } if tried || refused || wanted.attempted => {
+            decision(Action::Rest, Because::StuckForGood)
+        }
         Phase::Stuck { .. } => {
             decision(Action::Delete { retain: false }, Because::StuckAndReplaced)
         }
@@ -250,6 +257,6 @@ fn decide_wanted(wanted: &Wanted, stack: &Stack) -> Decision {
 pub(crate) fn only_lags(wanted: &Wanted, running: &Deployment) -> bool {
     let Pinned::Known { commit, .. } = &wanted.commit else { return false };
     let same_wish = running.generation == wanted.generation && running.settings != wanted.settings;
-    let older_format = !running.target.is_current_format();
+    let older_format = wanted.unchanged && !running.target.is_current_format();
     running.commit == *commit && (same_wish || older_format)
 }

@@ -116,7 +116,16 @@ impl Source {
 impl Target {
     /// `commit` is `None` where the version names no commit: that is a target too, and a refused one.
     pub fn of(generation: &Generation, commit: Option<&Commit>, settings: &Settings) -> Target {
-        Target(digest("target", &json!([generation, commit, settings.digest])))
+        Target::on(generation, commit, &settings.digest)
+    }
+
+    /// As `of`, on settings that are known by their digest alone.
+    pub(crate) fn on(
+        generation: &Generation,
+        commit: Option<&Commit>,
+        settings: &SettingsDigest,
+    ) -> Target {
+        Target(digest("target", &json!([generation, commit, settings])))
     }
 }
 

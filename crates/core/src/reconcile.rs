@@ -5,7 +5,7 @@ use tracing::{debug, info, warn};
 use crate::app::{App, AppName};
 use crate::commit::Commit;
 use crate::decide::{Action, Decision, Desired, Pinned, Wanted, decide, only_lags};
-use crate::digest::{Generation, Source, Target};
+use crate::digest::{Generation, SettingsDigest, Source, Target};
 use crate::history;
 use crate::platform::{Operation, Outcome, Plan, Platform, Resolution, Settings, Unreachable};
 use crate::report::{Notes, Progress, report};
@@ -187,11 +187,13 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
         let generation = Generation::of(&row.user);
         let commit = self.pin(row, app, &generation, observed, notes).await;
         let mut wanted = Wanted {
-            generation,
             settings: self.settings.digest.clone(),
             commit,
             refused: false,
+            attempted: was_attempted(row, &generation, observed, self.settings),
+            unchanged: is_unchanged(row, &generation),
             may_catch_up: self.waking == Waking::CatchUp,
+            generation,
         };
         wanted.refused = was_refused(row, &wanted, observed);
         wanted
@@ -208,7 +210,8 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
         notes: &mut Notes,
     ) -> Pinned {
         let target = |commit: Option<&Commit>| Target::of(generation, commit, self.settings);
-        let kept = kept_commit(app, observed, |commit| target(Some(commit)));
+        let unchanged = is_unchanged(row, generation);
+        let kept = kept_commit(app, unchanged, observed, |commit| target(Some(commit)));
         let known = |commit: Commit| Pinned::Known { target: target(Some(&commit)), commit };
         if !app.follow {
             if let Some(commit) = kept {
@@ -252,11 +255,15 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
 /// attempt that failed.
 fn kept_commit(
     app: &App,
+    unchanged: bool,
     observed: &Observed,
     target: impl Fn(&Commit) -> Target,
 ) -> Option<Commit> {
     let source = Source::of(app);
-    let same = |deployment: &&Deployment| deployment.source == source;
+    let same = |deployment: &&Deployment| {
+        // Sources of another format cannot be compared; that the row is as it was deployed must do.
+        deployment.source == source || unchanged && !deployment.source.is_current_format()
+    };
     let of = |deployment: &Deployment| deployment.commit.clone();
     observed
         .aim()
@@ -283,6 +290,35 @@ fn was_refused(row: &Row, wanted: &Wanted, observed: &Observed) -> bool {
         Some(Status::Deploying | Status::Invalid) | None => false,
     };
     settled && row.report.target.as_ref() == Some(target)
+}
+
+/// Whether the last attempt was for this generation. The stack shows the attempt's target and commit; the
+/// settings that it was on are today's, or those of what runs, or else the row is the witness.
+fn was_attempted(
+    row: &Row,
+    generation: &Generation,
+    observed: &Observed,
+    settings: &Settings,
+) -> bool {
+    let says_so = row.report.status == Some(Status::DeployFailed)
+        && row.report.generation.as_ref() == Some(generation);
+    let on = |digest: &SettingsDigest| {
+        observed.tried().is_some_and(|attempt| {
+            attempt.target == Target::on(generation, Some(&attempt.commit), digest)
+        })
+    };
+    let before = observed.running().map(|running| &running.settings);
+    says_so || on(&settings.digest) || before.is_some_and(on)
+}
+
+/// Whether the row says `deployed` of the attributes that stand in it, as far as digests can tell.
+pub(crate) fn is_unchanged(row: &Row, generation: &Generation) -> bool {
+    row.report.status == Some(Status::Deployed)
+        && row
+            .report
+            .generation
+            .as_ref()
+            .is_some_and(|said| said == generation || !said.is_current_format())
 }
 
 fn operation(decision: Decision, desired: &Desired, app: Option<&App>) -> Option<Operation> {

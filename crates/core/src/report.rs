@@ -111,9 +111,22 @@ fn verdict(
             (Status::DeployFailed, Some(reason))
         }
         Because::Invalid => (Status::Invalid, notes.invalid.clone()),
+        // What failed has failed, also while nobody can look the version up again.
+        Because::Unresolved
+            if row.report.status == Some(Status::DeployFailed)
+                && row.report.generation.as_ref() == Some(&wanted.generation) =>
+        {
+            (Status::DeployFailed, row.report.reason.clone())
+        }
         Because::Unresolved => {
             let reason = notes.version.as_ref().map(|reason| format!("retrying: {reason}"));
             (Status::Deploying, reason)
+        }
+        // The row is the only witness of a refusal, and must not forget it while the way is cleared.
+        Because::ClearingTheWay | Because::AnotherInProgress | Because::Overtaken
+            if wanted.refused =>
+        {
+            (Status::DeployFailed, failure())
         }
         Because::DeletionFailed
         | Because::OnItsWay

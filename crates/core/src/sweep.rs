@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::app::{App, AppName};
 use crate::digest::{Generation, Target};
 use crate::platform::{Platform, Settings, Unreachable};
+use crate::reconcile::is_unchanged;
 use crate::row::{Row, RowKey, Status};
-use crate::stack::{Observed, Stack};
+use crate::stack::{Deployment, Observed, Stack};
 use crate::table::AppTable;
 
 /// How many stacks may catch up with new settings at a time.
@@ -32,8 +33,15 @@ pub async fn short_sweep(
     let stacks = platform.list().await?;
     let mut ring: BTreeSet<RowKey> =
         rows.iter().filter(|row| is_restless(row)).map(|row| row.key.clone()).collect();
+    let known: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
     let busy = stacks.iter().filter(|(_, observed)| observed.is_in_progress());
-    ring.extend(busy.map(|(name, _)| name.key()));
+    let (wanted, orphans): (Vec<RowKey>, Vec<RowKey>) =
+        busy.map(|(name, _)| name.key()).partition(|key| known.contains(key));
+    ring.extend(wanted);
+    // To ring a name without a row may cancel or delete; the full sweep names those that are too many.
+    if orphans.len() <= deletable(rows.len(), stacks.len()) {
+        ring.extend(orphans);
+    }
     Ok(Sweep { ring, ..Sweep::default() })
 }
 
@@ -84,35 +92,43 @@ fn catching_up(
     stacks: &BTreeMap<RowKey, (AppName, Observed)>,
     settings: &Settings,
 ) -> BTreeSet<RowKey> {
-    let lag = |stack: &Stack| {
-        stack.running.as_ref().is_some_and(|running| {
-            running.settings != settings.digest || !running.target.is_current_format()
-        })
+    let lags = |running: &&Deployment| {
+        running.settings != settings.digest || !running.target.is_current_format()
     };
     let mut under_way = 0;
     let mut lagging = BTreeSet::new();
     for row in rows {
         let Some((_, Observed::Ours(stack))) = stacks.get(&row.key) else { continue };
-        if !lag(stack) {
-            continue;
-        }
-        if failed_on_settings(row, stack, settings) {
+        let Some(running) = stack.running.as_ref().filter(lags) else { continue };
+        if failed_on_settings(row, stack, running, settings) {
             // One failure speaks against the settings, not against that app.
             return BTreeSet::new();
         }
         if stack.phase.is_in_progress() {
             under_way += 1;
-        } else if App::parse(row, settings).is_ok() {
+        } else if may_take_a_turn(row, running) && App::parse(row, settings).is_ok() {
             lagging.insert(row.key.clone());
         }
     }
     lagging.into_iter().take(CATCHING_UP.saturating_sub(under_way)).collect()
 }
 
+/// Whether what runs is what the row wants but for the settings: a turn given to another row would be lost,
+/// for it takes the new settings with its next change, or rests because it failed.
+fn may_take_a_turn(row: &Row, running: &Deployment) -> bool {
+    let generation = Generation::of(&row.user);
+    if running.target.is_current_format() {
+        running.generation == generation
+    } else {
+        is_unchanged(row, &generation)
+    }
+}
+
 /// Whether this stack shows that today's settings were tried, and failed, for what it already runs.
-fn failed_on_settings(row: &Row, stack: &Stack, settings: &Settings) -> bool {
-    let Some(running) = &stack.running else { return false };
-    let tried_now = Target::of(&running.generation, Some(&running.commit), settings);
+fn failed_on_settings(row: &Row, stack: &Stack, running: &Deployment, settings: &Settings) -> bool {
+    let today = Generation::of(&row.user);
+    let generation = if running.target.is_current_format() { &running.generation } else { &today };
+    let tried_now = Target::of(generation, Some(&running.commit), settings);
     let refused = row.report.status == Some(Status::Deployed)
         && row.report.target.as_ref() == Some(&tried_now)
         && running.target != tried_now;

@@ -1,0 +1,519 @@
+//! Two reactors at one row, interleaved at every port call, in a world where everything may go wrong that can:
+//! explored to the last state, with the very `reconcile` that runs in production.
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "it is a test, and fails by panicking"
+)]
+
+mod replay;
+mod world;
+
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use replay::{Answer, Call, Step, step};
+use rowhouse_core::{
+    Again, Observed, Operation, Outcome, Phase, Resolution, Status, Target, Waking,
+};
+use world::{Event, Faults, World, WorldRow, commit, settings, wish};
+
+type Log = Vec<Answer<WorldRow>>;
+
+/// A look under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Look {
+    waking: Waking,
+    settings: u8,
+    log: Log,
+    /// The last row read was read after the stack, and there was none.
+    sure_of_none: bool,
+    /// The row was claimed after the stack was seen.
+    claimed: bool,
+    /// What had failed when the row was read: whoever was on the way by then may still come too late.
+    failed: BTreeSet<(Target, usize)>,
+    /// And which wish was the present one.
+    epoch: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct State {
+    world: World,
+    /// How many events of the scenario have happened.
+    next: usize,
+    rings: [bool; 2],
+    looks: [Option<Look>; 2],
+}
+
+struct Scenario {
+    name: &'static str,
+    events: Vec<Event>,
+    faults: Faults,
+    cancellable: bool,
+    reactors: usize,
+}
+
+fn wakings() -> [Waking; 2] {
+    [Waking::Change, Waking::CatchUp]
+}
+
+impl State {
+    fn hashed(&self) -> u128 {
+        let of = |seed: u8| {
+            let mut hasher = DefaultHasher::new();
+            seed.hash(&mut hasher);
+            self.hash(&mut hasher);
+            u128::from(hasher.finish())
+        };
+        of(1) << 64 | of(2)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.rings == [false; 2]
+            && self.looks.iter().all(Option::is_none)
+            && !self.world.stack.is_in_progress()
+    }
+
+    fn mishap(&self) -> Option<State> {
+        let mut state = self.clone();
+        state.world.faults.mishaps = state.world.faults.mishaps.checked_sub(1)?;
+        Some(state)
+    }
+
+    /// Every state that may come next.
+    fn successors(&self, scenario: &Scenario) -> Vec<State> {
+        let mut next = Vec::new();
+        if let Some(event) = scenario.events.get(self.next) {
+            let mut state = self.clone();
+            state.next += 1;
+            state.world.happen(*event);
+            // A moved branch and new settings ring nobody; the sweeps find them.
+            match event {
+                Event::Put(_) | Event::Replace(_) | Event::Delete => state.rings[0] = true,
+                Event::BranchMoves => state.rings[0] = true,
+                // Settings belong to a version of the reactor: a new one ends the looks of the old one.
+                Event::SettingsChange => {
+                    state.looks = [None, None];
+                    state.rings = [true, true];
+                }
+            }
+            next.push(state);
+        }
+        for world in self.world.ends() {
+            let mut state = State { world, ..self.clone() };
+            state.rings[0] = true;
+            if let Some(mut lost) = state.mishap() {
+                lost.rings = self.rings;
+                next.push(lost);
+            }
+            next.push(state);
+        }
+        for reactor in 0..scenario.reactors {
+            match &self.looks[reactor] {
+                None => self.begin(reactor, &mut next),
+                Some(look) => {
+                    self.go_on(reactor, look, &mut next);
+                    if let Some(mut crashed) = self.mishap() {
+                        crashed.looks[reactor] = None;
+                        next.push(crashed);
+                    }
+                }
+            }
+        }
+        next
+    }
+
+    fn begin(&self, reactor: usize, next: &mut Vec<State>) {
+        for (ring, waking) in wakings().into_iter().enumerate() {
+            if !self.rings[ring] {
+                continue;
+            }
+            let mut state = self.clone();
+            state.rings[ring] = false;
+            let settings = state.world.settings;
+            state.looks[reactor] = Some(Look {
+                waking,
+                settings,
+                log: Vec::new(),
+                sure_of_none: false,
+                claimed: false,
+                failed: BTreeSet::new(),
+                epoch: 0,
+            });
+            if let Some(mut doubled) = state.mishap() {
+                doubled.rings[ring] = true;
+                next.push(doubled);
+            }
+            next.push(state);
+        }
+    }
+
+    /// One port call of a look, with every answer that the world may give.
+    fn go_on(&self, reactor: usize, look: &Look, next: &mut Vec<State>) {
+        let asked = step(settings(look.settings), look.waking, &look.log, WorldRow::row);
+        let mut answer = |mut state: State, answer: Answer<WorldRow>| {
+            let (failed, epoch) = (state.world.failed.clone(), state.world.epoch);
+            let look = state.looks[reactor].as_mut().unwrap();
+            match &answer {
+                Answer::Got(row) => {
+                    look.failed = failed;
+                    look.epoch = epoch;
+                    let after_the_stack =
+                        look.log.iter().any(|before| matches!(before, Answer::Saw(_)));
+                    look.sure_of_none = row.is_none() && after_the_stack;
+                }
+                Answer::Wrote(written) => look.claimed = written.is_some(),
+                _ => {}
+            }
+            look.log.push(answer);
+            next.push(state);
+        };
+        match asked {
+            Step::Ends(end) => {
+                let mut state = self.clone();
+                state.looks[reactor] = None;
+                let again = end.map_or(Again::Later, |reconciled| reconciled.again);
+                state.rings[0] |= again != Again::No;
+                next.push(state);
+            }
+            Step::Asks(Call::Get) => {
+                answer(self.clone(), Answer::Got(self.world.row.clone()));
+                if let Some(state) = self.mishap() {
+                    answer(state, Answer::Unreachable);
+                }
+            }
+            Step::Asks(Call::Write { seen, report }) => {
+                let mut state = self.clone();
+                let had_row = state.world.row.is_some();
+                let written = state.world.write(&seen, &report, look.epoch);
+                assert_eq!(state.world.row.is_some(), had_row, "a write made a ghost");
+                if let Some(lost) = state.mishap() {
+                    answer(lost, Answer::Unreachable);
+                }
+                answer(state, Answer::Wrote(written));
+            }
+            Step::Asks(Call::Observe) => {
+                answer(self.clone(), Answer::Saw(self.world.stack.clone()));
+                if let Some(state) = self.mishap() {
+                    let stale = state.world.stale.clone();
+                    answer(state.clone(), Answer::Saw(stale));
+                    answer(state, Answer::Unreachable);
+                }
+            }
+            Step::Asks(Call::Resolve(version)) => {
+                answer(self.clone(), Answer::Resolved(self.world.resolve(&version)));
+                if let Some(state) = self.mishap() {
+                    let reason = "the server is gone".to_owned();
+                    answer(state, Answer::Resolved(Resolution::Unreachable { reason }));
+                }
+            }
+            Step::Asks(Call::Perform { operation, base }) => {
+                let mut state = self.clone();
+                let outcome = state.world.perform(&operation, base.as_ref());
+                if outcome == Outcome::Started {
+                    self.check_start(look, &operation);
+                }
+                if let Some(lost) = state.mishap() {
+                    let reason = "the answer was lost".to_owned();
+                    answer(lost, Answer::Performed(Outcome::Unreachable { reason }));
+                }
+                answer(state, Answer::Performed(outcome));
+                if let (Some(mut state), Operation::Create(plan) | Operation::Update(plan)) =
+                    (self.mishap(), &operation)
+                {
+                    state.world.refused.insert(plan.deployment.target.clone());
+                    let reason = "a quota".to_owned();
+                    answer(state, Answer::Performed(Outcome::Refused { reason }));
+                }
+            }
+        }
+    }
+
+    /// What must hold whenever an operation begins.
+    fn check_start(&self, look: &Look, operation: &Operation) {
+        let world = &self.world;
+        match operation {
+            Operation::Delete { .. } => {
+                let never_up = world.stack.running().is_none();
+                let is_stuck = world
+                    .stack
+                    .stack()
+                    .is_some_and(|stack| matches!(stack.phase, Phase::Stuck { tries: 3.., .. }));
+                assert!(
+                    look.sure_of_none || look.claimed && (never_up || is_stuck),
+                    "deleted without being sure: {self:#?}"
+                );
+            }
+            Operation::Create(plan) | Operation::Update(plan) => {
+                assert!(look.claimed, "begun without a claim");
+                let again = (plan.deployment.target.clone(), world.epoch);
+                assert!(!look.failed.contains(&again), "tried again in vain: {self:#?}");
+                // A stack of another commit than the branch's is begun for the sake of a kept commit alone.
+                let kept = world.stack.running().map(|running| &running.commit);
+                let now = commit(world.branch);
+                let of_branch = plan.app.version.as_str() == "main";
+                let old = (1..world.branch).map(commit).any(|old| old == plan.deployment.commit);
+                assert!(
+                    !of_branch || plan.deployment.commit == now || old || kept.is_some(),
+                    "a commit that nobody asked for"
+                );
+            }
+            Operation::Cancel | Operation::ContinueRollback => {}
+        }
+    }
+
+    /// Runs everything to its end as a good world would: looks one after the other, operations that succeed where
+    /// they can, the full sweep's doorbells.
+    fn settle(&self, scenario: &Scenario) -> State {
+        let mut state = self.clone();
+        state.world.faults = Faults { failures: 0, mishaps: 0 };
+        state.next = scenario.events.len();
+        let mut quiet = 0;
+        for _ in 0..400 {
+            if state.is_quiet() {
+                quiet += 1;
+                if quiet > 3 {
+                    return state;
+                }
+                // The full sweep: each name, and whoever lags gets its turn.
+                state.rings = [true, quiet > 1];
+            }
+            let good = Scenario { events: Vec::new(), reactors: 2, ..*scenario };
+            let before = (state.world.changes, state.world.row.clone());
+            let next = state.successors(&good);
+            state = next.into_iter().next().expect("what is not quiet goes on");
+            if (state.world.changes, state.world.row.clone()) != before {
+                quiet = 0;
+            }
+        }
+        panic!("{}: no rest is found from {self:#?}", scenario.name);
+    }
+
+    /// In a quiet state the row tells the truth.
+    fn check_truth(&self, scenario: &Scenario) {
+        let world = &self.world;
+        let name = scenario.name;
+        let Some(row) = &world.row else {
+            let gone = match &world.stack {
+                Observed::Missing => true,
+                Observed::Ours(stack) => {
+                    matches!(stack.phase, Phase::DeletionFailed { failures: 3.., .. })
+                }
+                Observed::Foreign(_) => false,
+            };
+            assert!(gone, "{name}: no row, and yet: {self:#?}");
+            return;
+        };
+        let report = &row.report;
+        let generation = rowhouse_core::Generation::of(&row.wish.attributes());
+        assert_eq!(report.generation.as_ref(), Some(&generation), "{name}: {self:#?}");
+        let running = world.stack.running();
+        assert_eq!(
+            report.revision.as_ref(),
+            running.map(|running| &running.commit),
+            "{name}: {self:#?}"
+        );
+        match report.status {
+            Some(Status::Invalid) => assert!(!row.wish.is_valid(), "{name}: {self:#?}"),
+            Some(Status::Deployed) => {
+                let running = running.expect("deployed is what runs");
+                assert_eq!(running.generation, generation, "{name}: {self:#?}");
+                let target = world.target_now(Some(&running.commit)).unwrap();
+                let failed_settings = world.has_failed(&target);
+                assert!(running.target == target || failed_settings, "{name}: {self:#?}");
+                if row.wish.follow {
+                    assert_eq!(running.commit, commit(world.branch), "{name}: {self:#?}");
+                }
+            }
+            Some(Status::DeployFailed) => {
+                let target = report.target.clone().unwrap();
+                let names_nothing = row.wish.version == "none";
+                let left = world.stack.stack().is_some_and(|stack| {
+                    matches!(stack.phase, Phase::DeletionFailed { .. } | Phase::Stuck { .. })
+                });
+                let failed = world.has_failed(&target);
+                assert!(names_nothing || left || failed, "{name}: {self:#?}");
+                assert!(report.reason.is_some(), "{name}: {self:#?}");
+            }
+            Some(Status::Deploying) | None => panic!("{name}: not answered: {self:#?}"),
+        }
+    }
+}
+
+/// Explores a scenario to the last state.
+fn explore(scenario: &Scenario) -> usize {
+    let first = State {
+        world: World::new(scenario.faults, scenario.cancellable),
+        next: 0,
+        rings: [false; 2],
+        looks: [None, None],
+    };
+    let mut seen = HashSet::from([first.hashed()]);
+    let mut left = vec![first];
+    let mut settled = HashSet::new();
+    while let Some(state) = left.pop() {
+        let next = state.successors(scenario);
+        // From a quiet state everything must come to the truth, and from every now and then another one too.
+        if state.is_quiet() || seen.len().is_multiple_of(64) {
+            let mut alone = state.clone();
+            alone.next = scenario.events.len();
+            if settled.insert(alone.hashed()) {
+                alone.settle(scenario).check_truth(scenario);
+            }
+        }
+        for state in next {
+            if seen.insert(state.hashed()) {
+                left.push(state);
+            }
+        }
+    }
+    println!("{}: {} states", scenario.name, seen.len());
+    seen.len()
+}
+
+const fn faults(failures: u8, mishaps: u8) -> Faults {
+    Faults { failures, mishaps }
+}
+
+const ONE: Event = Event::Put(wish("tag", 1));
+
+#[test]
+fn two_reactors_bring_up_an_app_and_delete_it_whatever_goes_wrong_once() {
+    for cancellable in [true, false] {
+        explore(&Scenario {
+            name: "put, delete",
+            events: vec![ONE, Event::Delete],
+            faults: faults(1, 1),
+            cancellable,
+            reactors: 2,
+        });
+    }
+}
+
+#[test]
+fn one_reactor_stands_two_failures_and_two_mishaps() {
+    for cancellable in [true, false] {
+        explore(&Scenario {
+            name: "put, change, delete",
+            events: vec![ONE, Event::Put(wish("main", 1)), Event::Delete],
+            faults: faults(2, 2),
+            cancellable,
+            reactors: 1,
+        });
+    }
+}
+
+#[test]
+fn two_reactors_follow_a_row_there_and_back_again() {
+    for cancellable in [true, false] {
+        explore(&Scenario {
+            name: "a, b, a",
+            events: vec![ONE, Event::Put(wish("main", 1)), ONE],
+            faults: faults(1, 0),
+            cancellable,
+            reactors: 2,
+        });
+    }
+}
+
+#[test]
+fn a_row_that_is_deleted_and_put_again_at_once_is_what_it_says() {
+    for cancellable in [true, false] {
+        explore(&Scenario {
+            name: "put, delete, put again",
+            events: vec![ONE, Event::Delete, Event::Put(wish("main", 2))],
+            faults: faults(1, 0),
+            cancellable,
+            reactors: 2,
+        });
+    }
+}
+
+#[test]
+fn a_whole_row_replacement_erases_nothing_that_matters() {
+    explore(&Scenario {
+        name: "put, replace",
+        events: vec![ONE, Event::Replace(wish("tag", 1)), Event::Replace(wish("tag", 2))],
+        faults: faults(1, 1),
+        cancellable: true,
+        reactors: 1,
+    });
+}
+
+#[test]
+fn a_moved_branch_is_shipped_by_follow_and_redeploy_alone() {
+    let follow = world::Wish { follow: true, ..wish("main", 1) };
+    let again = world::Wish { redeploy: 1, ..wish("main", 2) };
+    for events in [
+        vec![Event::Put(wish("main", 1)), Event::BranchMoves, Event::Put(wish("main", 2))],
+        vec![Event::Put(follow), Event::BranchMoves],
+        vec![Event::Put(wish("main", 1)), Event::BranchMoves, Event::Put(again)],
+    ] {
+        explore(&Scenario {
+            name: "a branch moves",
+            events,
+            faults: faults(1, 1),
+            cancellable: true,
+            reactors: 1,
+        });
+    }
+}
+
+#[test]
+fn a_change_of_scale_keeps_the_commit_of_a_branch_that_has_moved() {
+    let scenario = Scenario {
+        name: "scale on a moved branch",
+        events: vec![Event::Put(wish("main", 1)), Event::BranchMoves, Event::Put(wish("main", 2))],
+        faults: faults(0, 0),
+        cancellable: true,
+        reactors: 1,
+    };
+    let mut state = State {
+        world: World::new(scenario.faults, true),
+        next: 0,
+        rings: [false; 2],
+        looks: [None, None],
+    };
+    for event in &scenario.events {
+        state.world.happen(*event);
+        state.rings[0] = true;
+        state = state.settle(&scenario);
+    }
+    assert_eq!(state.world.stack.running().unwrap().commit, commit(1));
+}
+
+#[test]
+fn a_version_that_fails_and_one_that_names_nothing_are_told_and_left() {
+    for version in ["bad", "none"] {
+        let events = vec![ONE, Event::Put(wish(version, 1))];
+        explore(&Scenario {
+            name: version,
+            events,
+            faults: faults(0, 1),
+            cancellable: true,
+            reactors: 2,
+        });
+    }
+}
+
+#[test]
+fn bad_rows_leave_alone_what_runs() {
+    explore(&Scenario {
+        name: "put, spoil, mend",
+        events: vec![ONE, Event::Put(wish("tag", 99)), ONE],
+        faults: faults(0, 1),
+        cancellable: true,
+        reactors: 2,
+    });
+}
+
+#[test]
+fn new_settings_roll_out_by_the_sweep_and_fail_without_harm() {
+    explore(&Scenario {
+        name: "settings change",
+        events: vec![ONE, Event::SettingsChange],
+        faults: faults(1, 1),
+        cancellable: true,
+        reactors: 2,
+    });
+}

@@ -1,0 +1,338 @@
+//! A world of one row and one stack that may do everything a real one may, as plain data.
+
+use std::collections::BTreeSet;
+
+use rowhouse_core::{
+    Attempt, Attribute, Base, Commit, Deployment, Generation, Observed, Operation, Outcome, Phase,
+    Report, Resolution, Row, RowKey, Settings, SettingsDigest, Stack, Status, Target,
+    UserAttributes, Value,
+};
+
+/// What somebody may want. `main` is a branch that moves; `tag` never does; `none` names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Wish {
+    pub(crate) version: &'static str,
+    pub(crate) scale: i64,
+    pub(crate) follow: bool,
+    pub(crate) redeploy: i64,
+}
+
+pub(crate) const fn wish(version: &'static str, scale: i64) -> Wish {
+    Wish { version, scale, follow: false, redeploy: 0 }
+}
+
+impl Wish {
+    pub(crate) fn attributes(self) -> UserAttributes {
+        UserAttributes::from([
+            (Attribute::Version, Value::Text(self.version.to_owned())),
+            (Attribute::Scale, Value::Whole(self.scale)),
+            (Attribute::Follow, Value::Boolean(self.follow)),
+            (Attribute::Redeploy, Value::Whole(self.redeploy)),
+        ])
+    }
+
+    pub(crate) fn is_valid(self) -> bool {
+        (0..=3).contains(&self.scale)
+    }
+}
+
+/// A row of the world.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct WorldRow {
+    pub(crate) wish: Wish,
+    pub(crate) report: Report,
+    pub(crate) seq: u64,
+}
+
+impl WorldRow {
+    pub(crate) fn row(&self) -> Row {
+        Row {
+            key: RowKey("app".to_owned()),
+            user: self.wish.attributes(),
+            report: self.report.clone(),
+            seq: self.seq,
+        }
+    }
+}
+
+pub(crate) fn commit(number: u8) -> Commit {
+    Commit::parse(&format!("{number:040x}")).unwrap()
+}
+
+pub(crate) fn settings(number: u8) -> Settings {
+    Settings { digest: SettingsDigest::of(&number.to_string()), ..Settings::for_tests() }
+}
+
+/// What happens outside of the reactors, in the order of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    Put(Wish),
+    /// The whole row is written anew, which erases the reactor's part.
+    Replace(Wish),
+    Delete,
+    BranchMoves,
+    SettingsChange,
+}
+
+/// What may go wrong, as often as a scenario's budget allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Faults {
+    /// Operations that fail though nothing is wrong with what they aim at.
+    pub(crate) failures: u8,
+    /// Answers that are lost, late, refused or stale; crashes; doorbells lost or doubled.
+    pub(crate) mishaps: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    pub(crate) row: Option<WorldRow>,
+    pub(crate) stack: Observed,
+    /// As the stack was before its last change: what a stale read shows.
+    pub(crate) stale: Observed,
+    /// Counts the changes of the stack: its base.
+    pub(crate) changes: u32,
+    pub(crate) branch: u8,
+    pub(crate) settings: u8,
+    pub(crate) faults: Faults,
+    /// Whether operations can be cancelled, as on the machine; on AWS a young one cannot.
+    pub(crate) cancellable: bool,
+    /// How many events of the scenario have happened: which wish is the present one.
+    pub(crate) epoch: usize,
+    /// At which of them the operation in progress began.
+    pub(crate) began: usize,
+    /// Targets that failed or were said to have been refused, and at which epoch: not to be tried again.
+    pub(crate) failed: BTreeSet<(Target, usize)>,
+    /// Targets that really failed.
+    pub(crate) tried: BTreeSet<Target>,
+    /// Targets that the platform refused; what nobody could write down may be asked again.
+    pub(crate) refused: BTreeSet<Target>,
+    /// What a rollback in progress came from.
+    pub(crate) falling: Option<Attempt>,
+}
+
+impl World {
+    pub(crate) fn new(faults: Faults, cancellable: bool) -> World {
+        World {
+            row: None,
+            stack: Observed::Missing,
+            stale: Observed::Missing,
+            changes: 0,
+            branch: 1,
+            settings: 1,
+            faults,
+            cancellable,
+            epoch: 0,
+            began: 0,
+            failed: BTreeSet::new(),
+            tried: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            falling: None,
+        }
+    }
+
+    pub(crate) fn happen(&mut self, event: Event) {
+        self.epoch += 1;
+        match event {
+            Event::Put(wish) => match &mut self.row {
+                Some(row) => row.wish = wish,
+                None => self.row = Some(WorldRow { wish, report: Report::default(), seq: 0 }),
+            },
+            Event::Replace(wish) => {
+                self.row = Some(WorldRow { wish, report: Report::default(), seq: 0 });
+            }
+            Event::Delete => self.row = None,
+            Event::BranchMoves => self.branch += 1,
+            Event::SettingsChange => self.settings += 1,
+        }
+    }
+
+    pub(crate) fn resolve(&self, version: &str) -> Resolution {
+        match version {
+            "main" => Resolution::Known(commit(self.branch)),
+            "tag" => Resolution::Known(commit(100)),
+            "bad" => Resolution::Known(commit(200)),
+            _ => Resolution::NoSuchVersion { reason: format!("there is no `{version}`") },
+        }
+    }
+
+    /// A conditional write, as the port's contract says; `epoch` is when the writer read the row.
+    pub(crate) fn write(&mut self, seen: &Row, report: &Report, epoch: usize) -> Option<WorldRow> {
+        let row = self.row.as_mut()?;
+        if row.seq != seen.seq || row.wish.attributes() != seen.user {
+            return None;
+        }
+        row.report = report.clone();
+        row.seq += 1;
+        let said = (report.status, &report.target);
+        if let (Some(Status::DeployFailed), Some(target)) = said
+            && self.refused.contains(target)
+        {
+            self.failed.insert((target.clone(), epoch));
+        }
+        Some(row.clone())
+    }
+
+    fn base(&self) -> Option<Base> {
+        self.stack.stack().map(|stack| stack.base.clone())
+    }
+
+    fn set(&mut self, phase: Phase, running: Option<Deployment>, tried: Option<Attempt>) {
+        self.changes += 1;
+        let healthy = u32::from(running.is_some());
+        let stack = Observed::Ours(Box::new(Stack {
+            base: Base::of("stack", &self.changes.to_string()),
+            phase,
+            running,
+            tried,
+            url: Some("http://app".to_owned()),
+            healthy,
+            trouble: None,
+        }));
+        self.stale = std::mem::replace(&mut self.stack, stack);
+    }
+
+    fn vanish(&mut self) {
+        self.changes += 1;
+        self.stale = std::mem::replace(&mut self.stack, Observed::Missing);
+    }
+
+    /// Begins an operation on the stack that the decision saw; whatever else is asked is answered `Busy`.
+    pub(crate) fn perform(&mut self, operation: &Operation, base: Option<&Base>) -> Outcome {
+        if self.base().as_ref() != base {
+            return Outcome::Busy;
+        }
+        let (running, tried) = (self.stack.running().cloned(), self.stack.tried().cloned());
+        let phase = self.stack.stack().map(|stack| stack.phase.clone());
+        match (operation, phase) {
+            (Operation::Create(plan), None) => {
+                let aim = plan.deployment.clone();
+                self.set(Phase::Creating { aim, cancellable: self.cancellable }, None, None);
+            }
+            (Operation::Update(plan), Some(Phase::Up)) => {
+                let aim = plan.deployment.clone();
+                self.set(Phase::Updating { aim, cancellable: self.cancellable }, running, tried);
+            }
+            (
+                Operation::Cancel,
+                Some(
+                    Phase::Creating { cancellable: true, .. }
+                    | Phase::Updating { cancellable: true, .. },
+                ),
+            ) => {
+                self.falling = None;
+                self.set(Phase::RollingBack, running, tried);
+            }
+            (
+                Operation::Delete { .. },
+                Some(Phase::Up | Phase::Broken | Phase::Stuck { .. } | Phase::Creating { .. }),
+            ) => self.set(Phase::Deleting, None, None),
+            (Operation::Delete { retain }, Some(Phase::DeletionFailed { failures, .. })) => {
+                // What is stuck may be retained only the second time.
+                assert!(!retain || failures > 1);
+                self.set(Phase::Deleting, None, None);
+                self.falling = Some(Attempt {
+                    target: Target::stored(format!("deletion {failures}")),
+                    commit: commit(0),
+                    reason: String::new(),
+                });
+            }
+            (Operation::ContinueRollback, Some(Phase::Stuck { .. })) => {
+                self.falling.clone_from(&tried);
+                self.set(Phase::RollingBack, running, tried);
+            }
+            (_, _) => return Outcome::Busy,
+        }
+        self.began = self.epoch;
+        Outcome::Started
+    }
+
+    /// The ends that the operation in progress may come to: with no failure first.
+    pub(crate) fn ends(&self) -> Vec<World> {
+        let Some(stack) = self.stack.stack().cloned() else { return Vec::new() };
+        let mut ends = Vec::new();
+        let mut end = |change: &dyn Fn(&mut World)| {
+            let mut world = self.clone();
+            change(&mut world);
+            ends.push(world);
+        };
+        let may_fail = self.faults.failures > 0;
+        match stack.phase.clone() {
+            Phase::Creating { aim, .. } | Phase::Updating { aim, .. } => {
+                let doomed = aim.commit == commit(200);
+                let attempt = Attempt {
+                    target: aim.target.clone(),
+                    commit: aim.commit.clone(),
+                    reason: "it failed".to_owned(),
+                };
+                if !doomed {
+                    end(&|world| world.set(Phase::Up, Some(aim.clone()), None));
+                }
+                if doomed || may_fail {
+                    end(&|world| {
+                        world.faults.failures -= u8::from(!doomed);
+                        world.failed.insert((attempt.target.clone(), world.began));
+                        world.tried.insert(attempt.target.clone());
+                        match &stack.running {
+                            None => world.set(Phase::Broken, None, Some(attempt.clone())),
+                            Some(running) => {
+                                world.set(Phase::Up, Some(running.clone()), Some(attempt.clone()));
+                            }
+                        }
+                    });
+                }
+                if may_fail && stack.running.is_some() {
+                    end(&|world| {
+                        world.faults.failures -= 1;
+                        world.failed.insert((attempt.target.clone(), world.began));
+                        world.tried.insert(attempt.target.clone());
+                        let stuck = Phase::Stuck { tries: 0, reason: "stuck".to_owned() };
+                        world.set(stuck, stack.running.clone(), Some(attempt.clone()));
+                    });
+                }
+            }
+            Phase::RollingBack => {
+                end(&|world| {
+                    let tried = world.falling.take().or_else(|| stack.tried.clone());
+                    match &stack.running {
+                        None => world.vanish(),
+                        Some(running) => world.set(Phase::Up, Some(running.clone()), tried),
+                    }
+                });
+                if may_fail && stack.running.is_some() {
+                    end(&|world| {
+                        world.faults.failures -= 1;
+                        let stuck = Phase::Stuck { tries: 3, reason: "stuck".to_owned() };
+                        world.set(stuck, stack.running.clone(), stack.tried.clone());
+                    });
+                }
+            }
+            Phase::Deleting => {
+                end(&World::vanish);
+                if may_fail {
+                    end(&|world| {
+                        world.faults.failures -= 1;
+                        let before = world.falling.take().map_or(0, |before| {
+                            before.target.as_str().rsplit(' ').next().unwrap().parse().unwrap()
+                        });
+                        let left = "a thing".to_owned();
+                        world.set(Phase::DeletionFailed { failures: before + 1, left }, None, None);
+                    });
+                }
+            }
+            Phase::Up | Phase::Broken | Phase::Stuck { .. } | Phase::DeletionFailed { .. } => {}
+        }
+        ends
+    }
+
+    /// What the row's wish comes to now, if its version names anything.
+    pub(crate) fn target_now(&self, commit: Option<&Commit>) -> Option<Target> {
+        let row = self.row.as_ref()?;
+        let generation = Generation::of(&row.wish.attributes());
+        Some(Target::of(&generation, commit, &settings(self.settings)))
+    }
+
+    /// Whether this target really failed, or was refused.
+    pub(crate) fn has_failed(&self, target: &Target) -> bool {
+        self.tried.contains(target) || self.refused.contains(target)
+    }
+}
