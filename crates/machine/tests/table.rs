@@ -181,3 +181,65 @@ async fn the_table_is_opened_by_several_at_once() {
         assert_eq!(thread.join().unwrap().unwrap(), 0);
     }
 }
+
+/// The suite's user writes with a connection of its own, as any program may.
+struct Contract {
+    table: SqliteTable,
+    raw: std::sync::Mutex<TableFile>,
+    path: std::path::PathBuf,
+}
+
+impl rowhouse_core::testing::TableUser for Contract {
+    fn replace(&self, key: &str, user: &rowhouse_core::UserAttributes) {
+        self.delete(key);
+        let changes =
+            user.iter().map(|(attribute, value)| (*attribute, Some(value.clone()))).collect();
+        let edit = |_: Option<&rowhouse_core::Row>| Ok::<_, ()>(changes);
+        self.raw.lock().unwrap().edit(&RowKey(key.to_owned()), edit).unwrap().unwrap();
+    }
+
+    fn set(&self, key: &str, attribute: Attribute, value: Option<&Value>) {
+        let changes = BTreeMap::from([(attribute, value.cloned())]);
+        let edit = |_: Option<&rowhouse_core::Row>| Ok::<_, ()>(changes);
+        self.raw.lock().unwrap().edit(&RowKey(key.to_owned()), edit).unwrap().unwrap();
+    }
+
+    fn delete(&self, key: &str) {
+        self.raw.lock().unwrap().remove(&RowKey(key.to_owned())).unwrap();
+    }
+
+    fn entries(&self, key: &str) -> usize {
+        TableFile::open(&self.path).unwrap().history(&RowKey(key.to_owned())).unwrap().len()
+    }
+}
+
+impl AppTable for Contract {
+    async fn get(
+        &self,
+        key: &RowKey,
+    ) -> Result<Option<rowhouse_core::Row>, rowhouse_core::Unreachable> {
+        self.table.get(key).await
+    }
+
+    async fn write(
+        &self,
+        seen: &rowhouse_core::Row,
+        report: &Report,
+        entry: Option<&rowhouse_core::Entry>,
+    ) -> Result<Written, rowhouse_core::Unreachable> {
+        self.table.write(seen, report, entry).await
+    }
+
+    async fn list(&self) -> Result<Vec<rowhouse_core::Row>, rowhouse_core::Unreachable> {
+        self.table.list().await
+    }
+}
+
+#[tokio::test]
+async fn the_table_in_sqlite_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rowhouse.db");
+    let table = SqliteTable::open(&path, None).unwrap();
+    let raw = std::sync::Mutex::new(TableFile::open(&path).unwrap());
+    rowhouse_core::testing::table_contract(&Contract { table, raw, path }).await;
+}

@@ -1,0 +1,148 @@
+//! The table in memory passes the suite that the real ones pass; and the sweeps on it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Mutex;
+
+use rowhouse_core::testing::{MemoryTable, TableUser as _, run_at_once, table_contract};
+use rowhouse_core::{
+    AppName, Attempt, Attribute, Base, Commit, Deployment, Generation, Observed, Operation,
+    Outcome, Phase, Platform, Resolution, RowKey, Settings, SettingsDigest, Source, Stack, Target,
+    Unreachable, UserAttributes, Value, Version, full_sweep, short_sweep,
+};
+
+#[test]
+fn the_table_in_memory_keeps_the_contract() {
+    run_at_once(table_contract(&MemoryTable::default()));
+}
+
+/// A platform that has stacks, and is asked for nothing but them.
+struct Shelf {
+    stacks: Mutex<Vec<(AppName, Observed)>>,
+}
+
+impl Platform for Shelf {
+    fn settings(&self) -> Settings {
+        Settings::for_tests()
+    }
+
+    async fn observe(&self, _: &AppName) -> Result<Observed, Unreachable> {
+        Ok(Observed::Missing)
+    }
+
+    async fn resolve(&self, _: &str, _: &Version) -> Resolution {
+        Resolution::Unreachable { reason: "nobody asks".to_owned() }
+    }
+
+    async fn perform(&self, _: &AppName, _: Operation, _: Option<Base>) -> Outcome {
+        panic!("a sweep never performs anything")
+    }
+
+    async fn list(&self) -> Result<Vec<(AppName, Observed)>, Unreachable> {
+        Ok(self.stacks.lock().unwrap().clone())
+    }
+}
+
+fn wish() -> UserAttributes {
+    [(Attribute::Version, Value::Text("main".into())), (Attribute::Scale, Value::Whole(1))].into()
+}
+
+fn stack(settings: &str, phase: Phase, tried_now: bool) -> Observed {
+    let commit = Commit::parse(&"a".repeat(40)).unwrap();
+    let generation = Generation::of(&wish());
+    let old = Settings { digest: SettingsDigest::of(settings), ..Settings::for_tests() };
+    let running = Deployment {
+        target: Target::of(&generation, Some(&commit), &old),
+        generation: generation.clone(),
+        source: Source::stored("v1-x"),
+        commit: commit.clone(),
+        settings: old.digest.clone(),
+    };
+    let tried = tried_now.then(|| Attempt {
+        target: Target::of(&generation, Some(&commit), &Settings::for_tests()),
+        commit,
+        reason: "it failed".to_owned(),
+    });
+    Observed::Ours(Box::new(Stack {
+        base: Base::of("s", "1"),
+        phase,
+        running: Some(running),
+        tried,
+        url: None,
+        healthy: 1,
+        trouble: None,
+    }))
+}
+
+fn house(rows: &[&str], stacks: &[(&str, Observed)]) -> (MemoryTable, Shelf) {
+    let table = MemoryTable::default();
+    for name in rows {
+        table.replace(name, &wish());
+    }
+    let stacks = stacks
+        .iter()
+        .map(|(name, observed)| (AppName::parse(name).unwrap(), observed.clone()))
+        .collect();
+    (table, Shelf { stacks: Mutex::new(stacks) })
+}
+
+fn names(keys: &std::collections::BTreeSet<RowKey>) -> Vec<&str> {
+    keys.iter().map(RowKey::as_str).collect()
+}
+
+#[test]
+fn a_table_that_reads_empty_costs_no_stack() {
+    let stacks = ["a", "b"].map(|name| (name, stack("test", Phase::Up, false)));
+    let (table, platform) = house(&[], &stacks);
+    let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
+    assert!(sweep.ring.is_empty() && sweep.catch_up.is_empty());
+    assert_eq!(sweep.refused_orphans.len(), 2);
+    let busy = ["a", "b"].map(|name| (name, stack("test", Phase::Deleting, false)));
+    let (table, platform) = house(&[], &busy);
+    assert!(run_at_once(short_sweep(&table, &platform)).unwrap().ring.is_empty());
+}
+
+#[test]
+fn a_sweep_deletes_at_most_a_fifth_of_the_stacks_and_names_the_others() {
+    let all: Vec<String> = (0..10).map(|number| format!("app-{number}")).collect();
+    let stacks: Vec<(&str, Observed)> =
+        all.iter().map(|name| (name.as_str(), stack("test", Phase::Up, false))).collect();
+    for (orphans, refused) in [(0, 0), (1, 0), (2, 0), (3, 3), (9, 9)] {
+        let rows: Vec<&str> = all.iter().skip(orphans).map(String::as_str).collect();
+        let (table, platform) = house(&rows, &stacks);
+        let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
+        assert_eq!(sweep.refused_orphans.len(), refused, "{orphans} orphans");
+        assert_eq!(sweep.ring.len(), 10 - refused, "{orphans} orphans");
+    }
+    let (table, platform) = house(&["a"], &[("b", stack("test", Phase::Up, false))]);
+    let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
+    assert_eq!(names(&sweep.ring), ["a", "b"], "one is always allowed");
+}
+
+#[test]
+fn settings_roll_out_two_at_a_time_and_stop_at_the_first_failure() {
+    let lagging = ["a", "b", "c", "d"].map(|name| (name, stack("older", Phase::Up, false)));
+    let (table, platform) = house(&["a", "b", "c", "d"], &lagging);
+    let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
+    assert_eq!(names(&sweep.catch_up), ["a", "b"]);
+    assert_eq!(names(&sweep.ring), ["c", "d"]);
+    let mut failed = lagging.clone();
+    failed[3].1 = stack("older", Phase::Up, true);
+    let (table, platform) = house(&["a", "b", "c", "d"], &failed);
+    let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
+    assert!(sweep.catch_up.is_empty());
+    assert_eq!(sweep.ring.len(), 4);
+}
+
+#[test]
+fn the_short_sweep_rings_what_is_restless_and_nothing_else() {
+    let (table, platform) = house(
+        &["busy", "follows", "new"],
+        &[
+            ("busy", stack("test", Phase::Deleting, false)),
+            ("quiet", stack("test", Phase::Up, false)),
+        ],
+    );
+    let sweep = run_at_once(short_sweep(&table, &platform)).unwrap();
+    assert_eq!(names(&sweep.ring), ["busy", "follows", "new"]);
+    assert!(sweep.refused_orphans.is_empty());
+}
