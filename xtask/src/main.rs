@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod mutants;
 mod test;
 mod tools;
 
@@ -12,11 +13,13 @@ fn main() -> anyhow::Result<()> {
         ["check"] => check::run_all(),
         ["test"] => test::run_all(),
         ["bench", name] => bench::run(name),
+        ["mutants"] => mutants::run(),
         _ => {
             println!(
                 "cargo xtask check     format, lints, walls between crates, licences, documents"
             );
             println!("cargo xtask test      every test, with what they need");
+            println!("cargo xtask mutants   take each rule of the core away, and see a test fail");
             println!("cargo xtask bench …   figures side by side: `proxy`, `deploy`, `idle`");
             Ok(())
         }

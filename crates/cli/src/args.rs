@@ -19,7 +19,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the platform until Ctrl-C, which stops the instances; SIGTERM leaves them running
+    /// Run the platform until Ctrl-C, which stops the instances; SIGTERM leaves them running, and
+    /// SIGHUP hands over to this program's file as it is then
     Up(Up),
     /// Stop a running platform, if any, and all instances; rows stay
     Down,

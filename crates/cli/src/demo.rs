@@ -40,7 +40,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
     if listen.port() != 8080 {
         output::note(&format!("port 8080 is taken, so this listens on {}", listen.port()));
     }
-    let house = House::open(Config {
+    let config = Config {
         data: context.folder.root().to_owned(),
         listen,
         domain: "localhost".to_owned(),
@@ -51,8 +51,8 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         drain: Duration::from_secs(30),
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: None,
-    })
-    .await?;
+    };
+    let house = House::open(config, None).await?;
     let is_shown = Arc::new(AtomicBool::new(false));
     let is_told = Arc::clone(&is_shown);
     let show = async {
@@ -70,7 +70,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         biased;
         exit = show => exit,
         ended = up::run(house, move || is_told.load(Ordering::Relaxed)) => {
-            let (_, instances) = ended?;
+            let instances = ended?.instances;
             output::line(&format!("the demo has ended, and stopped {instances} instances"));
             Ok(Exit::Done)
         }

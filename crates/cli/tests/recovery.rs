@@ -1,5 +1,5 @@
 //! Recovery: whatever ends the platform, wherever it was, the next one comes to the same end.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
 mod house;
 
@@ -34,7 +34,6 @@ fn kill_at_every_point(
     wanted: &EndState,
     keeps: usize,
 ) {
-    let mut killed = 0;
     for point in 1.. {
         let mut house = House::start();
         prepare(&house);
@@ -50,11 +49,10 @@ fn kill_at_every_point(
             (ended || end_state(&house) == *wanted && is_quiet(&house)).then_some(())
         });
         if !ended {
-            println!("killed at {killed} points");
-            assert!(killed > 2, "{killed}");
+            println!("killed at {} points", point - 1);
+            assert!(point > 3, "{point}");
             return;
         }
-        killed += 1;
         house.environment.clear();
         house.up();
         wait_for("the same end", || {
@@ -197,6 +195,44 @@ fn a_kill_at_any_point_of_a_deletion_leaves_nothing() {
         &nothing,
         0,
     );
+}
+
+#[test]
+fn a_platform_is_replaced_by_a_new_process_without_a_lost_connection() {
+    let house = House::start();
+    let (_, one, _) = commits(&house);
+    put(&house, "v1", 2);
+    house.deployed("shop", &one, 2);
+    let pids = house.pids("shop");
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let port = house.port;
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let over = std::sync::Arc::clone(&over);
+            std::thread::spawn(move || {
+                let mut count = 0;
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    // A connection each, as a new client makes it.
+                    let (status, _) =
+                        house::load::Client::new(port, "shop").request("GET", "/", b"").unwrap();
+                    assert_eq!(status, 200);
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    for number in 1..=3 {
+        house::kill("-HUP", house.up_pid());
+        wait_for("the successor", || {
+            (house.log().matches("rowhouse is at work").count() == number + 1).then_some(())
+        });
+        house.deployed("shop", &one, 2);
+    }
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    let requests: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    assert!(requests > 50, "{requests}");
+    assert_eq!(house.pids("shop"), pids);
 }
 
 #[test]

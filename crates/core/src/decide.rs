@@ -23,6 +23,10 @@ pub enum Desired {
 }
 
 /// A valid row, reduced to what the rule compares.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own that the rule asks for by name"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
     pub generation: Generation,

@@ -1,7 +1,7 @@
 //! The platform at work: everything that `rowhouse up` runs, from the lock on the folder to the last drain.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -64,6 +64,18 @@ pub enum Shutdown {
     StopInstances,
     /// Instances go on running; the next start adopts them.
     LeaveInstances,
+    /// As above, and a successor takes over the listening socket: who connects meanwhile waits in its queue.
+    HandOver,
+}
+
+/// What is left of a platform that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub how: Shutdown,
+    /// How many instances were stopped or left running.
+    pub instances: usize,
+    /// The listening socket, for a successor.
+    pub listener: TcpListener,
 }
 
 /// A platform that could not start.
@@ -85,19 +97,26 @@ pub struct House {
     machine: Arc<Machine>,
     table: Arc<SqliteTable>,
     proxy: Proxy,
+    listener: TcpListener,
     hold: Hold,
     doorbell: UnboundedReceiver<RowKey>,
     answered: UnboundedReceiver<Row>,
 }
 
 impl House {
-    /// Takes the folder and the address, and adopts what runs.
-    pub async fn open(config: Config) -> Result<House, UpError> {
+    /// Takes the folder and the address, and adopts what runs. A predecessor's listening socket is used as it is.
+    pub async fn open(config: Config, inherited: Option<TcpListener>) -> Result<House, UpError> {
         let start = |source| UpError::Start { source };
         let folder = DataFolder::open(&config.data)?;
         let mut hold = folder.hold()?;
-        let listener =
-            Proxy::bind(config.listen).map_err(|source| listen_error(&config, source))?;
+        // The table before the address: who finds somebody listening finds the table, too.
+        let (on_answer, answered) = unbounded_channel();
+        let table = Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?);
+        let listener = match inherited {
+            Some(listener) => listener,
+            None => Proxy::bind(config.listen).map_err(|source| listen_error(&config, source))?,
+        };
+        let kept = listener.try_clone().map_err(start)?;
         let address = listener.local_addr().map_err(start)?;
         // Before anybody is answered: who finds the folder held is told by whom.
         hold.announce(&Holder {
@@ -110,8 +129,6 @@ impl House {
             max_scale: config.max_scale,
         })
         .map_err(start)?;
-        let (on_answer, answered) = unbounded_channel();
-        let table = Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?);
         let (ring, doorbell) = unbounded_channel();
         let machine = Arc::new(machine(config, folder, ring, address.port())?);
         for record in machine.journal.stacks().await? {
@@ -126,7 +143,7 @@ impl House {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let proxy = Proxy::start(listener, Arc::clone(&machine.routes), Limits::default(), threads)
             .map_err(start)?;
-        Ok(House { machine, table, proxy, hold, doorbell, answered })
+        Ok(House { machine, table, proxy, listener: kept, hold, doorbell, answered })
     }
 
     /// Where the proxy listens.
@@ -135,13 +152,12 @@ impl House {
     }
 
     /// Works until `shutdown` says how to end; `changed` is called with each row that the reactor has answered.
-    /// Returns how many instances were stopped or left running.
     pub async fn run(
         self,
         shutdown: impl Future<Output = Shutdown>,
         changed: impl Fn(&Row) + Send + 'static,
-    ) -> Result<usize, UpError> {
-        let House { machine, table, proxy, hold, doorbell, mut answered } = self;
+    ) -> Result<Ended, UpError> {
+        let House { machine, table, proxy, listener, hold, doorbell, mut answered } = self;
         feed::start(&machine.folder.table(), machine.doorbell.clone())?;
         let platform = Arc::new(MachinePlatform::new(Arc::clone(&machine)));
         let at_the_end = Arc::clone(&table);
@@ -180,7 +196,7 @@ impl House {
         if let Err(error) = hold.beat() {
             warn!(reason = %error, "cannot leave a sign of life");
         }
-        Ok(instances)
+        Ok(Ended { how, instances, listener })
     }
 }
 
@@ -280,7 +296,11 @@ async fn end(machine: &Arc<Machine>, proxy: Proxy, how: Shutdown) -> usize {
         .collect();
     let running = instances.iter().filter(|instance| instance.is_running()).count();
     match how {
-        Shutdown::LeaveInstances => instances.iter().for_each(|instance| instance.leave()),
+        Shutdown::LeaveInstances | Shutdown::HandOver => {
+            for instance in &instances {
+                instance.leave();
+            }
+        }
         Shutdown::StopInstances => {
             let mut stopping = JoinSet::new();
             for instance in instances {

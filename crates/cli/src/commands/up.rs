@@ -1,11 +1,15 @@
 //! `rowhouse up`: the platform at work, and a line for each app that changes.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rowhouse_core::{Commit, Row, Status, shortened};
 use rowhouse_machine::log::harmless;
-use rowhouse_machine::up::{Config, House, Shutdown};
+use rowhouse_machine::up::{Config, Ended, House, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Up;
@@ -30,7 +34,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     };
     let domain = config.domain.clone();
     let has_repository = config.repository.is_some();
-    let house = House::open(config).await?;
+    let house = House::open(config, inherited_listener()).await?;
     let port = house.address().port();
     let table = context.folder.table();
     output::line(&format!("rowhouse is at work: apps answer at http://NAME.{domain}:{port}"));
@@ -46,19 +50,24 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         if has_repository { "" } else { ", repo" },
         if has_repository { "" } else { ", 'https://…'" },
     ));
-    let (how, ended) = run(house, || true).await?;
-    match how {
+    let ended = run(house, || true).await?;
+    let instances = instances(ended.instances);
+    match ended.how {
         Shutdown::StopInstances => {
             output::line(&format!(
                 "stopped {}; their rows stay, and `{}` brings them back",
-                instances(ended),
+                instances,
                 context.command("up")
             ));
+        }
+        Shutdown::HandOver => {
+            output::line(&format!("handing over to a new process; {instances} go on running"));
+            return Err(hand_over(ended.listener));
         }
         Shutdown::LeaveInstances => {
             output::line(&format!(
                 "{} go on running; `{}` adopts them, `{}` stops them",
-                instances(ended),
+                instances,
                 context.command("up"),
                 context.command("down")
             ));
@@ -72,7 +81,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
 pub(crate) async fn run(
     house: House,
     is_told: impl Fn() -> bool + Send + 'static,
-) -> anyhow::Result<(Shutdown, usize)> {
+) -> anyhow::Result<Ended> {
     let told_before = std::sync::Mutex::new(BTreeMap::new());
     let changed = move |row: &Row| {
         let line = line(row);
@@ -83,7 +92,7 @@ pub(crate) async fn run(
     };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let (told, mut how) = tokio::sync::watch::channel(Shutdown::StopInstances);
+    let mut hang_up = signal(SignalKind::hangup())?;
     let shutdown = async move {
         tokio::select! {
             _ = interrupt.recv() => {
@@ -95,16 +104,36 @@ pub(crate) async fn run(
                 Shutdown::StopInstances
             }
             _ = terminate.recv() => Shutdown::LeaveInstances,
+            _ = hang_up.recv() => Shutdown::HandOver,
         }
     };
-    let shutdown = async move {
-        let how = shutdown.await;
-        let _ = told.send(how);
-        how
+    Ok(house.run(shutdown, changed).await?)
+}
+
+/// Set for a successor whose standard input is the listening socket.
+const HANDED_OVER: &str = "ROWHOUSE_LISTENER_ON_STDIN";
+
+/// The listening socket of the process that this one took over from.
+fn inherited_listener() -> Option<TcpListener> {
+    std::env::var_os(HANDED_OVER)?;
+    std::io::stdin().as_fd().try_clone_to_owned().ok().map(TcpListener::from)
+}
+
+/// Becomes this program's file as it is now, which may be a newer one. Returns only what went wrong.
+fn hand_over(listener: TcpListener) -> anyhow::Error {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error.into(),
     };
-    let ended = house.run(shutdown, changed).await?;
-    let how = *how.borrow_and_update();
-    Ok((how, ended))
+    // The kernel names a file that was replaced so; what stands in its place is meant.
+    let name = program.display().to_string();
+    let program = name.strip_suffix(" (deleted)").map_or(program.clone(), PathBuf::from);
+    let error = std::process::Command::new(&program)
+        .args(std::env::args_os().skip(1))
+        .env(HANDED_OVER, "1")
+        .stdin(OwnedFd::from(listener))
+        .exec();
+    anyhow::Error::new(error).context(format!("cannot become `{}`", program.display()))
 }
 
 /// A row as one line.

@@ -2,6 +2,7 @@
 //! explored to the last state, with the very `reconcile` that runs in production.
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
     reason = "it is a test, and fails by panicking"
 )]
@@ -89,8 +90,9 @@ impl State {
             state.world.happen(*event);
             // A moved branch and new settings ring nobody; the sweeps find them.
             match event {
-                Event::Put(_) | Event::Replace(_) | Event::Delete => state.rings[0] = true,
-                Event::BranchMoves => state.rings[0] = true,
+                Event::Put(_) | Event::Replace(_) | Event::Delete | Event::BranchMoves => {
+                    state.rings[0] = true;
+                }
                 // Settings belong to a version of the reactor: a new one ends the looks of the old one.
                 Event::SettingsChange => {
                     state.looks = [None, None];
@@ -168,21 +170,25 @@ impl State {
             look.log.push(answer);
             next.push(state);
         };
-        match asked {
+        let call = match asked {
+            Step::Asks(call) => *call,
             Step::Ends(end) => {
                 let mut state = self.clone();
                 state.looks[reactor] = None;
                 let again = end.map_or(Again::Later, |reconciled| reconciled.again);
                 state.rings[0] |= again != Again::No;
                 next.push(state);
+                return;
             }
-            Step::Asks(Call::Get) => {
+        };
+        match call {
+            Call::Get => {
                 answer(self.clone(), Answer::Got(self.world.row.clone()));
                 if let Some(state) = self.mishap() {
                     answer(state, Answer::Unreachable);
                 }
             }
-            Step::Asks(Call::Write { seen, report }) => {
+            Call::Write { seen, report } => {
                 let mut state = self.clone();
                 let had_row = state.world.row.is_some();
                 let written = state.world.write(&seen, &report, look.epoch);
@@ -192,7 +198,7 @@ impl State {
                 }
                 answer(state, Answer::Wrote(written));
             }
-            Step::Asks(Call::Observe) => {
+            Call::Observe => {
                 answer(self.clone(), Answer::Saw(self.world.stack.clone()));
                 if let Some(state) = self.mishap() {
                     let stale = state.world.stale.clone();
@@ -200,14 +206,14 @@ impl State {
                     answer(state, Answer::Unreachable);
                 }
             }
-            Step::Asks(Call::Resolve(version)) => {
+            Call::Resolve(version) => {
                 answer(self.clone(), Answer::Resolved(self.world.resolve(&version)));
                 if let Some(state) = self.mishap() {
                     let reason = "the server is gone".to_owned();
                     answer(state, Answer::Resolved(Resolution::Unreachable { reason }));
                 }
             }
-            Step::Asks(Call::Perform { operation, base }) => {
+            Call::Perform { operation, base } => {
                 let mut state = self.clone();
                 let outcome = state.world.perform(&operation, base.as_ref());
                 if outcome == Outcome::Started {

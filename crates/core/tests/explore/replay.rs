@@ -16,7 +16,7 @@ use rowhouse_core::{
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Get,
-    Write { seen: Row, report: Report },
+    Write { seen: Box<Row>, report: Report },
     Observe,
     Resolve(String),
     Perform { operation: Operation, base: Option<Base> },
@@ -35,7 +35,7 @@ pub(crate) enum Answer<R> {
 
 /// Where a look stands.
 pub(crate) enum Step {
-    Asks(Call),
+    Asks(Box<Call>),
     Ends(Result<Reconciled, Unreachable>),
 }
 
@@ -49,13 +49,11 @@ struct Replay<'a, R> {
 impl<R: Sync> Replay<'_, R> {
     async fn ask(&self, call: Call) -> &Answer<R> {
         let next = self.answers.lock().unwrap().pop_front();
-        match next {
-            Some(answer) => answer,
-            None => {
-                *self.call.lock().unwrap() = Some(call);
-                pending().await
-            }
+        if let Some(answer) = next {
+            return answer;
         }
+        *self.call.lock().unwrap() = Some(call);
+        pending().await
     }
 }
 
@@ -77,7 +75,7 @@ impl<R: Sync> AppTable for Replay<'_, R> {
         report: &Report,
         _: Option<&Entry>,
     ) -> Result<Written, Unreachable> {
-        match self.ask(Call::Write { seen: seen.clone(), report: report.clone() }).await {
+        match self.ask(Call::Write { seen: Box::new(seen.clone()), report: report.clone() }).await {
             Answer::Wrote(Some(row)) => Ok(Written::Done((self.row)(row))),
             Answer::Wrote(None) => Ok(Written::Lost),
             _ => Err(unreachable()),
@@ -133,8 +131,8 @@ pub(crate) fn step<R: Sync>(
     let look = pin!(reconcile(&key, waking, &replay, &replay));
     match look.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(end) => Step::Ends(end),
-        Poll::Pending => {
-            Step::Asks(replay.call.lock().unwrap().take().expect("it waits for an answer"))
-        }
+        Poll::Pending => Step::Asks(Box::new(
+            replay.call.lock().unwrap().take().expect("it waits for an answer"),
+        )),
     }
 }

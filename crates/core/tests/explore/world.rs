@@ -285,8 +285,8 @@ impl World {
                         world.faults.failures -= 1;
                         world.failed.insert((attempt.target.clone(), world.began));
                         world.tried.insert(attempt.target.clone());
-                        let stuck = Phase::Stuck { tries: 0, reason: "stuck".to_owned() };
-                        world.set(stuck, stack.running.clone(), Some(attempt.clone()));
+                        let failed_twice = Phase::Stuck { tries: 0, reason: "stuck".to_owned() };
+                        world.set(failed_twice, stack.running.clone(), Some(attempt.clone()));
                     });
                 }
             }
@@ -301,8 +301,8 @@ impl World {
                 if may_fail && stack.running.is_some() {
                     end(&|world| {
                         world.faults.failures -= 1;
-                        let stuck = Phase::Stuck { tries: 3, reason: "stuck".to_owned() };
-                        world.set(stuck, stack.running.clone(), stack.tried.clone());
+                        let failed_again = Phase::Stuck { tries: 3, reason: "stuck".to_owned() };
+                        world.set(failed_again, stack.running.clone(), stack.tried.clone());
                     });
                 }
             }
