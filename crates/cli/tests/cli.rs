@@ -164,6 +164,8 @@ fn commands_wait_and_tell_the_truth_at_the_end() {
     ends(&house.rowhouse(&["put", "shop", "--version", "broken"]), 1, "out of luck");
     ends(&house.rowhouse(&["redeploy", "shop"]), 1, "out of luck");
     ends(&house.rowhouse(&["scale", "shop", "9"]), 1, "from 0 to 3");
+    // From what failed to what serves, and from there to what served before.
+    ends(&house.rowhouse(&["rollback", "shop"]), 0, &two[..7]);
     let output = house.rowhouse(&["rollback", "shop"]);
     ends(&output, 0, &one[..7]);
     ends(&output, 0, "put shop --version main");

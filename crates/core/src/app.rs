@@ -264,7 +264,11 @@ fn repository(text: &str, settings: &Settings) -> Result<String, String> {
     let clean = !text.is_empty()
         && !text.starts_with('-')
         && !text.contains("::")
-        && !text.chars().any(|letter| letter.is_control() || letter.is_whitespace());
+        && !text
+            .chars()
+            .any(|letter| letter.is_control() || letter.is_whitespace() && letter != ' ');
+    // Folders have blanks in their names; addresses have none.
+    let has_blank = text.contains(' ');
     let is_url = |scheme: &str| {
         text.strip_prefix(scheme).is_some_and(|rest| {
             !rest.starts_with(['/', '-', ':']) && rest.find('/').is_some_and(|at| at > 0)
@@ -288,7 +292,8 @@ fn repository(text: &str, settings: &Settings) -> Result<String, String> {
     };
     let fits = clean
         && (is_url("https://")
-            || settings.local_repositories && (is_url("ssh://") || is_short_ssh() || is_local()));
+            || settings.local_repositories && (is_url("ssh://") || is_short_ssh() || is_local()))
+        && (!has_blank || is_local());
     if fits { Ok(text.to_owned()) } else { Err(wrong(Attribute::Repo, &shortened(text), allowed)) }
 }
 
@@ -481,6 +486,7 @@ mod tests {
             "git@example.com:a/b.git",
             "/srv/a",
             "file:///srv/a",
+            "/srv/my site",
         ] {
             assert_eq!(taken(Attribute::Repo, of(repo)).repository, repo);
         }

@@ -133,6 +133,8 @@ pub(crate) async fn rollback(context: &Context, rollback: Rollback) -> anyhow::R
     let row = context.row(&table, key.as_str())?.row;
     let history = table.history(&key)?;
     let running = row.report.revision.clone();
+    // After a failed change the one before is what serves; after a good one it is what served before that.
+    let failed = row.report.status == Some(Status::DeployFailed);
     let deployed =
         |entry: &&StoredEntry| entry.status.as_deref() == Some(Status::Deployed.as_str());
     let mut good: Vec<Commit> = Vec::new();
@@ -145,8 +147,8 @@ pub(crate) async fn rollback(context: &Context, rollback: Rollback) -> anyhow::R
     let look = format!("`{}` lists what ran", context.command(&format!("history {name}")));
     let commit = match &rollback.revision {
         None => {
-            let earlier = good.iter().find(|commit| Some(*commit) != running.as_ref());
-            earlier.cloned().ok_or_else(|| {
+            let earlier = good.iter().find(|commit| Some(*commit) != running.as_ref()).cloned();
+            running.clone().filter(|_| failed).or(earlier).ok_or_else(|| {
                 bad_input(format!("`{name}` has no earlier revision to go back to"), look)
             })?
         }
