@@ -112,25 +112,25 @@ pub(crate) struct Put {
     /// Number of instances [default of a new app: 1]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) scale: Option<String>,
-    /// Git repository
+    /// Git repository; empty for the platform's
     #[arg(long, value_name = "URL|PATH", allow_hyphen_values = true)]
     pub(crate) repo: Option<String>,
-    /// Folder of the app in the repository
+    /// Folder of the app in the repository; empty for its root
     #[arg(long, value_name = "DIR")]
     pub(crate) path: Option<String>,
     /// Environment variable of the app; `KEY=-` reads the value from stdin
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) env: Vec<String>,
-    /// File of KEY=VALUE lines
+    /// File of KEY=VALUE lines; `--env` goes over it
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
-    /// Remove an environment variable
+    /// Remove an environment variable of the app
     #[arg(long, value_name = "KEY")]
     pub(crate) unset_env: Vec<String>,
     /// Environment variable of the build
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) build_env: Vec<String>,
-    /// HTTP path that must answer 2xx or 3xx
+    /// HTTP path that must answer 2xx or 3xx; empty: a port that accepts connections is enough
     #[arg(long, value_name = "PATH")]
     pub(crate) health: Option<String>,
     /// How long an instance may take to be healthy

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use rowhouse_core::{Commit, Row, Status, shortened};
-use rowhouse_machine::log::harmless;
+use rowhouse_core::Row;
 use rowhouse_machine::up::{Config, House, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Up;
-use crate::context::Context;
+use crate::context::{Context, quoted};
 use crate::failure::{Exit, bad_input};
-use crate::output;
+use crate::{output, row_text};
 
 /// Runs until it is told to end.
 pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
@@ -33,30 +32,30 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     let house = House::open(config).await?;
     let port = house.address().port();
     let table = context.folder.table();
-    output::line(&format!("rowhouse is at work: apps answer at http://NAME.{domain}:{port}"));
-    output::line(&format!("table: {}", table.display()));
-    let repo = if has_repository { "" } else { " --repo https://…" };
-    output::line(&format!(
+    output::announce(&format!("rowhouse is at work: apps answer at http://NAME.{domain}:{port}"));
+    output::announce(&format!("table: {}", table.display()));
+    let repo = if has_repository { "" } else { " --repo URL" };
+    output::announce(&format!(
         "add an app: {}",
         context.command(&format!("put hello{repo} --version main"))
     ));
-    output::line(&format!(
-        "or:         sqlite3 {} \"insert into apps (name, version, scale{}) values ('hello', 'main', 1{})\"",
-        table.display(),
+    output::announce(&format!(
+        "or: sqlite3 {} \"insert into apps (name, version, scale{}) values ('hello', 'main', 1{})\"",
+        quoted(&table.display().to_string()),
         if has_repository { "" } else { ", repo" },
-        if has_repository { "" } else { ", 'https://…'" },
+        if has_repository { "" } else { ", 'URL'" },
     ));
     let (how, ended) = run(house, || true).await?;
     match how {
         Shutdown::StopInstances => {
-            output::line(&format!(
+            output::announce(&format!(
                 "stopped {}; their rows stay, and `{}` brings them back",
                 instances(ended),
                 context.command("up")
             ));
         }
         Shutdown::LeaveInstances => {
-            output::line(&format!(
+            output::announce(&format!(
                 "{} go on running; `{}` adopts them, `{}` stops them",
                 instances(ended),
                 context.command("up"),
@@ -75,10 +74,10 @@ pub(crate) async fn run(
 ) -> anyhow::Result<(Shutdown, usize)> {
     let told_before = std::sync::Mutex::new(BTreeMap::new());
     let changed = move |row: &Row| {
-        let line = line(row);
+        let line = row_text::line(row);
         let mut before = told_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if before.insert(row.key.clone(), line.clone()).as_ref() != Some(&line) && is_told() {
-            output::line(&line);
+            output::announce(&line);
         }
     };
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -94,7 +93,10 @@ pub(crate) async fn run(
                 });
                 Shutdown::StopInstances
             }
-            _ = terminate.recv() => Shutdown::LeaveInstances,
+            _ = terminate.recv() => {
+                output::note("ending; the instances go on running");
+                Shutdown::LeaveInstances
+            }
         }
     };
     let shutdown = async move {
@@ -105,27 +107,6 @@ pub(crate) async fn run(
     let ended = house.run(shutdown, changed).await?;
     let how = *how.borrow_and_update();
     Ok((how, ended))
-}
-
-/// A row as one line.
-fn line(row: &Row) -> String {
-    let report = &row.report;
-    let name = match row.key.as_str() {
-        name if name.len() <= 63 && !name.is_empty() => harmless(name),
-        name => shortened(name),
-    };
-    let status = report.status.map_or("", Status::as_str);
-    let commit = report.revision.as_ref().map_or("-------", Commit::short);
-    let mut line = format!("{name}  {status}  {} healthy  {commit}", report.healthy);
-    if report.status == Some(Status::Deployed)
-        && let Some(url) = &report.url
-    {
-        line = format!("{line}  {url}");
-    }
-    match &report.reason {
-        Some(reason) => format!("{line}  {}", harmless(reason)),
-        None => line,
-    }
 }
 
 fn instances(count: usize) -> String {
