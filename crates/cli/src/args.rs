@@ -4,14 +4,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+
+/// The variable that names the data folder.
+pub(crate) const DATA_VARIABLE: &str = "ROWHOUSE_DATA";
 
 /// An app is a row: put {Name, Version, Scale} in a table and the app runs, load-balanced, at a URL.
 #[derive(Debug, Parser)]
 #[command(name = "rowhouse", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// Folder of the platform: the table is the file `rowhouse.db` in it [default: the XDG data folder]
-    #[arg(long, global = true, env = "ROWHOUSE_DATA", value_name = "DIR")]
+    #[arg(long, global = true, env = DATA_VARIABLE, value_name = "DIR", value_parser = folder())]
     pub(crate) data: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -227,6 +231,11 @@ pub(crate) struct Logs {
 #[derive(Debug, Args)]
 pub(crate) struct Open {
     pub(crate) name: String,
+}
+
+/// Any path, also the empty one: as a variable's value it means none.
+fn folder() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// A time such as `90s`, `15m` or `2h`; a number alone is seconds.

@@ -8,11 +8,9 @@ use rowhouse_machine::folder::{DataFolder, Holder, Presence};
 use rowhouse_machine::journal::JournalFile;
 use rowhouse_machine::table::{StoredRow, TableFile};
 
+use crate::args::DATA_VARIABLE;
 use crate::failure::bad_input;
 use crate::{names, output};
-
-/// The variable that names the data folder.
-const DATA_VARIABLE: &str = "ROWHOUSE_DATA";
 
 /// The folder that a command was pointed to.
 #[derive(Debug)]
@@ -39,6 +37,25 @@ pub(crate) fn default_data(name: &str) -> anyhow::Result<PathBuf> {
         .context("there is neither `HOME` nor `XDG_DATA_HOME`: name a folder with `--data DIR`")
 }
 
+/// The folder that somebody named. An empty variable is as good as none; an empty option is a mistake, such as
+/// a variable of a script that is not set.
+pub(crate) fn named(data: Option<&Path>) -> anyhow::Result<Option<&Path>> {
+    match data {
+        Some(data) if data.as_os_str().is_empty() => {
+            let is_of_variable =
+                std::env::var_os(DATA_VARIABLE).is_some_and(|path| path.is_empty());
+            if is_of_variable {
+                return Ok(None);
+            }
+            Err(bad_input(
+                "`--data` is empty",
+                "name a folder, or leave it out for the default one",
+            ))
+        }
+        other => Ok(other),
+    }
+}
+
 /// A text as a shell takes it for one word.
 pub(crate) fn quoted(text: &str) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || "/._-+=:@%,".contains(letter);
@@ -52,8 +69,7 @@ pub(crate) fn quoted(text: &str) -> String {
 impl Context {
     pub(crate) fn open(data: Option<&Path>, missing: Missing) -> anyhow::Result<Context> {
         let default = default_data("rowhouse");
-        // An empty variable is as good as none.
-        let root = match data.filter(|data| !data.as_os_str().is_empty()) {
+        let root = match named(data)? {
             Some(data) => std::path::absolute(data)?,
             None => default.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?.clone(),
         };

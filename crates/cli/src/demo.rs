@@ -13,7 +13,7 @@ use rowhouse_machine::up::{Config, House};
 
 use crate::args::Waiting;
 use crate::commands::{down, up};
-use crate::context::{Context, Missing, default_data, quoted};
+use crate::context::{Context, Missing, default_data, named, quoted};
 use crate::demo_repository::{NAME, make_repository};
 use crate::failure::{Exit, bad_input};
 use crate::output;
@@ -23,7 +23,7 @@ const USUAL_PORT: u16 = 8080;
 
 /// Runs the demo until Ctrl-C.
 pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyhow::Result<Exit> {
-    let data = match data.filter(|data| !data.as_os_str().is_empty()) {
+    let data = match named(data)? {
         Some(data) => std::path::absolute(data)?,
         None => default_data("rowhouse-demo")?,
     };

@@ -110,7 +110,7 @@ pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) {
     }
     for column in 0..head.len() {
         if let Some(column) = table.column_mut(column) {
-            column.set_padding((0, 1));
+            column.set_padding((0, 2));
         }
     }
     for text in table.lines() {
