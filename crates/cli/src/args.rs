@@ -4,14 +4,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+
+/// The variable that names the data folder.
+pub(crate) const DATA_VARIABLE: &str = "ROWHOUSE_DATA";
 
 /// An app is a row: put {Name, Version, Scale} in a table and the app runs, load-balanced, at a URL.
 #[derive(Debug, Parser)]
 #[command(name = "rowhouse", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// Folder of the platform: the table is the file `rowhouse.db` in it [default: the XDG data folder]
-    #[arg(long, global = true, env = "ROWHOUSE_DATA", value_name = "DIR")]
+    #[arg(long, global = true, env = DATA_VARIABLE, value_name = "DIR", value_parser = folder())]
     pub(crate) data: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -113,25 +117,25 @@ pub(crate) struct Put {
     /// Number of instances [default of a new app: 1]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) scale: Option<String>,
-    /// Git repository
+    /// Git repository; empty for the platform's
     #[arg(long, value_name = "URL|PATH", allow_hyphen_values = true)]
     pub(crate) repo: Option<String>,
-    /// Folder of the app in the repository
+    /// Folder of the app in the repository; empty for its root
     #[arg(long, value_name = "DIR")]
     pub(crate) path: Option<String>,
     /// Environment variable of the app; `KEY=-` reads the value from stdin
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) env: Vec<String>,
-    /// File of KEY=VALUE lines
+    /// File of KEY=VALUE lines; `--env` goes over it
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
-    /// Remove an environment variable
+    /// Remove an environment variable of the app
     #[arg(long, value_name = "KEY")]
     pub(crate) unset_env: Vec<String>,
     /// Environment variable of the build
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) build_env: Vec<String>,
-    /// HTTP path that must answer 2xx or 3xx
+    /// HTTP path that must answer 2xx or 3xx; empty: a port that accepts connections is enough
     #[arg(long, value_name = "PATH")]
     pub(crate) health: Option<String>,
     /// How long an instance may take to be healthy
@@ -228,6 +232,11 @@ pub(crate) struct Logs {
 #[derive(Debug, Args)]
 pub(crate) struct Open {
     pub(crate) name: String,
+}
+
+/// Any path, also the empty one: as a variable's value it means none.
+fn folder() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// A time such as `90s`, `15m` or `2h`; a number alone is seconds.

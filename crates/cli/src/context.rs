@@ -8,15 +8,23 @@ use rowhouse_machine::folder::{DataFolder, Holder, Presence};
 use rowhouse_machine::journal::JournalFile;
 use rowhouse_machine::table::{StoredRow, TableFile};
 
+use crate::args::DATA_VARIABLE;
 use crate::failure::bad_input;
-use crate::output;
+use crate::{names, output};
 
 /// The folder that a command was pointed to.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) folder: DataFolder,
-    /// Whether it is the default one, so that commands in hints need not name it.
-    is_default: bool,
+    /// Whether commands in hints reach it without naming it.
+    is_implied: bool,
+}
+
+/// Whether a command may make the data folder where it is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Make,
+    Refuse,
 }
 
 /// The XDG data folder, <https://specifications.freedesktop.org/basedir-spec/>.
@@ -29,15 +37,55 @@ pub(crate) fn default_data(name: &str) -> anyhow::Result<PathBuf> {
         .context("there is neither `HOME` nor `XDG_DATA_HOME`: name a folder with `--data DIR`")
 }
 
+/// The folder that somebody named. An empty variable is as good as none; an empty option is a mistake, such as
+/// a variable of a script that is not set.
+pub(crate) fn named(data: Option<&Path>) -> anyhow::Result<Option<&Path>> {
+    match data {
+        Some(data) if data.as_os_str().is_empty() => {
+            let is_of_variable =
+                std::env::var_os(DATA_VARIABLE).is_some_and(|path| path.is_empty());
+            if is_of_variable {
+                return Ok(None);
+            }
+            Err(bad_input(
+                "`--data` is empty",
+                "name a folder, or leave it out for the default one",
+            ))
+        }
+        other => Ok(other),
+    }
+}
+
+/// A text as a shell takes it for one word.
+pub(crate) fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-+=:@%,".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 impl Context {
-    pub(crate) fn open(data: Option<&Path>) -> anyhow::Result<Context> {
+    pub(crate) fn open(data: Option<&Path>, missing: Missing) -> anyhow::Result<Context> {
         let default = default_data("rowhouse");
-        let root = match data {
+        let root = match named(data)? {
             Some(data) => std::path::absolute(data)?,
             None => default.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?.clone(),
         };
         let is_default = default.is_ok_and(|default| default == root);
-        Ok(Context { folder: DataFolder::open(&root)?, is_default })
+        if missing == Missing::Refuse && !is_default && !root.exists() {
+            return Err(bad_input(
+                format!("there is no data folder `{}`", root.display()),
+                format!("`rowhouse up --data {}` makes one", quoted(&root.display().to_string())),
+            ));
+        }
+        let is_variable = std::env::var_os(DATA_VARIABLE)
+            .is_some_and(|path| std::path::absolute(path).is_ok_and(|path| path == root));
+        // With the variable set, the default one must be named.
+        let has_variable = std::env::var_os(DATA_VARIABLE).is_some_and(|path| !path.is_empty());
+        let is_implied = is_variable || is_default && !has_variable;
+        Ok(Context { folder: DataFolder::open(&root)?, is_implied })
     }
 
     pub(crate) fn table(&self) -> anyhow::Result<TableFile> {
@@ -50,11 +98,16 @@ impl Context {
 
     /// A command to paste that works on this very folder.
     pub(crate) fn command(&self, words: &str) -> String {
-        if self.is_default {
+        if self.is_implied {
             format!("rowhouse {words}")
         } else {
-            format!("rowhouse {words} --data {}", self.folder.root().display())
+            format!("rowhouse {words} {}", self.data_option())
         }
+    }
+
+    /// The option that names this folder, to paste.
+    pub(crate) fn data_option(&self) -> String {
+        format!("--data {}", quoted(&self.folder.root().display().to_string()))
     }
 
     /// Who is at work, if anybody.
@@ -76,10 +129,10 @@ impl Context {
                 || "there has never been one here".to_owned(),
                 |since| format!("since {since:.0} at the latest"),
             );
-            output::note(&format!(
-                "no reactor is at work ({since}): nothing changes until `{}`",
-                self.command("up")
+            output::warning(&format!(
+                "no reactor is at work ({since}): nothing changes until one is"
             ));
+            output::hint(&format!("`{}` starts one", self.command("up")));
         }
     }
 
@@ -105,7 +158,7 @@ impl Context {
         }
     }
 
-    /// A name as somebody typed it.
+    /// A name as somebody typed it for an app that need not exist.
     pub(crate) fn name(&self, text: &str) -> anyhow::Result<AppName> {
         AppName::parse(text)
             .map_err(|reason| bad_input(reason, format!("`{}` lists the apps", self.command("ls"))))
@@ -119,20 +172,28 @@ impl Context {
         }
     }
 
+    /// The error for a name that nothing has.
     pub(crate) fn no_such_app(
         &self,
         table: &TableFile,
         name: &str,
     ) -> anyhow::Result<anyhow::Error> {
-        let mut names: Vec<String> =
-            table.list()?.into_iter().map(|stored| stored.row.key.0).collect();
-        names.truncate(20);
-        let shown = rowhouse_core::shortened(name);
-        let hint = if names.is_empty() {
+        let names: Vec<String> = table.list()?.into_iter().map(|stored| stored.row.key.0).collect();
+        let hint = names::hint(&names, name).unwrap_or_else(|| {
             format!("there is no app yet: `{}` makes one", self.command("put NAME --repo URL"))
-        } else {
-            format!("there are: {}", rowhouse_machine::log::harmless(&names.join(", ")))
-        };
-        Ok(bad_input(format!("no app is named {shown}"), hint))
+        });
+        Ok(bad_input(format!("no app is named {}", rowhouse_core::shortened(name)), hint))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_text_is_one_word_of_a_shell() {
+        assert_eq!(quoted("/srv/a-b_c.d"), "/srv/a-b_c.d");
+        assert_eq!(quoted("it's $(id)"), r"'it'\''s $(id)'");
+        assert_eq!(quoted(""), "''");
     }
 }

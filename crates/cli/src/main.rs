@@ -1,14 +1,19 @@
 //! The command `rowhouse`: apps as rows.
 
 mod args;
+mod change;
 mod commands;
 mod context;
 mod demo;
+mod demo_repository;
+mod environment;
 mod failure;
 mod hidden;
+mod names;
 mod output;
 mod project;
 mod row_json;
+mod row_text;
 mod telemetry;
 mod wait;
 

@@ -1,9 +1,8 @@
 //! The one place that prints: answers to stdout, all else to stderr. A reader who has gone away is no error.
 #![expect(clippy::exit, reason = "it is what this file is for")]
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
-
-use rowhouse_machine::log::harmless;
 
 /// A line of the answer.
 pub(crate) fn line(text: &str) {
@@ -13,6 +12,13 @@ pub(crate) fn line(text: &str) {
         let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
         std::process::exit(if gone { 0 } else { 2 });
     }
+}
+
+/// A line of a program that works on, whether or not somebody still reads.
+pub(crate) fn announce(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // Where stdout is gone there is nobody to tell, and apps to run.
+    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
 }
 
 /// One JSON document, or one object of a stream.
@@ -30,34 +36,82 @@ pub(crate) fn note(text: &str) {
 
 /// What went wrong.
 pub(crate) fn problem(text: &str) {
-    let (on, off) = if colours() { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
-    note(&format!("{on}error{off}: {text}"));
+    labelled("error", "1;31", text);
+}
+
+/// What somebody should know before they rely on the rest.
+pub(crate) fn warning(text: &str) {
+    labelled("warning", "1;33", text);
 }
 
 /// What to type next.
 pub(crate) fn hint(text: &str) {
-    let (on, off) = if colours() { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
-    note(&format!("{on}hint{off}: {text}"));
+    labelled("hint", "1", text);
 }
 
-fn colours() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+fn labelled(label: &str, colour: &str, text: &str) {
+    if has_colours(std::io::stderr().is_terminal()) {
+        note(&format!("\u{1b}[{colour}m{label}\u{1b}[0m: {text}"));
+    } else {
+        note(&format!("{label}: {text}"));
+    }
+}
+
+/// Whether to use colour on a stream, <https://no-color.org>.
+pub(crate) fn has_colours(is_terminal: bool) -> bool {
+    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// What the argument parser has to say: help on stdout, trouble on stderr.
+pub(crate) fn usage(error: &clap::Error) {
+    // As everywhere: a reader who has gone away is no error.
+    let _ = error.print();
+}
+
+/// A text of somebody else's on one line: nothing in it drives a terminal, hides, or turns the line around.
+pub(crate) fn clean(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for letter in rowhouse_machine::log::harmless(&text.replace('\n', " ")).chars() {
+        match letter {
+            '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' => {
+                write!(clean, "\\u{{{:x}}}", u32::from(letter)).expect("a String takes all text");
+            }
+            letter => clean.push(letter),
+        }
+    }
+    clean
+}
+
+/// The beginning of a text, with a sign where something was cut.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+        None => text.to_owned(),
+    }
 }
 
 /// A table without frames, as wide as the terminal, or as its contents in a pipe.
 pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
-    if !std::io::stdout().is_terminal() {
-        table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+    table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+    if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout())
+        && size.ws_col > 0
+    {
+        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+        table.set_width(size.ws_col);
     }
     table.set_header(head.iter().map(|name| name.to_uppercase()));
     for row in rows {
-        table.add_row(row.iter().map(|cell| harmless(cell)));
+        table.add_row(row.iter().map(|cell| clean(cell)));
     }
-    if let Some(column) = table.column_mut(0) {
-        column.set_padding((0, 1));
+    for column in 0..head.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_padding((0, 2));
+        }
     }
     for text in table.lines() {
         line(text.trim_end());
@@ -67,4 +121,21 @@ pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) {
 /// Leaves at once, because somebody asked twice.
 pub(crate) fn leave() -> ! {
     std::process::exit(130)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_somebody_elses_text_drives_a_terminal() {
+        assert_eq!(clean("a\u{1b}[31mb\nc\u{7}\u{9b}31m"), "ab c31m");
+        assert_eq!(clean("abc\u{202e}def"), "abc\\u{202e}def");
+    }
+
+    #[test]
+    fn a_long_text_shows_that_it_was_cut() {
+        assert_eq!(cut("größe", 4), "größ…");
+        assert_eq!(cut("größe", 5), "größe");
+    }
 }

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
+use rowhouse_machine::repository::Repository;
 
 use crate::failure::bad_input;
+use crate::output::clean;
 
 /// What `deploy` deploys.
 #[derive(Debug)]
@@ -13,57 +15,127 @@ pub(crate) struct Project {
     /// The folder's name, made a legal host name.
     pub(crate) name: String,
     pub(crate) repository: String,
+    pub(crate) origin: Origin,
     /// The folder inside the repository; empty is its root.
     pub(crate) path: String,
     pub(crate) commit: String,
-    /// Whether files differ from that commit.
-    pub(crate) is_dirty: bool,
+    /// How many files differ from that commit.
+    pub(crate) uncommitted: usize,
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<Option<String>> {
+/// Why it is that repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The remote `origin` has the commit, as far as the last fetch or push knows.
+    Remote,
+    NoRemote,
+    NotPushed,
+    /// The address of `origin` has a password in it, which has no place in a row.
+    HasPassword,
+    /// The address of `origin` is none that a platform may use, such as `http://`.
+    NotAllowed,
+}
+
+impl Origin {
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Origin::Remote => "the remote `origin`, which has this commit",
+            Origin::NoRemote => "the repository on this machine: it has no remote `origin`",
+            Origin::NotPushed => {
+                "the repository on this machine: the commit is not pushed to `origin`"
+            }
+            Origin::HasPassword => {
+                "the repository on this machine: the address of `origin` has a password in it"
+            }
+            Origin::NotAllowed => {
+                "the repository on this machine: `origin` is reached by neither https nor ssh"
+            }
+        }
+    }
+}
+
+struct Answer {
+    text: Option<String>,
+    error: String,
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<Answer> {
     let output = Command::new("git")
         .args(arguments)
         .current_dir(folder)
+        .env("LC_ALL", "C")
         .output()
         .context("cannot run `git`: install it, on Debian with `apt install git`")?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    Ok(output.status.success().then_some(text))
+    let text = String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned();
+    Ok(Answer {
+        text: output.status.success().then_some(text),
+        error: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
 }
 
 impl Project {
     /// Asks git about a folder.
     pub(crate) fn of(folder: &Path) -> anyhow::Result<Project> {
-        let Some(root) = git(folder, &["rev-parse", "--show-toplevel"])? else {
+        let look = git(folder, &["rev-parse", "--show-toplevel"])?;
+        let Some(root) = look.text.filter(|root| !root.is_empty()) else {
+            let shown = clean(&folder.display().to_string());
+            if look.error.contains("not a git repository") {
+                return Err(bad_input(
+                    format!("`{shown}` is in no git repository"),
+                    "`git init && git add . && git commit -m first` makes one",
+                ));
+            }
+            // Such as one that belongs to somebody else: git says what to do about it.
             return Err(bad_input(
-                format!("`{}` is in no git repository", folder.display()),
-                "`git init && git add . && git commit -m first` makes one",
+                format!("git does not take `{shown}` for a project: {}", clean(&look.error)),
+                "`git status` in the same folder says more",
             ));
         };
-        let Some(commit) = git(folder, &["rev-parse", "--verify", "--quiet", "HEAD"])? else {
+        let Some(commit) = git(folder, &["rev-parse", "--verify", "--quiet", "HEAD"])?.text else {
             return Err(bad_input(
-                format!("the repository `{root}` has no commit yet"),
+                format!("the repository `{}` has no commit yet", clean(&root)),
                 "`git add . && git commit -m first` makes one",
             ));
         };
-        let path = git(folder, &["rev-parse", "--show-prefix"])?.unwrap_or_default();
-        let dirty = git(folder, &["status", "--porcelain", "--", "."])?.unwrap_or_default();
-        // The remote, if others can have the commit from there; else the repository where it lies.
-        let origin = git(folder, &["remote", "get-url", "origin"])?.filter(|url| {
-            url.starts_with("https://") || url.starts_with("ssh://") || url.starts_with("git@")
-        });
-        let pushed =
-            git(folder, &["branch", "--remotes", "--contains", "HEAD"])?.is_some_and(|branches| {
-                branches.lines().any(|line| line.trim().starts_with("origin/"))
-            });
+        let path = git(folder, &["rev-parse", "--show-prefix"])?.text.unwrap_or_default();
+        let changed = git(folder, &["status", "--porcelain", "--", "."])?.text.unwrap_or_default();
+        let (remote, origin) = origin(folder)?;
         let folder_name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Project {
             name: label(&folder_name),
-            repository: origin.filter(|_| pushed).unwrap_or(root),
+            repository: remote.unwrap_or(root),
+            origin,
             path: path.trim_end_matches('/').to_owned(),
             commit,
-            is_dirty: !dirty.is_empty(),
+            uncommitted: changed.lines().count(),
         })
     }
+}
+
+/// The remote, if the commit can be had from there.
+fn origin(folder: &Path) -> anyhow::Result<(Option<String>, Origin)> {
+    let Some(url) = git(folder, &["remote", "get-url", "origin"])?.text else {
+        return Ok((None, Origin::NoRemote));
+    };
+    // A path may mean something else elsewhere, and the repository at hand is as good.
+    let is_allowed = Repository::parse(&url).is_ok_and(|repository| !repository.is_local());
+    if !is_allowed {
+        return Ok((None, Origin::NotAllowed));
+    }
+    if has_password(&url) {
+        return Ok((None, Origin::HasPassword));
+    }
+    let branches = git(folder, &["branch", "--remotes", "--contains", "HEAD"])?.text;
+    let is_pushed = branches.is_some_and(|branches| {
+        branches.lines().any(|branch| branch.trim_start().starts_with("origin/"))
+    });
+    Ok(if is_pushed { (Some(url), Origin::Remote) } else { (None, Origin::NotPushed) })
+}
+
+fn has_password(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let host = rest.split('/').next().unwrap_or_default();
+    host.rsplit_once('@').is_some_and(|(user, _)| scheme != "ssh" || user.contains(':'))
 }
 
 /// A legal host name that is as close to the text as can be.
@@ -96,6 +168,20 @@ mod tests {
         ] {
             assert_eq!(label(folder), name);
             assert!(rowhouse_core::AppName::parse(name).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_seen() {
+        for (url, has) in [
+            ("https://example.com/a.git", false),
+            ("https://token@example.com/a.git", true),
+            ("https://user:secret@example.com/a.git", true),
+            ("ssh://git@example.com/a.git", false),
+            ("git@example.com:a.git", false),
+            ("https://example.com/a@b.git", false),
+        ] {
+            assert_eq!(has_password(url), has, "{url}");
         }
     }
 }

@@ -5,7 +5,9 @@ use rowhouse_machine::folder::Presence;
 use rowhouse_machine::table::{StoredEntry, StoredRow};
 use serde_json::{Map, json};
 
-/// One row; values of environments are masked unless `reveal`.
+use crate::row_text;
+
+/// One row; secrets are masked unless `reveal`. Attributes that stand nowhere are left out.
 pub(crate) fn row(stored: &StoredRow, reveal: bool) -> Map<String, serde_json::Value> {
     let mut object = Map::new();
     let row = &stored.row;
@@ -28,11 +30,21 @@ pub(crate) fn row(stored: &StoredRow, reveal: bool) -> Map<String, serde_json::V
     insert("Target", json!(report.target));
     insert("Seq", json!(row.seq));
     insert("ChangedAt", json!(stored.changed_at));
+    insert("Answered", json!(row_text::is_answered(row)));
     object
 }
 
 fn value(attribute: Attribute, value: &Value, reveal: bool) -> serde_json::Value {
+    let is_secret = matches!(attribute, Attribute::Env | Attribute::BuildEnv);
     match value {
+        Value::Map(entries) if is_secret && !reveal => {
+            entries.keys().map(|key| (key.clone(), json!("***"))).collect()
+        }
+        // Text that is no object may hold half a secret.
+        Value::Text(_) if is_secret && !reveal => json!("***"),
+        Value::Text(text) if attribute == Attribute::Repo && !reveal => {
+            json!(row_text::repository(text))
+        }
         Value::Text(text) => json!(text),
         Value::Whole(0 | 1) if attribute == Attribute::Follow => json!(*value == Value::Whole(1)),
         Value::Whole(number) => json!(number),
@@ -40,12 +52,7 @@ fn value(attribute: Attribute, value: &Value, reveal: bool) -> serde_json::Value
         Value::Boolean(flag) => json!(flag),
         Value::Map(entries) => entries
             .iter()
-            .map(|(key, entry)| {
-                (
-                    key.clone(),
-                    if reveal { self::value(attribute, entry, reveal) } else { json!("***") },
-                )
-            })
+            .map(|(key, entry)| (key.clone(), self::value(attribute, entry, reveal)))
             .collect(),
         Value::Other(kind) => json!(kind),
     }
@@ -64,7 +71,7 @@ pub(crate) fn entry(entry: &StoredEntry) -> serde_json::Value {
     json!({
         "At": entry.at,
         "Version": entry.version,
-        "Repo": entry.repository,
+        "Repo": entry.repository.as_deref().map(row_text::repository),
         "Revision": entry.revision,
         "Scale": entry.scale,
         "status": entry.status,

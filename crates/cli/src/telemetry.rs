@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 /// Sends it to stderr; by default only what a person must know.
 pub(crate) fn install() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = crate::output::has_colours(std::io::stderr().is_terminal());
     // A second installation can only be a test's.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

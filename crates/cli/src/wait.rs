@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use rowhouse_core::{Generation, Row, RowKey, Status};
-use rowhouse_machine::journal::JournalFile;
-use rowhouse_machine::log::harmless;
+use rowhouse_machine::journal::{Event, JournalFile};
 use rowhouse_machine::table::TableFile;
 
 use crate::args::Waiting;
 use crate::context::Context;
 use crate::failure::Exit;
-use crate::output;
+use crate::output::clean;
+use crate::{output, row_text};
 
 const PAUSE: Duration = Duration::from_millis(40);
 
@@ -19,6 +19,7 @@ pub(crate) struct Progress {
     journal: JournalFile,
     name: String,
     told: i64,
+    reason: Option<String>,
 }
 
 impl Progress {
@@ -26,15 +27,39 @@ impl Progress {
     pub(crate) fn new(context: &Context, name: &str) -> anyhow::Result<Progress> {
         let journal = context.journal()?;
         let told = journal.events(None, 0, 1)?.last().map_or(0, |event| event.id);
-        Ok(Progress { journal, name: name.to_owned(), told })
+        Ok(Progress { journal, name: name.to_owned(), told, reason: None })
     }
 
     fn tell(&mut self) -> anyhow::Result<()> {
         for event in self.journal.events(Some(&self.name), self.told, 1_000)? {
             self.told = event.id;
-            output::note(&format!("{}: {}: {}", self.name, event.kind, harmless(&event.text)));
+            if let Some(sentence) = sentence(&event) {
+                output::note(&format!("{}: {sentence}", clean(&self.name)));
+            }
         }
         Ok(())
+    }
+
+    /// Why it is not done yet, each reason once.
+    fn tell_reason(&mut self, reason: Option<&str>) {
+        if self.reason.as_deref() != reason {
+            self.reason = reason.map(str::to_owned);
+            if let Some(reason) = reason {
+                output::note(&format!("{}: {}", clean(&self.name), clean(reason)));
+            }
+        }
+    }
+}
+
+/// An event as a short line. How a rollout ends is told at the end, with its reason.
+fn sentence(event: &Event) -> Option<String> {
+    let text = clean(&event.text);
+    match event.kind.as_str() {
+        "failed" => None,
+        "creating" | "updating" | "deployed" => Some(format!("{} {text}", event.kind)),
+        "serving" => Some(text),
+        kind if text.starts_with(kind) => Some(text),
+        kind => Some(format!("{}: {text}", clean(&kind.replace('_', " ")))),
     }
 }
 
@@ -46,49 +71,54 @@ pub(crate) async fn outcome(
     mut progress: Progress,
     waiting: &Waiting,
 ) -> anyhow::Result<Exit> {
-    let name = written.key.0.clone();
+    let name = written.key.as_str();
+    let shown = row_text::name(written);
     let generation = Generation::of(&written.user);
     if !context.is_at_work() {
-        output::note(&format!("the row `{name}` is written, and waits: no platform is at work"));
+        output::note(&format!("the row `{shown}` is written, and waits: no platform is at work"));
         output::hint(&format!("`{}` starts one", context.command("up")));
         return Ok(Exit::Done);
     }
     if waiting.no_wait {
-        output::note(&format!("the row `{name}` is written"));
+        output::note(&format!("the row `{shown}` is written"));
         return Ok(Exit::Done);
     }
-    let deadline = Instant::now() + waiting.timeout;
+    let look = context.command(&format!("show {shown}"));
+    let began = Instant::now();
     loop {
         progress.tell()?;
-        let Some(row) = table.get(&RowKey(name.clone()))?.map(|stored| stored.row) else {
-            output::problem(&format!("superseded: `{name}` was deleted meanwhile"));
+        let Some(row) = table.get(&RowKey(name.to_owned()))?.map(|stored| stored.row) else {
+            output::problem(&format!("superseded: `{shown}` was deleted meanwhile"));
             return Ok(Exit::Yours);
         };
         if Generation::of(&row.user) != generation {
-            output::problem(&format!("superseded: another change of `{name}` overtook this one"));
+            output::problem(&format!("superseded: another change of `{shown}` overtook this one"));
+            output::hint(&format!("`{look}` shows what is wanted now"));
             return Ok(Exit::Yours);
         }
-        if row.report.generation.as_ref() == Some(&generation)
-            && let Some(exit) = answer(context, &row)
-        {
-            progress.tell()?;
-            return Ok(exit);
+        if row_text::is_answered(&row) {
+            if let Some(exit) = answer(context, &row) {
+                // Nobody else tells what happened in between.
+                progress.tell()?;
+                return Ok(exit);
+            }
+            progress.tell_reason(row.report.reason.as_deref());
         }
         if !context.is_at_work() {
             output::problem(&format!(
-                "the platform has ended; the row `{name}` waits for the next"
+                "the platform has ended; the row `{shown}` waits for the next"
             ));
             output::hint(&format!("`{}` starts it", context.command("up")));
             return Ok(Exit::Ours);
         }
-        if Instant::now() > deadline {
+        if began.elapsed() > waiting.timeout {
             output::problem(&format!(
-                "still deploying `{name}` after {} s",
+                "still deploying `{shown}` after {} s; it goes on",
                 waiting.timeout.as_secs()
             ));
             output::hint(&format!(
                 "`{}` goes on telling",
-                context.command(&format!("events {name} -f"))
+                context.command(&format!("events {shown} -f"))
             ));
             return Ok(Exit::Ours);
         }
@@ -97,24 +127,17 @@ pub(crate) async fn outcome(
 }
 
 fn answer(context: &Context, row: &Row) -> Option<Exit> {
-    let name = row.key.0.as_str();
+    let name = row_text::name(row);
     let report = &row.report;
-    let reason = harmless(report.reason.as_deref().unwrap_or("no reason is given"));
+    let reason = clean(report.reason.as_deref().unwrap_or("no reason is given"));
     match report.status? {
         Status::Deploying => None,
         Status::Deployed => {
-            let commit = report.revision.as_ref().map_or("", |commit| commit.short());
-            output::line(&format!(
-                "{name} deployed {commit} {}",
-                report.url.as_deref().unwrap_or("")
-            ));
-            if report.reason.is_some() {
-                output::note(&format!("note: {reason}"));
-            }
+            output::line(&row_text::line(row));
             Some(Exit::Done)
         }
         Status::DeployFailed => {
-            output::problem(&format!("`{name}` failed: {reason}"));
+            output::problem(&format!("`{name}` was not deployed: {reason}"));
             if let Some(commit) = &report.revision {
                 output::note(&format!(
                     "{} serves on, with {} healthy",
@@ -127,6 +150,8 @@ fn answer(context: &Context, row: &Row) -> Option<Exit> {
         }
         Status::Invalid => {
             output::problem(&format!("`{name}` is invalid: {reason}"));
+            let change = context.command(&format!("put {name} …"));
+            output::hint(&format!("`{change}` changes what is given; what runs is left alone"));
             Some(Exit::Yours)
         }
     }
@@ -135,7 +160,7 @@ fn answer(context: &Context, row: &Row) -> Option<Exit> {
 /// Waits until nothing is left of deleted apps.
 pub(crate) async fn gone(
     context: &Context,
-    names: &[String],
+    mut apps: Vec<Progress>,
     waiting: &Waiting,
 ) -> anyhow::Result<Exit> {
     if !context.is_at_work() {
@@ -146,21 +171,56 @@ pub(crate) async fn gone(
     if waiting.no_wait {
         return Ok(Exit::Done);
     }
-    let journal = context.journal()?;
-    let deadline = Instant::now() + waiting.timeout;
-    for name in names {
-        while journal.stacks()?.iter().any(|stack| stack.name.as_str() == name) {
-            if context.table()?.get(&RowKey(name.clone()))?.is_some() {
-                output::problem(&format!("superseded: `{name}` was put again meanwhile"));
+    let (table, journal) = (context.table()?, context.journal()?);
+    let began = Instant::now();
+    for progress in &mut apps {
+        let (name, shown) = (progress.name.clone(), clean(&progress.name));
+        loop {
+            let is_there = journal.stacks()?.iter().any(|stack| stack.name.as_str() == name);
+            progress.tell()?;
+            if !is_there {
+                break;
+            }
+            if table.get(&RowKey(name.clone()))?.is_some() {
+                output::problem(&format!("superseded: `{shown}` was put again meanwhile"));
                 return Ok(Exit::Yours);
             }
-            if Instant::now() > deadline || !context.is_at_work() {
-                output::problem(&format!("`{name}` is still being deleted"));
+            let is_at_work = context.is_at_work();
+            if began.elapsed() > waiting.timeout || !is_at_work {
+                let why = if is_at_work { "it goes on" } else { "the platform has ended" };
+                output::problem(&format!("`{shown}` is still being deleted; {why}"));
+                let next = if is_at_work { format!("events {shown} -f") } else { "up".to_owned() };
+                output::hint(&format!("`{}` goes on", context.command(&next)));
                 return Ok(Exit::Ours);
             }
             tokio::time::sleep(PAUSE).await;
         }
-        output::line(&format!("{name} deleted"));
+        output::line(&format!("{shown}  deleted"));
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_short_lines_that_say_nothing_twice() {
+        for (kind, text, line) in [
+            ("building", "building abc1234", Some("building abc1234")),
+            ("creating", "v1 with 2 instances", Some("creating v1 with 2 instances")),
+            ("serving", "abc1234 serves", Some("abc1234 serves")),
+            ("rolled_back", "abc1234 serves on", Some("rolled back: abc1234 serves on")),
+            ("failed", "exited with status 1", None),
+        ] {
+            let event = Event {
+                id: 1,
+                at: String::new(),
+                name: "shop".to_owned(),
+                kind: kind.to_owned(),
+                text: text.to_owned(),
+            };
+            assert_eq!(sentence(&event).as_deref(), line);
+        }
+    }
 }

@@ -121,6 +121,7 @@ fn a_value_may_come_from_stdin_or_a_file() {
 #[test]
 fn the_data_folder_is_named_before_or_after_the_command_or_by_the_environment() {
     let house = House::new(&[]);
+    std::fs::create_dir(house.data()).unwrap();
     let data = house.data().display().to_string();
     let run = |arguments: &[&str], environment: &[(&str, &str)]| {
         let output = Command::new(PROGRAM)
@@ -135,6 +136,7 @@ fn the_data_folder_is_named_before_or_after_the_command_or_by_the_environment() 
     assert_eq!(run(&["doctor", "--json", "--data", &data], &[]), data);
     assert_eq!(run(&["doctor", "--json"], &[("ROWHOUSE_DATA", &data)]), data);
     let xdg = house.room().join("xdg").display().to_string();
+    std::fs::create_dir_all(format!("{xdg}/rowhouse")).unwrap();
     assert_eq!(run(&["doctor", "--json"], &[("XDG_DATA_HOME", &xdg)]), format!("{xdg}/rowhouse"));
     let tops: Vec<String> = std::fs::read_dir(house.data())
         .unwrap()
@@ -155,8 +157,8 @@ fn commands_wait_and_tell_the_truth_at_the_end() {
     repository.git(&["checkout", "--quiet", "-B", "main", "v1"]);
     let path = repository.path.display().to_string();
     ends(&house.rowhouse(&["put", "shop", "--repo", &path, "--scale", "2"]), 0, "deployed");
-    ends(&house.rowhouse(&["put", "shop", "--scale", "2"]), 0, "already deployed");
-    ends(&house.rowhouse(&["put", "shop", "--version", "main"]), 0, "already deployed");
+    ends(&house.rowhouse(&["put", "shop", "--scale", "2"]), 0, "already so");
+    ends(&house.rowhouse(&["put", "shop", "--version", "main"]), 0, "already so");
     // Pushed, and deployed by saying so: nothing in the row changes but `Redeploy`.
     repository.git(&["checkout", "--quiet", "-B", "main", "v2"]);
     ends(&house.rowhouse(&["put", "shop", "--version", "main"]), 0, &two[..7]);
@@ -188,7 +190,7 @@ fn commands_wait_and_tell_the_truth_at_the_end() {
     assert!(events["Events"].as_array().unwrap().len() > 10);
     ends(&house.rowhouse(&["logs", "shop"]), 0, "out of luck");
     ends(&house.rowhouse(&["open", "shop"]), 0, "http://shop.localhost");
-    ends(&house.rowhouse(&["rm", "shop"]), 0, "shop deleted");
+    ends(&house.rowhouse(&["rm", "shop"]), 0, "shop  deleted");
     assert_eq!(house.processes(), vec![]);
 }
 
@@ -231,8 +233,8 @@ fn a_project_is_deployed_from_its_folder() {
             .unwrap()
     };
     let output = deploy("web");
-    ends(&output, 0, "web deployed");
-    ends(&output, 0, "uncommitted");
+    ends(&output, 0, "web  deployed");
+    ends(&output, 0, "not committed");
     assert_eq!(house.page("web").unwrap(), "hello from a folder");
     house.deployed("web", &commit, 1);
     let outside = Command::new(PROGRAM)

@@ -1,14 +1,15 @@
 //! The app of the first minute: says which app, revision and instance has answered. No dependencies, so that it
 //! is built in seconds.
 
+mod look;
+
 use std::env::var;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-const COLOUR: &str = "#2f6f4f";
-
 fn main() -> std::io::Result<()> {
+    look::check().map_err(std::io::Error::other)?;
     let port = var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let host = var("HOST").unwrap_or_else(|_| "127.0.0.1".to_owned());
     let listener = TcpListener::bind(format!("{host}:{port}"))?;
@@ -45,7 +46,8 @@ fn serve(stream: &TcpStream, port: &str) -> std::io::Result<()> {
             }
         }
         std::io::copy(&mut std::io::Read::take(&mut reader, body), &mut std::io::sink())?;
-        let (kind, text) = if wants_page { ("text/html", page(port)) } else { ("text/plain", plain(port)) };
+        let (kind, text) =
+            if wants_page { ("text/html", page(port)) } else { ("text/plain", plain(port)) };
         let content = if is_head { "" } else { &text };
         write!(
             &mut &*stream,
@@ -63,14 +65,21 @@ fn of(name: &str) -> String {
 fn plain(port: &str) -> String {
     let revision = of("APP_REVISION");
     let short = revision.get(..7).unwrap_or(&revision);
-    format!("{} {} ({short}), instance {} on port {port}\n", of("APP_NAME"), of("APP_VERSION"), std::process::id())
+    format!(
+        "{} {} ({short}), instance {} on port {port}\n",
+        of("APP_NAME"),
+        of("APP_VERSION"),
+        std::process::id()
+    )
 }
 
 fn page(port: &str) -> String {
-    let escape = |text: String| text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+    let escape =
+        |text: String| text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
     let revision = of("APP_REVISION");
     include_str!("page.html")
-        .replace("{colour}", COLOUR)
+        .replace("{colour}", look::COLOUR)
+        .replace("{greeting}", look::GREETING)
         .replace("{name}", &escape(of("APP_NAME")))
         .replace("{version}", &escape(of("APP_VERSION")))
         .replace("{revision}", &escape(revision.get(..7).unwrap_or(&revision).to_owned()))

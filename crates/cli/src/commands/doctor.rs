@@ -1,14 +1,23 @@
 //! `rowhouse doctor`: what the platform needs, whether it is there, and the cure where it is not.
 
-use std::net::TcpStream;
+use std::collections::BTreeSet;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 
-use rowhouse_machine::folder::Presence;
+use rowhouse_machine::folder::{FolderError, Presence};
 use serde_json::json;
 
-use crate::context::Context;
+use crate::commands::folder_hint;
+use crate::context::{Context, Missing};
 use crate::failure::Exit;
 use crate::output;
+use crate::output::{clean, cut};
+
+/// Where `rowhouse up` listens if nobody says otherwise.
+const USUAL_ADDRESS: &str = "127.0.0.1:8080";
+/// Less free space (MB) than this is no room for a build.
+const LITTLE_SPACE: u64 = 200;
 
 /// How one check went.
 struct Finding {
@@ -21,6 +30,8 @@ struct Finding {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Fine,
+    /// Something to know of, that breaks nothing.
+    Warning,
     /// Only some apps need it.
     Missing,
     Broken,
@@ -30,42 +41,46 @@ impl State {
     fn word(self) -> &'static str {
         match self {
             State::Fine => "ok",
+            State::Warning => "warning",
             State::Missing => "missing",
             State::Broken => "broken",
         }
     }
 }
 
+impl Finding {
+    fn fine(what: &'static str, said: impl Into<String>) -> Finding {
+        Finding { what, state: State::Fine, said: said.into(), cure: None }
+    }
+
+    fn bad(
+        what: &'static str,
+        state: State,
+        said: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Finding {
+        Finding { what, state, said: said.into(), cure: Some(cure.into()) }
+    }
+}
+
 /// Runs every check; exit status 1 where something is broken.
-pub(crate) fn doctor(context: &Context, as_json: bool) -> Exit {
-    let findings = vec![
-        reactor(context),
-        space(context),
-        tool("git", &["--version"], State::Broken, "install it: on Debian `apt install git`"),
-        tool(
-            "sqlite3",
-            &["--version"],
-            State::Missing,
-            "only to write rows by hand: on Debian `apt install sqlite3`",
-        ),
-        tool(
-            "python3",
-            &["--version"],
-            State::Missing,
-            "for Python apps: on Debian `apt install python3 python3-venv`",
-        ),
-        tool("uv", &["--version"], State::Missing, "for quicker Python builds: `pip install uv`"),
-        tool(
-            "node",
-            &["--version"],
-            State::Missing,
-            "for Node apps: on Debian `apt install nodejs npm`",
-        ),
-        tool("npm", &["--version"], State::Missing, "for Node apps: on Debian `apt install npm`"),
-        tool("cargo", &["--version"], State::Missing, "for Rust apps: https://rustup.rs"),
-        isolation(),
-    ];
-    let broken = findings.iter().any(|finding| finding.state == State::Broken);
+pub(crate) fn doctor(data: Option<&Path>, as_json: bool) -> anyhow::Result<Exit> {
+    let context = Context::open(data, Missing::Refuse);
+    let mut findings = match &context {
+        Ok(context) => of_folder(context),
+        Err(error) => match error.downcast_ref::<FolderError>() {
+            Some(folder) => vec![Finding::bad(
+                "folder",
+                State::Broken,
+                clean(&format!("{error:#}")),
+                folder_hint(folder),
+            )],
+            None => return context.map(|_| Exit::Done),
+        },
+    };
+    findings.extend(tools());
+    findings.extend([kernel(), isolation()]);
+    let root = context.as_ref().ok().map(|context| context.folder.root());
     if as_json {
         let checks: Vec<_> = findings
             .iter()
@@ -73,94 +88,171 @@ pub(crate) fn doctor(context: &Context, as_json: bool) -> Exit {
                 json!({ "Check": finding.what, "State": finding.state.word(), "Said": finding.said, "Cure": finding.cure })
             })
             .collect();
-        output::json(&json!({ "Data": context.folder.root(), "Checks": checks }), true);
+        output::json(&json!({ "Data": root, "Checks": checks }), true);
     } else {
-        output::line(&format!("data folder: {}", context.folder.root().display()));
         for finding in &findings {
-            output::line(&format!(
-                "{:8} {:10} {}",
-                finding.state.word(),
-                finding.what,
-                finding.said
-            ));
-            if let Some(cure) = finding.cure.as_ref().filter(|_| finding.state != State::Fine) {
+            let (state, what) = (finding.state.word(), finding.what);
+            output::line(&format!("{state:8} {what:10} {}", finding.said));
+            if let Some(cure) = &finding.cure {
                 output::line(&format!("{:19} → {cure}", ""));
             }
         }
     }
-    if broken { Exit::Yours } else { Exit::Done }
+    let broken = findings.iter().any(|finding| finding.state == State::Broken);
+    Ok(if broken { Exit::Yours } else { Exit::Done })
 }
 
-fn reactor(context: &Context) -> Finding {
-    let up = Some(format!("`{}` starts one", context.command("up")));
-    match context.folder.presence() {
-        Presence::AtWork(Some(holder)) => {
-            let answers = TcpStream::connect(&holder.listen).is_ok();
-            Finding {
-                what: "reactor",
-                state: if answers { State::Fine } else { State::Broken },
-                said: format!(
-                    "at work since {:.0}, process {}; its proxy {} on {}",
-                    holder.since,
-                    holder.pid,
-                    if answers { "answers" } else { "does not answer" },
-                    holder.listen
-                ),
-                cure: (!answers)
-                    .then(|| format!("`{}`, then start it again", context.command("down"))),
-            }
-        }
-        Presence::AtWork(None) => Finding {
-            what: "reactor",
-            state: State::Fine,
-            said: "just starting".to_owned(),
-            cure: None,
-        },
-        Presence::Absent(since) => Finding {
-            what: "reactor",
-            state: State::Missing,
-            said: since.map_or_else(
-                || "not at work".to_owned(),
-                |since| format!("not at work since {since:.0} at the latest"),
-            ),
-            cure: up,
-        },
+fn of_folder(context: &Context) -> Vec<Finding> {
+    vec![writable(context), space(context), table(context), reactor(context), orphans(context)]
+}
+
+fn writable(context: &Context) -> Finding {
+    let root = context.folder.root();
+    let shown = clean(&root.display().to_string());
+    let probe = root.join("state").join(format!("doctor-{}", std::process::id()));
+    let written = std::fs::write(&probe, "a few bytes");
+    // Where it was not written there is nothing to remove.
+    let _ = std::fs::remove_file(&probe);
+    match written {
+        Ok(()) => Finding::fine("folder", format!("{shown} is writable")),
+        Err(error) => Finding::bad(
+            "folder",
+            State::Broken,
+            format!("{shown}: {error}"),
+            "make it writable for this user, or choose another with `--data DIR`",
+        ),
     }
 }
 
 fn space(context: &Context) -> Finding {
     let free = rustix::fs::statvfs(context.folder.root())
         .map_or(0, |disk| disk.f_bavail * disk.f_frsize / (1 << 20));
-    Finding {
-        what: "disk",
-        state: if free < 200 { State::Broken } else { State::Fine },
-        said: format!("{free} MB free for the data folder"),
-        cure: Some("free some, or move the data folder with `--data DIR`".to_owned()),
+    let said = format!("{free} MB free for the data folder");
+    if free < LITTLE_SPACE {
+        let cure = "free some, or move the data folder with `--data DIR`";
+        Finding::bad("disk", State::Broken, said, cure)
+    } else {
+        Finding::fine("disk", said)
     }
 }
 
-fn tool(what: &'static str, arguments: &[&str], otherwise: State, cure: &str) -> Finding {
-    let output = Command::new(what).args(arguments).output();
-    match output {
+fn table(context: &Context) -> Finding {
+    let counted = context.table().and_then(|table| Ok(table.list()?.len()));
+    match counted {
+        Ok(count) => Finding::fine("table", format!("{count} rows in rowhouse.db")),
+        Err(error) => Finding::bad(
+            "table",
+            State::Broken,
+            clean(&format!("{error:#}")),
+            "restore `rowhouse.db`, or move it away: an empty one is made in its place",
+        ),
+    }
+}
+
+fn reactor(context: &Context) -> Finding {
+    match context.folder.presence() {
+        Presence::AtWork(Some(holder)) => {
+            let said = |answers: &str| {
+                format!(
+                    "at work since {:.0}, process {}; its proxy {answers} on {}",
+                    holder.since, holder.pid, holder.listen
+                )
+            };
+            if TcpStream::connect(&holder.listen).is_ok() {
+                Finding::fine("reactor", said("answers"))
+            } else {
+                let cure = format!("`{}`, then start it again", context.command("down"));
+                Finding::bad("reactor", State::Broken, said("does not answer"), cure)
+            }
+        }
+        Presence::AtWork(None) => Finding::fine("reactor", "just starting"),
+        Presence::Absent(since) => {
+            let since = since.map_or_else(String::new, |since| format!(" since {since:.0}"));
+            let (state, listen) = match TcpListener::bind(USUAL_ADDRESS) {
+                Ok(_) => ("is free", String::new()),
+                Err(_) => ("is taken", " --listen 127.0.0.1:8081".to_owned()),
+            };
+            Finding::bad(
+                "reactor",
+                State::Warning,
+                format!("not at work{since}; the port {USUAL_ADDRESS} {state}"),
+                format!("`{}` starts one", context.command(&format!("up{listen}"))),
+            )
+        }
+    }
+}
+
+/// Stacks that no row wants: a sweep deletes a few of them, and keeps many, in case the table was lost.
+fn orphans(context: &Context) -> Finding {
+    let look = || -> anyhow::Result<Vec<String>> {
+        let rows: BTreeSet<String> =
+            context.table()?.list()?.into_iter().map(|stored| stored.row.key.0).collect();
+        let stacks = context.journal()?.stacks()?;
+        let names = stacks.into_iter().map(|stack| stack.name.as_str().to_owned());
+        Ok(names.filter(|name| !rows.contains(name)).collect())
+    };
+    match look() {
+        Ok(names) if names.is_empty() => Finding::fine("orphans", "every app that runs has a row"),
+        Ok(names) => Finding::bad(
+            "orphans",
+            State::Warning,
+            format!("without a row, and kept: {}", names.join(", ")),
+            format!("`{}` deletes them", context.command(&format!("rm {}", names.join(" ")))),
+        ),
+        Err(error) => Finding::bad(
+            "orphans",
+            State::Broken,
+            clean(&format!("{error:#}")),
+            "look at the files in the data folder, and who may write them",
+        ),
+    }
+}
+
+fn tools() -> Vec<Finding> {
+    let apps = State::Missing;
+    vec![
+        tool("git", State::Broken, "install it: on Debian `apt install git`"),
+        tool("sqlite3", apps, "only to write rows by hand: on Debian `apt install sqlite3`"),
+        tool("python3", apps, "for Python apps: on Debian `apt install python3 python3-venv`"),
+        tool("uv", apps, "for quicker Python builds: `pip install uv`"),
+        tool("node", apps, "for Node apps: on Debian `apt install nodejs npm`"),
+        tool("npm", apps, "for Node apps: on Debian `apt install npm`"),
+        tool("cargo", apps, "for Rust apps, and the demo: https://rustup.rs"),
+    ]
+}
+
+fn tool(what: &'static str, otherwise: State, cure: &str) -> Finding {
+    match Command::new(what).arg("--version").output() {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout);
-            let said = text.lines().next().unwrap_or_default().chars().take(60).collect();
-            Finding { what, state: State::Fine, said, cure: None }
+            Finding::fine(what, cut(&clean(text.lines().next().unwrap_or_default()), 58))
         }
-        Ok(_) | Err(_) => Finding {
-            what,
-            state: otherwise,
-            said: "not found".to_owned(),
-            cure: Some(cure.to_owned()),
-        },
+        Ok(_) => Finding::bad(what, otherwise, "does not run", cure),
+        Err(_) => Finding::bad(what, otherwise, "not found", cure),
     }
+}
+
+/// What supervising processes stands on.
+fn kernel() -> Finding {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let release = clean(&release);
+    let itself = rustix::process::getpid();
+    let has_handles =
+        rustix::process::pidfd_open(itself, rustix::process::PidfdFlags::empty()).is_ok();
+    let has_proc = Path::new("/proc/self/stat").exists() && Path::new("/proc/net/tcp").exists();
+    let lacks = match (has_handles, has_proc) {
+        (true, true) => return Finding::fine("kernel", format!("Linux {release}")),
+        (false, _) => ("no process handles (pidfd_open)", "use Linux 5.3 or newer"),
+        (true, false) => ("no /proc", "mount it: `mount -t proc proc /proc`"),
+    };
+    Finding::bad("kernel", State::Broken, format!("Linux {release}: {}", lacks.0), lacks.1)
 }
 
 fn isolation() -> Finding {
-    Finding {
-        what: "isolation",
-        state: State::Missing,
-        said: "apps run as this user, without a sandbox between them".to_owned(),
-        cure: Some("run only apps on one machine that may know of each other".to_owned()),
-    }
+    Finding::bad(
+        "isolation",
+        State::Warning,
+        "apps run as this user, without a sandbox between them",
+        "run only apps on one machine that may know of each other",
+    )
 }

@@ -1,23 +1,36 @@
-//! The commands: one file a noun, dispatched here.
+//! The commands: one file each, dispatched here.
 
+mod deploy;
 mod doctor;
 pub(crate) mod down;
+mod events;
+mod history;
+mod logs;
+mod ls;
+mod open;
 mod put;
-mod read;
-mod remove;
+mod redeploy;
+mod rm;
+mod rollback;
+mod scale;
+mod show;
 pub(crate) mod up;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::UpError;
 
 use crate::args::{Arguments, Command};
-use crate::context::Context;
+use crate::context::{Context, Missing, quoted};
 use crate::failure::{BadInput, Exit};
 use crate::{demo, output, telemetry};
+
+/// How often a follower looks for more.
+const LOOK_EVERY: Duration = Duration::from_millis(150);
 
 /// Understands the arguments and runs the command; the exit status tells whose failure it was.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
@@ -26,7 +39,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
         Err(error) => {
             // Help and version are answers; anything else is bad input.
             let is_answer = !error.use_stderr();
-            let _ = error.print();
+            output::usage(&error);
             return if is_answer { Exit::Done } else { Exit::Yours }.into();
         }
     };
@@ -46,53 +59,69 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
 
 async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     let data = arguments.data.as_deref();
-    if let Command::Demo(demo) = &arguments.command {
-        return demo::run(data, demo.listen).await;
-    }
-    let context = Context::open(data)?;
+    let made = || Context::open(data, Missing::Make);
+    // A mistyped folder is not made by those who only ask about what is in it.
+    let found = || Context::open(data, Missing::Refuse);
     match arguments.command {
-        Command::Up(up) => up::up(&context, up).await,
-        Command::Down => down::down(&context).await,
-        Command::Demo(_) => Ok(Exit::Done),
-        Command::Deploy(deploy) => put::deploy(&context, deploy).await,
-        Command::Put(put) => put::put(&context, put).await,
-        Command::Scale(scale) => put::scale(&context, scale).await,
-        Command::Redeploy(changed) => put::redeploy(&context, changed).await,
-        Command::Rollback(rollback) => put::rollback(&context, rollback).await,
-        Command::Rm(remove) => remove::remove(&context, remove).await,
-        Command::Ls(read) => read::list(&context, read.json),
-        Command::Show(show) => read::show(&context, &show),
-        Command::History(one) => read::history(&context, &one),
-        Command::Events(events) => read::events(&context, &events).await,
-        Command::Logs(logs) => read::logs(&context, &logs).await,
-        Command::Open(open) => read::open(&context, &open.name),
-        Command::Doctor(read) => Ok(doctor::doctor(&context, read.json)),
+        Command::Up(up) => up::up(&made()?, up).await,
+        Command::Down => down::down(&found()?).await,
+        Command::Demo(demo) => demo::run(data, demo.listen).await,
+        Command::Deploy(deploy) => deploy::deploy(&made()?, deploy).await,
+        Command::Put(put) => put::put(&made()?, put).await,
+        Command::Scale(scale) => scale::scale(&found()?, scale).await,
+        Command::Redeploy(changed) => redeploy::redeploy(&found()?, changed).await,
+        Command::Rollback(rollback) => rollback::rollback(&found()?, rollback).await,
+        Command::Rm(remove) => rm::rm(&found()?, remove).await,
+        Command::Ls(read) => ls::ls(&found()?, read.json),
+        Command::Show(show) => show::show(&found()?, &show),
+        Command::History(one) => history::history(&found()?, &one),
+        Command::Events(events) => events::events(&found()?, &events).await,
+        Command::Logs(logs) => logs::logs(&found()?, &logs).await,
+        Command::Open(open) => open::open(&found()?, &open),
+        Command::Doctor(read) => doctor::doctor(data, read.json),
+    }
+}
+
+/// A short pause; true if somebody wants to end it all.
+async fn is_interrupted(interrupt: &mut tokio::signal::unix::Signal) -> bool {
+    tokio::select! {
+        _ = interrupt.recv() => true,
+        () = tokio::time::sleep(LOOK_EVERY) => false,
     }
 }
 
 /// Tells an error once, with its causes and what to type next.
 fn tell(error: &anyhow::Error) -> Exit {
-    output::problem(&rowhouse_machine::log::harmless(&format!("{error:#}")));
+    output::problem(&output::clean(&format!("{error:#}")));
     if let Some(input) = error.downcast_ref::<BadInput>() {
         if let Some(hint) = &input.hint {
             output::hint(hint);
         }
         return Exit::Yours;
     }
-    let folder = error.downcast_ref::<FolderError>().or_else(|| {
-        error.downcast_ref::<UpError>().and_then(|error| match error {
-            UpError::Folder(folder) => Some(folder),
-            UpError::Listen { .. } | UpError::Start { .. } | UpError::Unreachable(_) => None,
-        })
-    });
-    match folder {
-        Some(FolderError::Held { path, .. }) => {
-            output::hint(&format!("`rowhouse down --data {}` stops it", path.display()));
-        }
-        Some(FolderError::Make { .. } | FolderError::Write { .. }) => {
-            output::hint("make it writable for this user, or choose another with `--data DIR`");
-        }
-        None => {}
+    if let Some(hint) = folder_error(error).map(folder_hint) {
+        output::hint(&hint);
     }
     Exit::Ours
+}
+
+/// The data folder's part in an error, if it has one.
+fn folder_error(error: &anyhow::Error) -> Option<&FolderError> {
+    error.downcast_ref::<FolderError>().or_else(|| match error.downcast_ref::<UpError>()? {
+        UpError::Folder(folder) => Some(folder),
+        UpError::Listen { .. } | UpError::Start { .. } | UpError::Unreachable(_) => None,
+    })
+}
+
+/// What to do about a data folder that cannot be used.
+pub(crate) fn folder_hint(error: &FolderError) -> String {
+    match error {
+        FolderError::Held { path, .. } => {
+            let path = quoted(&path.display().to_string());
+            format!("`rowhouse down --data {path}` stops it")
+        }
+        FolderError::Make { .. } | FolderError::Write { .. } => {
+            "make it writable for this user, or choose another with `--data DIR`".to_owned()
+        }
+    }
 }

@@ -7,15 +7,14 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use rowhouse_core::{Commit, Row, Status, shortened};
-use rowhouse_machine::log::harmless;
+use rowhouse_core::Row;
 use rowhouse_machine::up::{Config, Ended, House, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Up;
-use crate::context::Context;
+use crate::context::{Context, quoted};
 use crate::failure::{Exit, bad_input};
-use crate::output;
+use crate::{output, row_text};
 
 /// Runs until it is told to end.
 pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
@@ -37,35 +36,35 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     let house = House::open(config, inherited_listener()).await?;
     let port = house.address().port();
     let table = context.folder.table();
-    output::line(&format!("rowhouse is at work: apps answer at http://NAME.{domain}:{port}"));
-    output::line(&format!("table: {}", table.display()));
-    let repo = if has_repository { "" } else { " --repo https://…" };
-    output::line(&format!(
+    output::announce(&format!("rowhouse is at work: apps answer at http://NAME.{domain}:{port}"));
+    output::announce(&format!("table: {}", table.display()));
+    let repo = if has_repository { "" } else { " --repo URL" };
+    output::announce(&format!(
         "add an app: {}",
         context.command(&format!("put hello{repo} --version main"))
     ));
-    output::line(&format!(
-        "or:         sqlite3 {} \"insert into apps (name, version, scale{}) values ('hello', 'main', 1{})\"",
-        table.display(),
+    output::announce(&format!(
+        "or: sqlite3 {} \"insert into apps (name, version, scale{}) values ('hello', 'main', 1{})\"",
+        quoted(&table.display().to_string()),
         if has_repository { "" } else { ", repo" },
-        if has_repository { "" } else { ", 'https://…'" },
+        if has_repository { "" } else { ", 'URL'" },
     ));
     let ended = run(house, || true).await?;
     let instances = instances(ended.instances);
     match ended.how {
         Shutdown::StopInstances => {
-            output::line(&format!(
+            output::announce(&format!(
                 "stopped {}; their rows stay, and `{}` brings them back",
                 instances,
                 context.command("up")
             ));
         }
         Shutdown::HandOver => {
-            output::line(&format!("handing over to a new process; {instances} go on running"));
+            output::announce(&format!("handing over to a new process; {instances} go on running"));
             return Err(hand_over(ended.listener));
         }
         Shutdown::LeaveInstances => {
-            output::line(&format!(
+            output::announce(&format!(
                 "{} go on running; `{}` adopts them, `{}` stops them",
                 instances,
                 context.command("up"),
@@ -84,10 +83,10 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Ended> {
     let told_before = std::sync::Mutex::new(BTreeMap::new());
     let changed = move |row: &Row| {
-        let line = line(row);
+        let line = row_text::line(row);
         let mut before = told_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if before.insert(row.key.clone(), line.clone()).as_ref() != Some(&line) && is_told() {
-            output::line(&line);
+            output::announce(&line);
         }
     };
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -103,7 +102,10 @@ pub(crate) async fn run(
                 });
                 Shutdown::StopInstances
             }
-            _ = terminate.recv() => Shutdown::LeaveInstances,
+            _ = terminate.recv() => {
+                output::note("ending; the instances go on running");
+                Shutdown::LeaveInstances
+            }
             _ = hang_up.recv() => Shutdown::HandOver,
         }
     };
@@ -134,27 +136,6 @@ fn hand_over(listener: TcpListener) -> anyhow::Error {
         .stdin(OwnedFd::from(listener))
         .exec();
     anyhow::Error::new(error).context(format!("cannot become `{}`", program.display()))
-}
-
-/// A row as one line.
-fn line(row: &Row) -> String {
-    let report = &row.report;
-    let name = match row.key.as_str() {
-        name if name.len() <= 63 && !name.is_empty() => harmless(name),
-        name => shortened(name),
-    };
-    let status = report.status.map_or("", Status::as_str);
-    let commit = report.revision.as_ref().map_or("-------", Commit::short);
-    let mut line = format!("{name}  {status}  {} healthy  {commit}", report.healthy);
-    if report.status == Some(Status::Deployed)
-        && let Some(url) = &report.url
-    {
-        line = format!("{line}  {url}");
-    }
-    match &report.reason {
-        Some(reason) => format!("{line}  {}", harmless(reason)),
-        None => line,
-    }
 }
 
 fn instances(count: usize) -> String {

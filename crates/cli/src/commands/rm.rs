@@ -5,10 +5,10 @@ use rowhouse_core::RowKey;
 use crate::args::Remove;
 use crate::context::Context;
 use crate::failure::Exit;
-use crate::wait;
+use crate::wait::{self, Progress};
 
 /// Deletes rows; a name without one is rung where something of it is left.
-pub(crate) async fn remove(context: &Context, remove: Remove) -> anyhow::Result<Exit> {
+pub(crate) async fn rm(context: &Context, remove: Remove) -> anyhow::Result<Exit> {
     let mut table = context.table()?;
     let stacks = context.journal()?.stacks()?;
     // All names first: a wrong one costs nothing of the others.
@@ -18,11 +18,13 @@ pub(crate) async fn remove(context: &Context, remove: Remove) -> anyhow::Result<
             return Err(context.no_such_app(&table, name)?);
         }
     }
+    let mut removed = Vec::new();
     for name in &remove.names {
         let key = RowKey(name.clone());
+        removed.push(Progress::new(context, name)?);
         if !table.remove(&key)? {
             table.ring(&key)?;
         }
     }
-    wait::gone(context, &remove.names, &remove.waiting).await
+    wait::gone(context, removed, &remove.waiting).await
 }

@@ -1,0 +1,43 @@
+//! `rowhouse deploy`: the project in this folder, at its last commit.
+
+use anyhow::Context as _;
+use rowhouse_core::{Attribute, Row, Value};
+
+use crate::args::Deploy;
+use crate::change::{Changes, Unchanged, carry_out, text};
+use crate::context::Context;
+use crate::failure::Exit;
+use crate::output;
+use crate::output::clean;
+use crate::project::Project;
+
+pub(crate) async fn deploy(context: &Context, deploy: Deploy) -> anyhow::Result<Exit> {
+    let folder = std::env::current_dir().context("cannot tell the current folder")?;
+    let project = Project::of(&folder)?;
+    let name = context.name(deploy.name.as_deref().unwrap_or(&project.name))?;
+    if project.uncommitted > 0 {
+        let files = match project.uncommitted {
+            1 => "1 file is".to_owned(),
+            count => format!("{count} files are"),
+        };
+        output::warning(&format!("{files} not committed; what is deployed is the last commit"));
+    }
+    let short = project.commit.get(..7).unwrap_or(&project.commit);
+    output::note(&format!("{name}: deploying {short} of {}", clean(&project.repository)));
+    output::note(&format!("{name}: that is {}", project.origin.words()));
+    if !project.path.is_empty() {
+        output::note(&format!("{name}: the folder {} in it", clean(&project.path)));
+    }
+    let edit = move |row: Option<&Row>| {
+        let mut changes = Changes::from([
+            (Attribute::Version, Some(text(project.commit))),
+            (Attribute::Repo, Some(text(project.repository))),
+            (Attribute::Path, Some(text(project.path)).filter(|path| *path != text(""))),
+        ]);
+        if row.is_none() {
+            changes.insert(Attribute::Scale, Some(Value::Whole(1)));
+        }
+        Ok(changes)
+    };
+    carry_out(context, &name.key(), edit, Unchanged::LookAgain, &deploy.waiting).await
+}

@@ -1,0 +1,46 @@
+//! `rowhouse history`: how the rollouts of an app ended.
+
+use rowhouse_core::{Commit, RowKey};
+use serde_json::json;
+
+use crate::args::One;
+use crate::context::Context;
+use crate::failure::Exit;
+use crate::output::{clean, cut};
+use crate::{output, row_json, row_text};
+
+pub(crate) fn history(context: &Context, one: &One) -> anyhow::Result<Exit> {
+    let table = context.table()?;
+    let key = RowKey(one.name.clone());
+    let entries = table.history(&key)?;
+    // It outlives the row.
+    if entries.is_empty() && table.get(&key)?.is_none() {
+        return Err(context.no_such_app(&table, &one.name)?);
+    }
+    if one.json {
+        let entries: Vec<_> = entries.iter().map(row_json::entry).collect();
+        output::json(&json!({ "Name": one.name, "History": entries }), true);
+        return Ok(Exit::Done);
+    }
+    if entries.is_empty() {
+        output::note("no rollout has ended yet");
+        return Ok(Exit::Done);
+    }
+    let rows = entries.into_iter().map(|entry| {
+        vec![
+            seconds(&entry.at),
+            entry.status.unwrap_or_default(),
+            entry.version.as_deref().map_or_else(|| "-".to_owned(), row_text::version),
+            entry.revision.as_ref().map_or("-", Commit::short).to_owned(),
+            entry.scale.map_or_else(|| "-".to_owned(), |scale| scale.to_string()),
+            cut(&clean(&entry.reason.unwrap_or_default()), 120),
+        ]
+    });
+    output::table(&["at", "status", "version", "revision", "scale", "reason"], rows.collect());
+    Ok(Exit::Done)
+}
+
+/// A time to the second.
+fn seconds(at: &str) -> String {
+    at.parse::<jiff::Timestamp>().map_or_else(|_| at.to_owned(), |at| format!("{at:.0}"))
+}

@@ -1,0 +1,47 @@
+//! `rowhouse ls`: all apps.
+
+use rowhouse_core::{Attribute, Status};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::failure::Exit;
+use crate::output::{clean, cut};
+use crate::{output, row_json, row_text};
+
+pub(crate) fn ls(context: &Context, as_json: bool) -> anyhow::Result<Exit> {
+    // Stderr and JSON tell it alike: a reader of statuses knows first whether anybody keeps them true.
+    context.warn_if_absent();
+    let rows = context.table()?.list()?;
+    if as_json {
+        let apps: Vec<_> = rows.iter().map(|stored| row_json::row(stored, false)).collect();
+        let presence = row_json::presence(&context.folder.presence());
+        output::json(&json!({ "Reactor": presence, "Apps": apps }), true);
+        return Ok(Exit::Done);
+    }
+    if rows.is_empty() {
+        output::note("there is no app yet");
+        output::hint(&format!("`{}` makes one", context.command("put NAME --repo URL")));
+        return Ok(Exit::Done);
+    }
+    let lines = rows.iter().map(|stored| {
+        let row = &stored.row;
+        vec![
+            row_text::name(row),
+            row_text::status(row).to_owned(),
+            row_text::instances(row),
+            row_text::user(row, Attribute::Version),
+            row_text::revision(row).to_owned(),
+            row.report.url.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    });
+    output::table(&["name", "status", "healthy", "version", "revision", "url"], lines.collect());
+    for stored in &rows {
+        if let Some(reason) = &stored.row.report.reason
+            && stored.row.report.status != Some(Status::Deploying)
+        {
+            let reason = cut(&clean(reason), 200);
+            output::note(&format!("{}: {reason}", row_text::name(&stored.row)));
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,46 @@
+//! `rowhouse open`: an app in the browser.
+
+use std::process::{Command, Stdio};
+
+use crate::args::Open;
+use crate::context::Context;
+use crate::failure::{Exit, bad_input};
+use crate::output;
+use crate::output::clean;
+
+pub(crate) fn open(context: &Context, open: &Open) -> anyhow::Result<Exit> {
+    let name = &open.name;
+    let stored = context.row(&context.table()?, name)?;
+    // Anything may stand in the row; only a web address goes to a program.
+    let is_web = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+    let Some(url) = stored.row.report.url.filter(is_web) else {
+        return Err(bad_input(
+            format!("`{}` has no URL yet", clean(name)),
+            format!("`{}` says why", context.command(&format!("show {}", clean(name)))),
+        ));
+    };
+    context.warn_if_absent();
+    let is_opened = has_screen() && ["xdg-open", "open"].iter().any(|opener| opens(opener, &url));
+    if !is_opened {
+        output::note("no browser can be opened here");
+    }
+    output::line(&clean(&url));
+    Ok(Exit::Done)
+}
+
+fn opens(opener: &str, url: &str) -> bool {
+    Command::new(opener)
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn has_screen() -> bool {
+    cfg!(target_os = "macos")
+        || ["DISPLAY", "WAYLAND_DISPLAY", "BROWSER"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}

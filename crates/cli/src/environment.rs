@@ -1,0 +1,149 @@
+//! Environment variables as they are given to `put`: to set and to remove, from options, a file and stdin.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use anyhow::Context as _;
+use rowhouse_core::{Attribute, Row, Value};
+
+use crate::args::Put;
+use crate::failure::bad_input;
+
+/// Variables to set and to remove.
+#[derive(Default)]
+pub(crate) struct EnvironmentChange {
+    set: BTreeMap<String, String>,
+    unset: Vec<String>,
+}
+
+impl EnvironmentChange {
+    /// What `put` is to do to `Env`: options go over the file.
+    pub(crate) fn of_app(put: &Put) -> anyhow::Result<EnvironmentChange> {
+        let mut set = BTreeMap::new();
+        if let Some(path) = &put.env_file {
+            let file = std::fs::read_to_string(path).map_err(|error| {
+                bad_input(
+                    format!("cannot read the file `{}`: {error}", path.display()),
+                    "`--env-file` takes a file of KEY=VALUE lines",
+                )
+            })?;
+            set.extend(pairs(&lines(&file), "--env-file")?);
+        }
+        let given = pairs(&put.env, "--env")?;
+        if given.values().filter(|value| *value == "-").count() > 1 {
+            return Err(bad_input(
+                "only one value can be read from stdin",
+                "put the others into a file, and name it with `--env-file FILE`",
+            ));
+        }
+        for (key, value) in given {
+            let value = if value == "-" { from_stdin(&key)? } else { value };
+            set.insert(key, value);
+        }
+        if let Some(key) = put.unset_env.iter().find(|key| set.contains_key(*key)) {
+            return Err(bad_input(
+                format!("`{key}` is both set and unset"),
+                "leave one of the two out",
+            ));
+        }
+        Ok(EnvironmentChange { set, unset: put.unset_env.clone() })
+    }
+
+    /// What `put` is to do to `BuildEnv`.
+    pub(crate) fn of_build(put: &Put) -> anyhow::Result<EnvironmentChange> {
+        Ok(EnvironmentChange { set: pairs(&put.build_env, "--build-env")?, unset: Vec::new() })
+    }
+
+    /// The attribute's new value; `None` where nothing was asked of it.
+    pub(crate) fn apply(
+        self,
+        row: Option<&Row>,
+        attribute: Attribute,
+    ) -> anyhow::Result<Option<Value>> {
+        if self.set.is_empty() && self.unset.is_empty() {
+            return Ok(None);
+        }
+        let mut entries = match row.and_then(|row| row.user.get(&attribute)) {
+            None => BTreeMap::new(),
+            Some(Value::Map(entries)) => entries.clone(),
+            Some(_) => {
+                return Err(bad_input(
+                    format!(
+                        "the row's `{}` is no JSON object, so nothing can be set in it",
+                        attribute.name()
+                    ),
+                    "set it right, or to null, with `sqlite3`",
+                ));
+            }
+        };
+        for key in &self.unset {
+            entries.remove(key);
+        }
+        entries.extend(self.set.into_iter().map(|(key, value)| (key, Value::Text(value))));
+        Ok(Some(Value::Map(entries)))
+    }
+}
+
+fn lines(file: &str) -> Vec<String> {
+    file.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.strip_prefix("export ").unwrap_or(line))
+        .map(unquoted)
+        .collect()
+}
+
+fn pairs(given: &[String], option: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    given
+        .iter()
+        .map(|pair| match pair.split_once('=') {
+            Some((key, value)) => Ok((key.trim().to_owned(), value.to_owned())),
+            // The value of a mistyped secret is not repeated.
+            None => Err(bad_input(
+                format!("`{option}` got a text without `=`"),
+                if option == "--env-file" {
+                    "write lines of KEY=VALUE; those that begin with `#` are left out".to_owned()
+                } else {
+                    format!("write `{option} KEY=VALUE`")
+                },
+            )),
+        })
+        .collect()
+}
+
+/// `KEY="a value"` of an environment file without its quotes.
+fn unquoted(line: &str) -> String {
+    let Some((key, value)) = line.split_once('=') else { return line.to_owned() };
+    let bare =
+        ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+    format!("{key}={}", bare.unwrap_or(value))
+}
+
+fn from_stdin(key: &str) -> anyhow::Result<String> {
+    let mut value = String::new();
+    std::io::stdin()
+        .read_to_string(&mut value)
+        .with_context(|| format!("cannot read the value of `{key}` from stdin"))?;
+    let value = value.strip_suffix('\n').unwrap_or(&value);
+    Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_variables_is_read_as_people_write_one() {
+        let file = "# a comment\n\nA=1\nexport B='two words'\n  C=\"x=y\"\nD=\n";
+        let found = pairs(&lines(file), "--env-file").unwrap();
+        let found: Vec<(&str, &str)> =
+            found.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(found, [("A", "1"), ("B", "two words"), ("C", "x=y"), ("D", "")]);
+    }
+
+    #[test]
+    fn a_mistyped_secret_is_not_repeated() {
+        let error = pairs(&["hunter2".to_owned()], "--env").unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

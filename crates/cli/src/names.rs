@@ -1,0 +1,68 @@
+//! Names that somebody may have meant.
+
+use crate::output::clean;
+
+/// How many names a hint lists.
+const SHOWN: usize = 20;
+
+/// Says which names there are, the closest first; `None` where there are none.
+pub(crate) fn hint(names: &[String], typed: &str) -> Option<String> {
+    if names.is_empty() {
+        return None;
+    }
+    let close = names
+        .iter()
+        .map(|name| (distance(name, typed), name))
+        .filter(|(distance, name)| *distance <= 2 && *distance < name.chars().count())
+        .min();
+    let meant = close.map(|(_, name)| format!("did you mean `{}`? ", clean(name)));
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| clean(name)).collect();
+    let more = match names.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!("{}there are: {}{more}", meant.unwrap_or_default(), shown.join(", ")))
+}
+
+/// How many letters must be changed, left out or put in (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    // Nothing longer is a name; a row's key may be of any length.
+    let other: Vec<char> = other.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (line, letter) in one.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, against) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *against);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closest_name_is_offered_and_all_are_listed() {
+        let names = ["hello".to_owned(), "shop".to_owned()];
+        assert_eq!(hint(&names, "helo").unwrap(), "did you mean `hello`? there are: hello, shop");
+        assert_eq!(hint(&names, "zebra").unwrap(), "there are: hello, shop");
+        assert_eq!(hint(&[], "zebra"), None);
+    }
+
+    #[test]
+    fn a_distance_counts_letters() {
+        for (one, other, letters) in [
+            ("", "ab", 2),
+            ("shop", "shop", 0),
+            ("shop", "hop", 1),
+            ("shop", "shpo", 2),
+            ("größe", "grösse", 2),
+        ] {
+            assert_eq!(distance(one, other), letters, "{one} {other}");
+        }
+    }
+}

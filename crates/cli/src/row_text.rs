@@ -1,0 +1,79 @@
+//! Rows as people read them: a word for the status, `2/3`, one line.
+
+use rowhouse_core::{Attribute, Commit, Generation, Row, Status, Value, shortened};
+use rowhouse_machine::repository::Repository;
+
+use crate::output::{clean, cut};
+
+/// Whether the status speaks of what stands in the row now.
+pub(crate) fn is_answered(row: &Row) -> bool {
+    row.report.status.is_some()
+        && row.report.generation.as_ref() == Some(&Generation::of(&row.user))
+}
+
+/// The status in a word; `pending` where the row was written and nobody has answered yet.
+pub(crate) fn status(row: &Row) -> &'static str {
+    match row.report.status {
+        Some(status) if is_answered(row) => status.as_str(),
+        Some(_) | None => "pending",
+    }
+}
+
+/// How many instances answer, of how many.
+pub(crate) fn instances(row: &Row) -> String {
+    format!("{}/{}", row.report.healthy, user(row, Attribute::Scale))
+}
+
+/// The commit that serves, abbreviated.
+pub(crate) fn revision(row: &Row) -> &str {
+    row.report.revision.as_ref().map_or("-", Commit::short)
+}
+
+/// What the user wrote for an attribute, for a table's cell.
+pub(crate) fn user(row: &Row, attribute: Attribute) -> String {
+    row.user.get(&attribute).map_or_else(
+        || "-".to_owned(),
+        |value| match value {
+            Value::Text(text) => version(text),
+            Value::Whole(_)
+            | Value::Real(_)
+            | Value::Boolean(_)
+            | Value::Map(_)
+            | Value::Other(_) => value.shown(),
+        },
+    )
+}
+
+/// A version for a table's cell: a commit abbreviated, anything else not too long.
+pub(crate) fn version(text: &str) -> String {
+    Commit::parse(text).map_or_else(|| cut(&clean(text), 40), |commit| commit.short().to_owned())
+}
+
+/// A repository's address without a password that may stand in it.
+pub(crate) fn repository(text: &str) -> String {
+    Repository::parse(text).map_or_else(|_| text.to_owned(), |repository| repository.to_string())
+}
+
+/// The app's name; of a key that is none, what is needed to find it.
+pub(crate) fn name(row: &Row) -> String {
+    match row.key.as_str() {
+        name if name.len() <= 63 && !name.is_empty() => clean(name),
+        name => shortened(name),
+    }
+}
+
+/// A row as one line, with the reason where something is wrong.
+pub(crate) fn line(row: &Row) -> String {
+    let report = &row.report;
+    let (name, status) = (name(row), status(row));
+    let mut line = format!("{name}  {status}  {}  {}", instances(row), revision(row));
+    if report.status == Some(Status::Deployed)
+        && let Some(url) = &report.url
+    {
+        line = format!("{line}  {}", clean(url));
+    }
+    match &report.reason {
+        Some(reason) => format!("{line}  {}", clean(reason)),
+        None => line,
+    }
+}

@@ -1,0 +1,633 @@
+//! The command line where no platform is at work: words, exit statuses, JSON, and what is written into the table.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod house;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use house::{House, PROGRAM};
+
+/// What the program said: exit status, stdout, stderr.
+struct Said {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Said {
+        Said {
+            status: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// The program with no environment but what a test gives.
+fn program(home: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("HOME", home)
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(house: &House, arguments: &[&str]) -> Said {
+    program(house.room()).args(arguments).arg("--data").arg(house.data()).output().unwrap().into()
+}
+
+#[track_caller]
+fn refused(house: &House, arguments: &[&str], words: &str) {
+    let said = run(house, arguments);
+    assert_eq!(said.status, Some(1), "{arguments:?}: {}", said.err);
+    assert!(said.out.is_empty(), "{}", said.out);
+    assert!(said.err.contains(words), "{arguments:?}: {}", said.err);
+}
+
+/// A folder with a table of no rows.
+fn empty() -> House {
+    let house = House::new(&[]);
+    std::fs::create_dir(house.data()).unwrap();
+    assert_eq!(run(&house, &["ls"]).status, Some(0));
+    house
+}
+
+/// A folder with the app `shop`, as a reactor has left it.
+fn shop() -> House {
+    let house = empty();
+    let [one, two] = commits();
+    house.sql(&format!(
+        "insert into apps (name, version, scale, repo, env, build_env, status, load_balancer, revision, healthy, seq) \
+         values ('shop', 'main', 2, '/srv/shop.git', '{{\"SECRET\": \"hunter2\"}}', '{{\"TOKEN\": \"hunter2\"}}', \
+         'deployed', 'http://shop.localhost:8080', '{two}', 2, 4); \
+         insert into history (name, at, version, repo, revision, scale, status) values \
+         ('shop', '2026-01-01T10:00:00.000Z', 'main', '/srv/shop.git', '{one}', 2, 'deployed'), \
+         ('shop', '2026-01-02T10:00:00.000Z', 'v3', '/srv/shop.git', '{one}', 2, 'deploy_failed'), \
+         ('shop', '2026-01-03T10:00:00.000Z', 'main', '/srv/shop.git', '{two}', 2, 'deployed')"
+    ));
+    house
+}
+
+fn commits() -> [String; 2] {
+    ["0123456789abcdef0123456789abcdef01234567".to_owned(), "fedcba98".repeat(5)]
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn help_names_every_command_and_fits_the_terminal() {
+    let house = empty();
+    let said = run(&house, &["--help"]);
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    for command in [
+        "up", "down", "demo", "deploy", "put", "scale", "redeploy", "rollback", "rm", "ls", "show",
+        "history", "events", "logs", "open", "doctor",
+    ] {
+        assert!(said.out.contains(&format!("\n  {command} ")), "{command}");
+        let help = run(&house, &[command, "--help"]);
+        assert_eq!(help.status, Some(0), "{command}");
+        assert!(help.out.lines().all(|line| line.chars().count() <= 100), "{}", help.out);
+    }
+    assert!(!said.out.contains("shim"), "what is not for people is not shown");
+    assert!(run(&house, &["--version"]).out.starts_with("rowhouse "));
+}
+
+#[test]
+fn a_mistyped_command_line_is_the_users_and_ends_with_1() {
+    let house = empty();
+    for arguments in [
+        &["nonsense"] as &[&str],
+        &["put"],
+        &["put", "shop", "--nonsense"],
+        &["logs", "shop", "-n", "two"],
+        &["put", "shop", "--timeout", "soon"],
+        &["put", "shop", "--follow", "perhaps"],
+        &["up", "--listen", "nowhere"],
+        &["up", "--max-scale", "many"],
+    ] {
+        refused(&house, arguments, "error:");
+    }
+    assert_eq!(program(house.room()).output().unwrap().status.code(), Some(1));
+}
+
+#[test]
+fn what_could_never_run_is_refused_before_it_is_written() {
+    let house = empty();
+    let repo = house.repository("app");
+    let commit = repo.web("v1");
+    let repo = repo.path.display().to_string();
+    let put = |name: &str, option: &str, value: &str, words: &str| {
+        refused(&house, &["put", name, "--repo", &repo, "--version", "v1", option, value], words);
+    };
+    for scale in ["-1", "2.7", "two", ""] {
+        put("shop", "--scale", scale, "a whole number from 0 to the platform's maximum");
+    }
+    for name in ["Shop", "my_shop", "", "1shop", "shop-", &"x".repeat(64)] {
+        put(name, "--scale", "1", "`Name` is");
+    }
+    put("shop", "--path", "../etc", "`Path` is");
+    put("shop", "--health", "health", "`Health` is");
+    put("shop", "--health-timeout", "2h", "`HealthTimeout` is");
+    put("shop", "--env", "1A=x", "a name must be letters");
+    put("shop", "--env", "hunter2", "`--env` got a text without `=`");
+    put("shop", "--env-file", "/nowhere", "cannot read the file `/nowhere`");
+    refused(
+        &house,
+        &["put", "shop", "--repo", &repo, "--version=--upload-pack=id"],
+        "`Version` is",
+    );
+    refused(&house, &["put", "shop", "--repo", "ext::sh -c id", "--version", "v1"], "`Repo` is");
+    refused(&house, &["put", "shop", "--repo", "./nowhere"], "cannot be found");
+    refused(&house, &["put", "shop"], "no repository is known");
+    refused(&house, &["put", "shop", "--repo", "/"], "--version REF");
+    assert_eq!(house.sql("select count(*) from apps"), "0");
+    assert!(!commit.is_empty());
+}
+
+#[test]
+fn put_without_a_platform_writes_the_row_and_says_how_to_start_one() {
+    let house = empty();
+    let repository = house.repository("app");
+    repository.web("v1");
+    let said = program(house.room())
+        .args(["put", "shop", "--repo", "app", "--data", "data"])
+        .current_dir(house.room())
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert_eq!((said.status, said.out.as_str()), (Some(0), ""));
+    let data = house.data().canonicalize().unwrap();
+    assert_eq!(
+        said.err,
+        format!(
+            "the row `shop` is written, and waits: no platform is at work\n\
+             hint: `rowhouse up --data {}` starts one\n",
+            data.display()
+        )
+    );
+    assert_eq!(
+        house.sql("select name, version, scale, repo, env from apps"),
+        format!("shop|main|1|{}|", repository.path.canonicalize().unwrap().display())
+    );
+}
+
+#[test]
+fn put_on_a_row_changes_only_what_is_given() {
+    let house = shop();
+    assert_eq!(run(&house, &["put", "shop", "--scale", "3"]).status, Some(0));
+    let rest = "select version, scale, env, build_env, health, health_timeout, follow from apps";
+    assert_eq!(house.sql(rest), "main|3|{\"SECRET\": \"hunter2\"}|{\"TOKEN\": \"hunter2\"}|||");
+    let said = run(
+        &house,
+        &[
+            "put",
+            "shop",
+            "--env",
+            "A=1",
+            "--env",
+            "B=x=y",
+            "--unset-env",
+            "SECRET",
+            "--health",
+            "/health",
+            "--health-timeout",
+            "90s",
+            "--follow",
+            "true",
+            "--path",
+            "web",
+        ],
+    );
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert_eq!(
+        house.sql(rest),
+        "main|3|{\"A\":\"1\",\"B\":\"x=y\"}|{\"TOKEN\": \"hunter2\"}|/health|90|1"
+    );
+    assert_eq!(run(&house, &["put", "shop", "--health", "", "--path="]).status, Some(0));
+    assert_eq!(house.sql("select health is null, path is null from apps"), "1|1");
+}
+
+#[test]
+fn variables_come_from_options_a_file_and_stdin() {
+    let house = shop();
+    let file = house.room().join("variables");
+    std::fs::write(&file, "# no secrets\nexport A='from the file'\nB=2\n").unwrap();
+    let mut child = program(house.room())
+        .args(["put", "shop", "--env-file", file.to_str().unwrap(), "--env", "B=3", "--env", "C=-"])
+        .arg("--data")
+        .arg(house.data())
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"from stdin\n").unwrap();
+    let said = Said::from(child.wait_with_output().unwrap());
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert_eq!(
+        json(&house.sql("select env from apps")),
+        serde_json::json!({ "A": "from the file", "B": "3", "C": "from stdin", "SECRET": "hunter2" })
+    );
+    refused(&house, &["put", "shop", "--env", "A=-", "--env", "B=-"], "only one value");
+    house.set("shop", "env = '[hunter2'");
+    refused(&house, &["put", "shop", "--env", "A=1"], "`Env` is no JSON object");
+}
+
+#[test]
+fn a_bad_attribute_of_somebody_else_does_not_stop_a_good_change() {
+    let house = shop();
+    house.set("shop", "follow = 'perhaps', scale = 'two'");
+    assert_eq!(run(&house, &["scale", "shop", "1"]).status, Some(0));
+    assert_eq!(house.sql("select scale, follow from apps"), "1|perhaps");
+}
+
+#[test]
+fn an_unknown_name_says_which_apps_there_are() {
+    let house = shop();
+    for arguments in [
+        &["show", "shpo"] as &[&str],
+        &["scale", "shpo", "2"],
+        &["redeploy", "shpo"],
+        &["rollback", "shpo"],
+        &["rm", "shop", "shpo"],
+        &["history", "shpo"],
+        &["logs", "shpo"],
+        &["events", "shpo"],
+        &["open", "shpo"],
+    ] {
+        refused(
+            &house,
+            arguments,
+            "error: no app is named `shpo`\nhint: did you mean `shop`? there are: shop\n",
+        );
+    }
+    assert_eq!(house.sql("select count(*) from apps"), "1", "nothing is deleted if one is wrong");
+    let none = empty();
+    refused(&none, &["show", "shop"], "hint: there is no app yet: `rowhouse put NAME --repo URL");
+}
+
+#[test]
+fn a_list_says_first_that_nobody_keeps_it_true() {
+    let house = shop();
+    let said = run(&house, &["ls"]);
+    assert_eq!(
+        said.err.lines().next().unwrap(),
+        "warning: no reactor is at work (there has never been one here): nothing changes until one is"
+    );
+    // The row was never answered in this form, so its word is not taken for an answer.
+    assert_eq!(
+        said.out,
+        "NAME  STATUS   HEALTHY  VERSION  REVISION  URL\n\
+         shop  pending  2/2      main     fedcba9   http://shop.localhost:8080\n"
+    );
+    let list = json(&run(&house, &["ls", "--json"]).out);
+    assert_eq!(list["Reactor"], serde_json::json!({ "AtWork": false, "Since": null }));
+    assert_eq!(list["Apps"][0]["Name"], "shop");
+    assert_eq!(list["Apps"][0]["status"], "deployed");
+    assert_eq!(list["Apps"][0]["Answered"], false);
+}
+
+#[test]
+fn show_as_json_has_the_attributes_of_the_table_and_masks_secrets() {
+    let house = shop();
+    let text = run(&house, &["show", "shop", "--json"]).out;
+    assert!(!text.contains("hunter2"), "{text}");
+    let shown = json(&text);
+    assert_eq!(
+        shown,
+        serde_json::json!({
+            "Name": "shop", "Version": "main", "Scale": 2, "Repo": "/srv/shop.git",
+            "Env": { "SECRET": "***" }, "BuildEnv": { "TOKEN": "***" },
+            "status": "deployed", "LoadBalancer": "http://shop.localhost:8080",
+            "Revision": commits()[1], "Healthy": 2, "Seq": 4, "Answered": false,
+            "Instances": [], "Reactor": { "AtWork": false, "Since": null },
+        })
+    );
+    let revealed = json(&run(&house, &["show", "shop", "--json", "--reveal"]).out);
+    assert_eq!(revealed["Env"]["SECRET"], "hunter2");
+    // For people too, and where it is no object at all.
+    assert!(run(&house, &["show", "shop"]).out.contains("\nEnv            SECRET=***\n"));
+    house.set("shop", "env = '[hunter2', repo = 'https://user:hunter2@example.com/a.git'");
+    for arguments in [&["show", "shop"] as &[&str], &["ls", "--json"], &["show", "shop", "--json"]]
+    {
+        let said = run(&house, arguments).out;
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn hostile_text_in_a_row_cannot_drive_a_terminal() {
+    let house = shop();
+    house.set("shop", "reason = 'a' || char(27) || '[2Jb' || char(10) || 'error: c', version = char(27) || ']0;x' || char(7), load_balancer = '--help' || char(8238)");
+    for arguments in [&["ls"] as &[&str], &["show", "shop"], &["history", "shop"]] {
+        let said = run(&house, arguments);
+        let all = format!("{}{}", said.out, said.err);
+        assert!(!all.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{all:?}");
+        assert!(!all.contains("\nerror: c"), "{all:?}");
+    }
+    refused(&house, &["open", "shop"], "has no URL yet");
+}
+
+#[test]
+fn history_is_newest_first_and_outlives_the_row() {
+    let house = shop();
+    house.sql("delete from apps");
+    let text = run(&house, &["history", "shop"]).out;
+    assert_eq!(
+        text,
+        "AT                    STATUS         VERSION  REVISION  SCALE  REASON\n\
+         2026-01-03T10:00:00Z  deployed       main     fedcba9   2\n\
+         2026-01-02T10:00:00Z  deploy_failed  v3       0123456   2\n\
+         2026-01-01T10:00:00Z  deployed       main     0123456   2\n"
+    );
+    let document = json(&run(&house, &["history", "shop", "--json"]).out);
+    assert_eq!(document["Name"], "shop");
+    assert_eq!(document["History"].as_array().unwrap().len(), 3);
+    assert_eq!(document["History"][0]["Revision"], commits()[1].as_str());
+    assert_eq!(document["History"][1]["status"], "deploy_failed");
+}
+
+#[test]
+fn rollback_writes_the_commit_and_turns_following_off_and_nothing_else() {
+    let house = shop();
+    house.set("shop", "follow = 1");
+    let rest = "select scale, repo, env, redeploy from apps";
+    let before = house.sql(rest);
+    let said = run(&house, &["rollback", "shop"]);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert!(said.err.starts_with("shop: rolling back to 0123456\n"), "{}", said.err);
+    let back = "to return to the branch: rowhouse put shop --version main --follow true --data";
+    assert!(said.err.contains(back), "{}", said.err);
+    assert_eq!(house.sql("select version, follow from apps"), format!("{}|0", commits()[0]));
+    assert_eq!(house.sql(rest), before);
+}
+
+#[test]
+fn rollback_takes_a_revision_by_its_first_digits_if_that_is_clear() {
+    let house = shop();
+    let two = &commits()[1];
+    assert_eq!(run(&house, &["rollback", "shop", "FEDCBA9"]).status, Some(0));
+    assert_eq!(house.sql("select version from apps"), *two);
+    for bad in ["fedcba", "main", "1234567", "fedcba98x"] {
+        refused(&house, &["rollback", "shop", bad], "is no revision of the history");
+    }
+    house.sql(&format!(
+        "insert into history (name, at, version, revision, status) values \
+         ('shop', '2026-01-04T10:00:00Z', 'x', '{}{}', 'deployed')",
+        &two[..10],
+        "0".repeat(30)
+    ));
+    refused(&house, &["rollback", "shop", "fedcba9"], "begins more than one revision");
+    let other = "abcdef01".repeat(5);
+    house.sql(&format!(
+        "insert into history (name, at, version, repo, revision, status) values \
+         ('shop', '2026-01-05T10:00:00Z', 'x', '/srv/another.git', '{other}', 'deployed')"
+    ));
+    run(&house, &["rollback", "shop"]);
+    assert_ne!(house.sql("select version from apps"), other, "it is in another repository");
+    house.sql("delete from history");
+    refused(&house, &["rollback", "shop"], "has no earlier revision to go back to");
+}
+
+#[test]
+fn rm_without_a_platform_deletes_the_row_and_says_what_remains_to_be_done() {
+    let house = shop();
+    let said = run(&house, &["rm", "shop"]);
+    assert_eq!(said.status, Some(0));
+    assert!(said.err.contains("no platform is at work"), "{}", said.err);
+    assert_eq!(house.sql("select count(*) from apps"), "0");
+}
+
+#[test]
+fn the_data_folder_is_named_before_or_after_the_command_by_the_variable_or_by_xdg() {
+    let house = shop();
+    let data = house.data();
+    let data = data.to_str().unwrap();
+    let names = |command: &mut Command| -> String {
+        let said = Said::from(command.output().unwrap());
+        assert_eq!(said.status, Some(0), "{}", said.err);
+        json(&said.out)["Apps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|app| app["Name"].to_string())
+            .collect()
+    };
+    let program = || program(house.room());
+    assert_eq!(names(program().args(["--data", data, "ls", "--json"])), "\"shop\"");
+    assert_eq!(names(program().args(["ls", "--data", data, "--json"])), "\"shop\"");
+    assert_eq!(names(program().args(["ls", "--json"]).env("ROWHOUSE_DATA", data)), "\"shop\"");
+    // The option goes over the variable, and an empty variable is none.
+    let elsewhere = house.room().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let elsewhere = elsewhere.to_str().unwrap();
+    assert_eq!(
+        names(program().args(["ls", "--json", "--data", elsewhere]).env("ROWHOUSE_DATA", data)),
+        ""
+    );
+    assert_eq!(names(program().args(["ls", "--json"]).env("ROWHOUSE_DATA", "")), "");
+    let empty = program().args(["ls", "--data", ""]).output().unwrap();
+    assert_eq!(empty.status.code(), Some(1), "a variable of a script that is not set");
+    assert!(house.room().join(".local/share/rowhouse/rowhouse.db").is_file());
+    let xdg = house.room().join("xdg");
+    assert_eq!(names(program().args(["ls", "--json"]).env("XDG_DATA_HOME", &xdg)), "");
+    assert!(xdg.join("rowhouse/rowhouse.db").is_file());
+    let databases = std::fs::read_dir(xdg.join("rowhouse"))
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "db"));
+    assert_eq!(databases.count(), 1);
+}
+
+#[test]
+fn hints_name_the_folder_only_where_they_must() {
+    let house = empty();
+    let hint = |command: &mut Command| {
+        let said = Said::from(command.arg("ls").output().unwrap());
+        said.err.lines().nth(1).unwrap().to_owned()
+    };
+    let program = || program(house.room());
+    assert_eq!(hint(&mut program()), "hint: `rowhouse up` starts one");
+    let spaced = house.room().join("my data");
+    std::fs::create_dir(&spaced).unwrap();
+    assert_eq!(hint(program().env("ROWHOUSE_DATA", &spaced)), "hint: `rowhouse up` starts one");
+    assert_eq!(
+        hint(program().arg("--data").arg(&spaced)),
+        format!("hint: `rowhouse up --data '{}'` starts one", spaced.display())
+    );
+}
+
+#[test]
+fn a_mistyped_folder_is_not_made_by_those_who_only_read() {
+    let house = House::new(&[]);
+    for arguments in
+        [&["ls"] as &[&str], &["show", "shop"], &["rm", "shop"], &["down"], &["doctor"]]
+    {
+        refused(&house, arguments, "there is no data folder");
+    }
+    assert!(!house.data().exists());
+}
+
+#[test]
+fn colour_goes_to_terminals_only_and_a_gone_reader_is_no_error() {
+    let house = shop();
+    for (name, value) in [("NO_COLOR", "1"), ("CLICOLOR", "1")] {
+        let said = program(house.room())
+            .args(["show", "shpo", "--data"])
+            .arg(house.data())
+            .env(name, value)
+            .env("TERM", "xterm")
+            .output()
+            .map(Said::from)
+            .unwrap();
+        assert!(!said.err.contains('\u{1b}'), "{:?}", said.err);
+    }
+    for arguments in [&["--help"] as &[&str], &["ls"], &["show", "shop", "--json"], &["doctor"]] {
+        let mut child = program(house.room())
+            .args(arguments)
+            .arg("--data")
+            .arg(house.data())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn on_a_terminal_labels_have_colour_unless_no_color_is_set() {
+    let house = shop();
+    let on_terminal = |no_color: &str| {
+        let line = format!("{PROGRAM} show shpo --data {}", house.data().display());
+        let output = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .env("NO_COLOR", no_color)
+            .env("TERM", "xterm")
+            .stdin(Stdio::null())
+            .output();
+        output.ok().filter(|output| !output.stdout.is_empty())
+    };
+    let Some(coloured) = on_terminal("") else {
+        println!("skipped: there is no `script` to make a terminal");
+        return;
+    };
+    assert!(String::from_utf8_lossy(&coloured.stdout).contains("\u{1b}[1;31merror\u{1b}[0m: "));
+    let plain = on_terminal("1").unwrap();
+    assert!(!String::from_utf8_lossy(&plain.stdout).contains('\u{1b}'));
+}
+
+#[test]
+fn doctor_checks_everything_and_names_the_cures() {
+    let house = shop();
+    let said = run(&house, &["doctor"]);
+    assert_eq!(said.status, Some(0), "{}{}", said.out, said.err);
+    for check in ["folder", "disk", "table", "reactor", "orphans", "git", "cargo", "kernel"] {
+        assert!(said.out.lines().any(|line| line.contains(check)), "{check}: {}", said.out);
+    }
+    let document = json(&run(&house, &["doctor", "--json"]).out);
+    let checks = document["Checks"].as_array().unwrap();
+    let reactor = checks.iter().find(|check| check["Check"] == "reactor").unwrap();
+    assert_eq!(reactor["State"], "warning");
+    assert!(reactor["Cure"].as_str().unwrap().contains("rowhouse up"), "{reactor}");
+    // Without git nothing can be deployed.
+    let bare = house.room().join("bin");
+    std::fs::create_dir(&bare).unwrap();
+    let broken = program(house.room())
+        .args(["doctor", "--data"])
+        .arg(house.data())
+        .env("PATH", &bare)
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert_eq!(broken.status, Some(1));
+    assert!(broken.out.contains("broken   git        not found\n"), "{}", broken.out);
+    assert!(broken.out.contains("→ install it: on Debian `apt install git`\n"), "{}", broken.out);
+}
+
+#[test]
+fn doctor_says_what_is_wrong_with_the_folder_itself() {
+    let house = House::new(&[]);
+    let file = house.room().join("file");
+    std::fs::write(&file, "").unwrap();
+    let said = program(house.room()).args(["doctor", "--data"]).arg(&file).output();
+    let said = said.map(Said::from).unwrap();
+    assert_eq!(said.status, Some(1));
+    assert!(said.out.contains("broken   folder"), "{}{}", said.out, said.err);
+    let damaged = empty();
+    std::fs::write(damaged.table(), "this is no database, and long enough to be looked at")
+        .unwrap();
+    let said = run(&damaged, &["doctor"]);
+    assert_eq!(said.status, Some(1));
+    assert!(said.out.contains("broken   table"), "{}{}", said.out, said.err);
+}
+
+#[test]
+fn down_with_nothing_to_stop_says_so_and_succeeds() {
+    let house = shop();
+    let said = run(&house, &["down"]);
+    assert_eq!((said.status, said.out.as_str()), (Some(0), "nothing was running; rows stay\n"));
+    assert_eq!(house.sql("select count(*) from apps"), "1");
+}
+
+#[test]
+fn deploy_takes_the_project_in_the_folder_and_warns_of_what_is_left_out() {
+    let house = empty();
+    let deploy = |folder: &Path| -> Said {
+        program(house.room())
+            .args(["deploy", "--data"])
+            .arg(house.data())
+            .current_dir(folder)
+            .output()
+            .unwrap()
+            .into()
+    };
+    let outside = house.room().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let said = deploy(&outside);
+    assert_eq!(said.status, Some(1));
+    assert!(said.err.contains("is in no git repository\nhint: `git init"), "{}", said.err);
+
+    let repository = house.repository("My_Shop");
+    let said = deploy(&repository.path);
+    assert!(said.err.contains("has no commit yet\nhint: `git add"), "{}", said.err);
+    let commit = repository.web("v1");
+    let said = deploy(&repository.path);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert!(said.err.contains("it has no remote `origin`"), "{}", said.err);
+    assert!(!said.err.contains("warning"), "{}", said.err);
+    let root = repository.path.canonicalize().unwrap();
+    let row = "select name, version, scale, repo, path from apps where name = ";
+    assert_eq!(
+        house.sql(&format!("{row} 'my-shop'")),
+        format!("my-shop|{commit}|1|{}|", root.display())
+    );
+
+    // A folder in it, with files that nobody has committed, and a remote that has the commit.
+    let part = repository.path.join("part");
+    std::fs::create_dir(&part).unwrap();
+    std::fs::write(part.join("new"), "").unwrap();
+    repository.git(&["remote", "add", "origin", "https://example.com/shop.git"]);
+    let said = deploy(&part);
+    assert!(said.err.contains("warning: 1 file is not committed"), "{}", said.err);
+    assert!(said.err.contains("not pushed to `origin`"), "{}", said.err);
+    repository.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    let said = deploy(&part);
+    assert!(said.err.contains("the remote `origin`, which has this commit"), "{}", said.err);
+    assert_eq!(
+        house.sql(&format!("{row} 'part'")),
+        format!("part|{commit}|1|https://example.com/shop.git|part")
+    );
+    // A password has no place in a row.
+    repository.git(&["remote", "set-url", "origin", "https://me:hunter2@example.com/shop.git"]);
+    let said = deploy(&part);
+    assert!(said.err.contains("has a password in it") && !said.err.contains("hunter2"));
+    assert!(house.sql(&format!("{row} 'part'")).contains(&root.display().to_string()));
+}
