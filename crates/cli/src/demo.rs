@@ -75,7 +75,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
             return Ok(Exit::Done);
         }
     };
-    down::stop_instances(&context).await?;
+    down::stop_instances(&context).await;
     let doctor = context.command("doctor");
     output::hint(&format!("`{doctor}` checks what the demo needs: git, cargo and a C compiler"));
     failed
@@ -101,7 +101,7 @@ async fn clean(data: &Path) -> anyhow::Result<Context> {
             format!("`rowhouse down --data {shown}` ends it"),
         ));
     }
-    down::stop_instances(&context).await?;
+    down::stop_instances(&context).await;
     output::note(&format!("starting clean: removing what an earlier demo has left in {shown}"));
     std::fs::remove_dir_all(data).with_context(|| format!("cannot remove `{}`", data.display()))?;
     Context::open(Some(data), Missing::Make)

@@ -358,9 +358,10 @@ impl Instance {
     }
 
     async fn end_process(&self) {
-        let process = lock(&self.process).take();
-        if let Some(process) = process {
+        // It stays known until it has ended: whoever stops waiting half-way must find it again.
+        if let Some(process) = self.process() {
             let _ = process.stop().await;
+            *lock(&self.process) = None;
         }
     }
 

@@ -16,6 +16,7 @@ use crate::job::Job;
 use crate::live::LiveStack;
 use crate::machine::Machine;
 use crate::stack::{InstanceDigest, InstanceId, InstanceRecord, Ongoing};
+use crate::tidy;
 
 /// How many builds of an app stay ready for a rollback, the running one included.
 const KEPT_BUILDS: usize = 5;
@@ -152,6 +153,9 @@ async fn converge(
         })
         .await?;
     stack.release_hold();
+    tidy::logs(machine, stack);
+    let in_the_background = Arc::clone(machine);
+    tokio::spawn(async move { tidy::builds(&in_the_background).await });
     let text = format!("{} at {commit}", plan.app.version.as_str());
     machine.journal.tell(&stack.name, "deployed", text).await;
     Ok(())
@@ -464,7 +468,16 @@ pub(crate) async fn adopt(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
         .map(|known| known.id.clone())
         .collect();
     let deleting = matches!(record.ongoing, Some(Ongoing::Delete));
-    if record.running.is_some() && !deleting {
+    if !deleting {
+        // Also an app that never came up is known, and not ready.
+        stack.publish(machine);
+    }
+    if let Some(plan) = &record.running
+        && !deleting
+    {
+        if let Ok(request) = machine.build_request(plan) {
+            stack.set_note(machine.builds.finished(&request.key()).as_ref().and_then(not_run));
+        }
         stack.move_traffic(machine, serving.clone());
         for id in &serving {
             if let Some(instance) = stack.instance(id) {

@@ -1,18 +1,25 @@
 //! Tidying: what expires is removed, and nothing that runs, or may be asked for again soon, ever is.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rowhouse_core::AppName;
 use tracing::warn;
 
 use crate::build::BuildKey;
+use crate::instance::lock;
+use crate::live::LiveStack;
+use crate::log;
 use crate::machine::Machine;
 use crate::stack::Ongoing;
 use crate::table::SqliteTable;
 
 /// Builds of no app that stay for a while: of one that was deleted and is put again, say.
 const KEPT_UNUSED_BUILDS: usize = 5;
+/// Logs of an app's earlier instances and builds that stay.
+const KEPT_LOGS: usize = 20;
 /// How long an app's data, home and logs stay after its row is gone, in days.
 const KEPT_DATA_DAYS: u32 = 7;
 
@@ -41,6 +48,26 @@ pub(crate) async fn after_sweep(machine: &Arc<Machine>, table: &SqliteTable, orp
             }
         }
         Err(error) => warn!(reason = %error, "cannot tidy the folders of deleted apps"),
+    }
+}
+
+/// Removes the oldest logs of instances that are gone.
+pub(crate) fn logs(machine: &Machine, stack: &LiveStack) {
+    let live: BTreeSet<String> =
+        lock(&stack.instances).keys().map(|id| format!("{id}.log")).collect();
+    let mut old: Vec<(SystemTime, PathBuf)> = log::logs(&machine.folder.logs(&stack.name))
+        .into_iter()
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            !live.contains(name.trim_end_matches(".1"))
+        })
+        .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
+        .collect();
+    old.sort();
+    let surplus = old.len().saturating_sub(KEPT_LOGS);
+    for (_, path) in old.into_iter().take(surplus) {
+        // The next rollout tries again.
+        let _ = std::fs::remove_file(path);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -262,14 +262,23 @@ async fn end_leftovers(machine: &Arc<Machine>) {
         }
         known
     };
+    end_processes(&machine.folder, |folder| !known.contains(folder)).await;
     for folder in machine.folder.process_folders() {
         if !known.contains(&folder) {
-            if let Ok(Adopted::Running(process)) = Supervised::adopt(&folder).await {
-                let _ = process.stop().await;
-            }
             let _ = std::fs::remove_dir_all(&folder);
         }
     }
+}
+
+/// Ends the supervised processes of these folders, side by side, whoever started them; tells how many ran.
+pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool) -> usize {
+    let mut stopping = JoinSet::new();
+    for folder in folder.process_folders().into_iter().filter(|folder| is_meant(folder)) {
+        if let Ok(Adopted::Running(process)) = Supervised::adopt(&folder).await {
+            stopping.spawn(async move { process.stop().await });
+        }
+    }
+    stopping.join_all().await.len()
 }
 
 /// Gives what was adopted a moment to answer, so that the proxy has somewhere to send its first request.
@@ -307,6 +316,8 @@ async fn end(machine: &Arc<Machine>, proxy: Proxy, how: Shutdown) -> usize {
                 stopping.spawn(async move { instance.retire(Duration::ZERO).await });
             }
             while stopping.join_next().await.is_some() {}
+            // And what no instance is: a build that was under way is begun again at the next start.
+            end_processes(&machine.folder, |_| true).await;
         }
     }
     running

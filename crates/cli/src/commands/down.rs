@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use rowhouse_machine::folder::{Holder, Presence};
-use rowhouse_machine::supervised::{Adopted, Supervised, snapshot};
+use rowhouse_machine::supervised::snapshot;
 use rowhouse_machine::table::SqliteTable;
+use rowhouse_machine::up::end_processes;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -21,7 +22,7 @@ pub(crate) async fn down(context: &Context) -> anyhow::Result<Exit> {
     let running = running(context);
     let platform = stop_platform(context).await?;
     let hold = context.folder.hold()?;
-    let left = stop_instances(context).await?;
+    let left = stop_instances(context).await;
     if platform.is_none() && context.folder.table().exists() {
         SqliteTable::open(&context.folder.table(), None)?.instances_stopped().await?;
     }
@@ -89,12 +90,6 @@ fn holds_lock(context: &Context, pid: u32) -> bool {
 }
 
 /// Stops every supervised process of the folder, side by side.
-pub(crate) async fn stop_instances(context: &Context) -> anyhow::Result<usize> {
-    let mut stopping = tokio::task::JoinSet::new();
-    for folder in context.folder.process_folders() {
-        if let Adopted::Running(process) = Supervised::adopt(&folder).await? {
-            stopping.spawn(async move { process.stop().await });
-        }
-    }
-    Ok(stopping.join_all().await.len())
+pub(crate) async fn stop_instances(context: &Context) -> usize {
+    end_processes(&context.folder, |_| true).await
 }
