@@ -3,7 +3,9 @@
 
 use std::sync::Mutex;
 
-use rowhouse_core::testing::{MemoryTable, TableUser as _, run_at_once, table_contract};
+use rowhouse_core::testing::{
+    MemoryPlatform, MemoryTable, TableUser as _, platform_contract, run_at_once, table_contract,
+};
 use rowhouse_core::{
     AppName, Attempt, Attribute, Base, Commit, Deployment, Generation, Observed, Operation,
     Outcome, Phase, Platform, Resolution, RowKey, Settings, SettingsDigest, Source, Stack, Target,
@@ -13,6 +15,12 @@ use rowhouse_core::{
 #[test]
 fn the_table_in_memory_keeps_the_contract() {
     run_at_once(table_contract(&MemoryTable::default()));
+}
+
+#[test]
+fn the_platform_in_memory_keeps_the_contract() {
+    let platform = MemoryPlatform::default();
+    run_at_once(platform_contract(&platform, &platform));
 }
 
 /// A platform that has stacks, and is asked for nothing but them.

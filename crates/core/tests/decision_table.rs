@@ -3,8 +3,8 @@
 
 use rowhouse_core::{
     Action, Attempt, Base, Because, Commit, Deployment, Desired, Generation, Notes, Observed,
-    Phase, Pinned, Progress, Report, Row, RowKey, Settings, SettingsDigest, Source, Stack, Status,
-    Target, UserAttributes, Wanted, decide, report,
+    Outcome, Phase, Pinned, Progress, Report, Row, RowKey, Settings, SettingsDigest, Source, Stack,
+    Status, Target, UserAttributes, Wanted, decide, report,
 };
 
 fn commit(number: u32) -> Commit {
@@ -296,6 +296,81 @@ fn a_stuck_rollback_is_continued_then_left_until_the_row_is_new() {
     assert!(reason.unwrap().contains("the rollback failed: stuck"));
     let new = stack(stuck(3), Some(other()), Some(attempt(&other())));
     case(&app(), &new, Action::Delete { retain: false }, Because::StuckAndReplaced);
+}
+
+/// What is said after the platform's answer to the step.
+fn says_after(row: &Row, desired: &Desired, observed: &Observed, outcome: Outcome) -> Report {
+    let progress = Progress::Performed(outcome);
+    let decision = decide(desired, observed);
+    report(row, desired, observed, decision, &progress, &Notes::default()).unwrap()
+}
+
+#[test]
+fn a_refusal_is_told_and_leaves_an_app_deployed_whose_settings_alone_were_refused() {
+    let no = || Outcome::Refused { reason: "a quota".to_owned() };
+    let said = says_after(&row(), &app(), &Observed::Missing, no());
+    assert_eq!(
+        (said.status, said.reason.as_deref()),
+        (Some(Status::DeployFailed), Some("a quota"))
+    );
+    assert_eq!(said.target, Some(this().target), "the witness of what was refused");
+    let turn = Desired::App(Wanted { may_catch_up: true, ..wanted() });
+    let lagging = stack(Phase::Up, Some(deployment("this", 1, "before")), None);
+    let said = says_after(&row(), &turn, &lagging, no());
+    assert_eq!(said.status, Some(Status::Deployed));
+    assert!(said.reason.unwrap().contains("a quota"));
+}
+
+#[test]
+fn a_step_that_could_not_be_asked_for_is_said_to_be_retried() {
+    let lost = Outcome::Unreachable { reason: "the disk is full".to_owned() };
+    let said = says_after(&row(), &app(), &Observed::Missing, lost);
+    assert_eq!(said.status, Some(Status::Deploying));
+    assert_eq!(said.reason.as_deref(), Some("retrying: the disk is full"));
+}
+
+#[test]
+fn a_refusal_is_not_forgotten_while_the_way_is_cleared_or_nobody_can_look() {
+    let report = Report {
+        status: Some(Status::DeployFailed),
+        reason: Some("a quota".to_owned()),
+        generation: Some(wanted().generation),
+        target: Some(this().target),
+        ..Report::default()
+    };
+    let row = Row { report, ..row() };
+    let unknown = Desired::App(Wanted { commit: Pinned::Unreachable, ..wanted() });
+    for (desired, observed) in [
+        (refused(), stack(Phase::Deleting, None, None)),
+        (refused(), updating(other(), true)),
+        (refused(), updating(other(), false)),
+        (unknown, stack(Phase::Up, Some(other()), None)),
+    ] {
+        let decision = decide(&desired, &observed);
+        let said = rowhouse_core::report(
+            &row,
+            &desired,
+            &observed,
+            decision,
+            &Progress::Decided,
+            &Notes::default(),
+        )
+        .unwrap();
+        assert_eq!(said.status, Some(Status::DeployFailed), "{observed:?}");
+        assert_eq!(said.reason.as_deref(), Some("a quota"), "{observed:?}");
+        assert_eq!(said.target, Some(this().target), "{observed:?}");
+    }
+}
+
+#[test]
+fn a_report_speaks_of_the_row_as_it_is_and_of_what_serves() {
+    let observed = updating(this(), false);
+    let decision = decide(&app(), &observed);
+    let said =
+        report(&row(), &app(), &observed, decision, &Progress::Decided, &Notes::default()).unwrap();
+    assert_eq!(said.generation, Some(Generation::of(&row().user)));
+    assert_eq!(said.revision, Some(other().commit), "what is on its way does not serve yet");
+    assert_eq!(said.target, Some(this().target));
 }
 
 fn all_desired() -> Vec<Desired> {

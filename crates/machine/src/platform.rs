@@ -69,9 +69,9 @@ impl Platform for MachinePlatform {
             Operation::Create(plan) => self.create(&stack, record, plan).await,
             Operation::Update(plan) => self.update(&stack, record, plan).await,
             Operation::Cancel => self.cancel(&stack).await,
-            Operation::Delete { retain: _ } => self.delete(&stack).await,
-            // A rollback here cannot fail for good, so none is ever continued.
-            Operation::ContinueRollback => Ok(Outcome::Busy),
+            Operation::Delete { retain: _ } if record.is_some() => self.delete(&stack).await,
+            // There is nothing to delete; and a rollback here cannot fail for good, so none is ever continued.
+            Operation::Delete { retain: _ } | Operation::ContinueRollback => Ok(Outcome::Busy),
         };
         performed.unwrap_or_else(|error| Outcome::Unreachable { reason: error.reason })
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rowhouse_core::{Row, RowKey, Sweep, Unreachable};
+use rowhouse_core::{Platform, Row, RowKey, Sweep, Unreachable};
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
@@ -149,6 +149,11 @@ impl House {
     /// Where the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.proxy.address()
+    }
+
+    /// The port to what runs apps here: for the suite that every platform must pass.
+    pub fn platform(&self) -> impl Platform + use<> {
+        MachinePlatform::new(Arc::clone(&self.machine))
     }
 
     /// Works until `shutdown` says how to end; `changed` is called with each row that the reactor has answered.

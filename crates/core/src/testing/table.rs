@@ -1,0 +1,233 @@
+//! The table in memory, and the suite that every table must pass.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use crate::app::App;
+use crate::history::{Entry, entry};
+use crate::platform::{Settings, Unreachable};
+use crate::row::{Attribute, Report, Row, RowKey, Status, UserAttributes, Value};
+use crate::table::{AppTable, Written};
+use crate::testing::lock;
+use crate::{Generation, Target};
+
+/// A table in memory.
+#[derive(Debug, Default)]
+pub struct MemoryTable {
+    rows: Mutex<BTreeMap<RowKey, Row>>,
+    history: Mutex<Vec<(RowKey, Entry)>>,
+}
+
+impl AppTable for MemoryTable {
+    async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
+        Ok(lock(&self.rows).get(key).cloned())
+    }
+
+    async fn write(
+        &self,
+        seen: &Row,
+        report: &Report,
+        entry: Option<&Entry>,
+    ) -> Result<Written, Unreachable> {
+        let mut rows = lock(&self.rows);
+        let Some(row) = rows.get_mut(&seen.key) else { return Ok(Written::Lost) };
+        if row.seq != seen.seq || row.user != seen.user {
+            return Ok(Written::Lost);
+        }
+        *row = row.reported(report.clone());
+        if let Some(entry) = entry {
+            let mut history = lock(&self.history);
+            let last = history.iter().rev().find(|(key, _)| *key == seen.key);
+            if last.is_none_or(|(_, last)| {
+                (&last.target, last.status) != (&entry.target, entry.status)
+            }) {
+                history.push((seen.key.clone(), entry.clone()));
+            }
+        }
+        Ok(Written::Done(row.clone()))
+    }
+
+    async fn list(&self) -> Result<Vec<Row>, Unreachable> {
+        Ok(lock(&self.rows).values().cloned().collect())
+    }
+}
+
+/// What a user of a table does, for the suite.
+pub trait TableUser {
+    /// Writes the whole row, which erases the reactor's part.
+    fn replace(&self, key: &str, user: &UserAttributes);
+    /// Sets or clears one attribute of a row that is there.
+    fn set(&self, key: &str, attribute: Attribute, value: Option<&Value>);
+    fn delete(&self, key: &str);
+    /// How many history entries there are.
+    fn entries(&self, key: &str) -> usize;
+}
+
+impl TableUser for MemoryTable {
+    fn replace(&self, key: &str, user: &UserAttributes) {
+        let key = RowKey(key.to_owned());
+        let row = Row { key: key.clone(), user: user.clone(), report: Report::default(), seq: 0 };
+        lock(&self.rows).insert(key, row);
+    }
+
+    fn set(&self, key: &str, attribute: Attribute, value: Option<&Value>) {
+        if let Some(row) = lock(&self.rows).get_mut(&RowKey(key.to_owned())) {
+            match value {
+                Some(value) => row.user.insert(attribute, value.clone()),
+                None => row.user.remove(&attribute),
+            };
+        }
+    }
+
+    fn delete(&self, key: &str) {
+        lock(&self.rows).remove(&RowKey(key.to_owned()));
+    }
+
+    fn entries(&self, key: &str) -> usize {
+        lock(&self.history).iter().filter(|(of, _)| of.as_str() == key).count()
+    }
+}
+
+/// One value of each type that a user may write.
+fn values() -> Vec<Value> {
+    vec![
+        Value::Text("main".to_owned()),
+        Value::Text("x".repeat(100_000)),
+        Value::Whole(2),
+        Value::Whole(-1),
+        Value::Real(2.5),
+    ]
+}
+
+fn full() -> UserAttributes {
+    let map = |key: &str| Value::Map([(key.to_owned(), Value::Text("value".to_owned()))].into());
+    [
+        (Attribute::Version, Value::Text("main".to_owned())),
+        (Attribute::Scale, Value::Whole(1)),
+        (Attribute::Repo, Value::Text("/srv/a".to_owned())),
+        (Attribute::Path, Value::Text("web".to_owned())),
+        (Attribute::Env, map("A")),
+        (Attribute::BuildEnv, map("B")),
+        (Attribute::Health, Value::Text("/health".to_owned())),
+        (Attribute::HealthTimeout, Value::Whole(5)),
+        (Attribute::Follow, Value::Whole(1)),
+        (Attribute::Redeploy, Value::Whole(3)),
+    ]
+    .into()
+}
+
+fn deploying() -> Report {
+    Report { status: Some(Status::Deploying), ..Report::default() }
+}
+
+/// Checks every sentence of `AppTable`'s contract. Panics where one does not hold.
+pub async fn table_contract(table: &(impl AppTable + TableUser)) {
+    claims_need_the_row_as_it_was_read(table).await;
+    nothing_is_written_for_a_row_that_is_gone(table).await;
+    odd_keys_and_values_can_be_answered(table).await;
+    the_history_has_each_end_once(table).await;
+}
+
+async fn read(table: &impl AppTable, key: &str) -> Row {
+    let row = table.get(&RowKey(key.to_owned())).await.expect("the table answers");
+    row.expect("the row is there")
+}
+
+async fn claims_need_the_row_as_it_was_read(table: &(impl AppTable + TableUser)) {
+    table.replace("claims", &full());
+    let seen = read(table, "claims").await;
+    assert_eq!((seen.seq, &seen.user, &seen.report), (0, &full(), &Report::default()));
+    let written = table.write(&seen, &deploying(), None).await.expect("the table answers");
+    let Written::Done(after) = written else { panic!("nobody changed the row") };
+    assert_eq!((after.seq, &after.report, &after.user), (1, &deploying(), &full()));
+    assert_eq!(read(table, "claims").await, after);
+    // `Seq` is no longer as it was read.
+    assert_eq!(table.write(&seen, &Report::default(), None).await, Ok(Written::Lost));
+    // Nor is any one attribute: changed, and cleared.
+    for attribute in Attribute::ALL {
+        for change in [Some(Value::Text("77".to_owned())), None] {
+            table.replace("claims", &full());
+            let seen = read(table, "claims").await;
+            table.set("claims", attribute, change.as_ref());
+            let lost = table.write(&seen, &deploying(), None).await;
+            assert_eq!(lost, Ok(Written::Lost), "{attribute:?} {change:?}");
+            assert_eq!(read(table, "claims").await.report, Report::default());
+        }
+    }
+    table.delete("claims");
+}
+
+async fn nothing_is_written_for_a_row_that_is_gone(table: &(impl AppTable + TableUser)) {
+    table.replace("ghost", &full());
+    let seen = read(table, "ghost").await;
+    table.delete("ghost");
+    assert_eq!(table.write(&seen, &deploying(), None).await, Ok(Written::Lost));
+    assert_eq!(table.get(&seen.key).await, Ok(None), "a deleted app came back as a ghost");
+    let rows = table.list().await.expect("the table answers");
+    assert!(rows.iter().all(|row| row.key != seen.key));
+}
+
+async fn odd_keys_and_values_can_be_answered(table: &(impl AppTable + TableUser)) {
+    let long = "a".repeat(100_000);
+    for key in ["", "Upper", "under_score", "sp ace", "quote'", "ünïcödé", long.as_str()] {
+        table.replace(key, &full());
+        let seen = read(table, key).await;
+        let written = table.write(&seen, &deploying(), None).await;
+        assert!(matches!(written, Ok(Written::Done(_))), "{}", seen.key.as_str().len());
+        table.delete(key);
+    }
+    for value in values() {
+        table.replace("odd", &UserAttributes::from([(Attribute::Scale, value)]));
+        let seen = read(table, "odd").await;
+        assert!(matches!(table.write(&seen, &deploying(), None).await, Ok(Written::Done(_))));
+        table.delete("odd");
+    }
+    table.replace("nothing", &UserAttributes::new());
+    assert_eq!(read(table, "nothing").await.user, UserAttributes::new());
+    table.delete("nothing");
+}
+
+async fn the_history_has_each_end_once(table: &(impl AppTable + TableUser)) {
+    let settings = Settings::for_tests();
+    table.replace("told", &full());
+    let row = read(table, "told").await;
+    let Ok(app) = App::parse(&row, &settings) else { panic!("the row is valid") };
+    let generation = Generation::of(&row.user);
+    let said = |status, commit| Report {
+        status: Some(status),
+        target: Some(Target::of(&generation, commit, &settings)),
+        generation: Some(generation.clone()),
+        ..Report::default()
+    };
+    let mut expected = 0;
+    for (status, adds) in [
+        (Status::Deploying, 0),
+        (Status::Deployed, 1),
+        (Status::Deployed, 0),
+        (Status::Deploying, 0),
+        (Status::DeployFailed, 1),
+    ] {
+        let row = read(table, "told").await;
+        let report = said(status, None);
+        let entry = entry(&row, &app, &report);
+        assert!(matches!(table.write(&row, &report, entry.as_ref()).await, Ok(Written::Done(_))));
+        expected += adds;
+        assert_eq!(table.entries("told"), expected, "{status}");
+    }
+    // A whole-row replacement erases what was said, and the same end is not told twice.
+    table.replace("told", &full());
+    let row = read(table, "told").await;
+    let report = said(Status::DeployFailed, None);
+    let again = entry(&row, &app, &report);
+    assert!(again.is_some());
+    assert!(matches!(table.write(&row, &report, again.as_ref()).await, Ok(Written::Done(_))));
+    assert_eq!(table.entries("told"), expected);
+    // A lost write tells nothing.
+    table.set("told", Attribute::Scale, Some(&Value::Whole(2)));
+    let deployed = said(Status::Deployed, None);
+    let lost = table.write(&row, &deployed, entry(&row, &app, &deployed).as_ref()).await;
+    assert_eq!(lost, Ok(Written::Lost));
+    assert_eq!(table.entries("told"), expected);
+    table.delete("told");
+    assert_eq!(table.entries("told"), expected, "the history outlives the row");
+}
