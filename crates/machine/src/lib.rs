@@ -1,6 +1,7 @@
 //! The machine platform: one folder, one SQLite table, processes behind a built-in proxy.
 
 pub mod build;
+mod column;
 mod command;
 mod convention;
 mod database;

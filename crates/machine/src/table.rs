@@ -6,12 +6,12 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_core::{
     AppTable, Attribute, Commit, Entry, Generation, KEPT_DAYS, KEPT_ENTRIES, Report, Row, RowKey,
-    Status, Target, Unreachable, UserAttributes, Value, Written,
+    Status, Target, Unreachable, Value, Written,
 };
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::column::{COLUMNS, column, read_row, sql_value};
 use crate::database::{Database, Durability, explain, open};
 
 /// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite, which may be
@@ -54,26 +54,6 @@ create trigger if not exists apps_updated after update on apps when not (
     insert into changes (name) values (new.name);
 end;
 ";
-
-const COLUMNS: &str = "name, version, scale, repo, path, env, build_env, health, health_timeout, \
-                       follow, redeploy, status, load_balancer, reason, revision, healthy, \
-                       generation, target, seq, changed_at";
-
-/// The column of a user attribute.
-fn column(attribute: Attribute) -> &'static str {
-    match attribute {
-        Attribute::Version => "version",
-        Attribute::Scale => "scale",
-        Attribute::Repo => "repo",
-        Attribute::Path => "path",
-        Attribute::Env => "env",
-        Attribute::BuildEnv => "build_env",
-        Attribute::Health => "health",
-        Attribute::HealthTimeout => "health_timeout",
-        Attribute::Follow => "follow",
-        Attribute::Redeploy => "redeploy",
-    }
-}
 
 /// A row with the time of its last change of status.
 #[derive(Clone, Debug, PartialEq)]
@@ -419,116 +399,4 @@ fn history(connection: &Connection, key: &RowKey) -> rusqlite::Result<Vec<Stored
             })
         })?
         .collect()
-}
-
-fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
-    let mut user = UserAttributes::new();
-    for attribute in Attribute::ALL {
-        if let Some(value) = read_value(attribute, row.get_ref(column(attribute))?) {
-            user.insert(attribute, value);
-        }
-    }
-    // The reactor's columns too may hold anything; what is not ours reads as never written.
-    let text = |name| -> rusqlite::Result<Option<String>> {
-        Ok(match row.get_ref(name)? {
-            ValueRef::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
-            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => None,
-        })
-    };
-    let number = |name| -> rusqlite::Result<u64> {
-        Ok(row
-            .get_ref(name)?
-            .as_i64()
-            .ok()
-            .and_then(|number| u64::try_from(number).ok())
-            .unwrap_or(0))
-    };
-    let name = match row.get_ref("name")? {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-            String::from_utf8_lossy(bytes).into_owned()
-        }
-        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => String::new(),
-    };
-    let report = Report {
-        status: text("status")?.and_then(|word| Status::parse(&word)),
-        url: text("load_balancer")?,
-        reason: text("reason")?,
-        revision: text("revision")?.and_then(|commit| Commit::parse(&commit)),
-        healthy: u32::try_from(number("healthy")?).unwrap_or(0),
-        generation: text("generation")?.map(Generation::stored),
-        target: text("target")?.map(Target::stored),
-    };
-    let row = Row { key: RowKey(name), user, report, seq: number("seq")? };
-    Ok(StoredRow { row, changed_at: text("changed_at")? })
-}
-
-/// Reads what stands in a column; null is absent. Environments are JSON objects in text.
-fn read_value(attribute: Attribute, stored: ValueRef<'_>) -> Option<Value> {
-    match stored {
-        ValueRef::Null => None,
-        ValueRef::Integer(number) => Some(Value::Whole(number)),
-        ValueRef::Real(number) => Some(Value::Real(number)),
-        ValueRef::Blob(_) => Some(Value::Other("a blob")),
-        ValueRef::Text(bytes) => {
-            let text = String::from_utf8_lossy(bytes).into_owned();
-            match attribute {
-                Attribute::Env | Attribute::BuildEnv => {
-                    match serde_json::from_str::<serde_json::Value>(&text) {
-                        Ok(json @ serde_json::Value::Object(_)) => Some(json_value(json)),
-                        Ok(_) | Err(_) => Some(Value::Text(text)),
-                    }
-                }
-                Attribute::Version
-                | Attribute::Scale
-                | Attribute::Repo
-                | Attribute::Path
-                | Attribute::Health
-                | Attribute::HealthTimeout
-                | Attribute::Follow
-                | Attribute::Redeploy => Some(Value::Text(text)),
-            }
-        }
-    }
-}
-
-fn json_value(json: serde_json::Value) -> Value {
-    match json {
-        serde_json::Value::String(text) => Value::Text(text),
-        serde_json::Value::Bool(flag) => Value::Boolean(flag),
-        serde_json::Value::Number(number) => number
-            .as_i64()
-            .map(Value::Whole)
-            .or_else(|| number.as_f64().map(Value::Real))
-            .unwrap_or(Value::Other("a number")),
-        serde_json::Value::Object(entries) => {
-            Value::Map(entries.into_iter().map(|(key, value)| (key, json_value(value))).collect())
-        }
-        serde_json::Value::Array(_) => Value::Other("a list"),
-        serde_json::Value::Null => Value::Other("null"),
-    }
-}
-
-fn sql_value(value: &Value) -> rusqlite::types::Value {
-    use rusqlite::types::Value as Sql;
-    match value {
-        Value::Text(text) => Sql::Text(text.clone()),
-        Value::Whole(number) => Sql::Integer(*number),
-        Value::Real(number) => Sql::Real(*number),
-        Value::Boolean(flag) => Sql::Integer(i64::from(*flag)),
-        Value::Map(_) => Sql::Text(to_json(value).to_string()),
-        Value::Other(_) => Sql::Null,
-    }
-}
-
-fn to_json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Text(text) => serde_json::json!(text),
-        Value::Whole(number) => serde_json::json!(number),
-        Value::Real(number) => serde_json::json!(number),
-        Value::Boolean(flag) => serde_json::json!(flag),
-        Value::Map(entries) => {
-            entries.iter().map(|(key, value)| (key.clone(), to_json(value))).collect()
-        }
-        Value::Other(_) => serde_json::Value::Null,
-    }
 }
