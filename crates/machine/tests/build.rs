@@ -1,5 +1,5 @@
-//! Builds, from real repositories with the real toolchains of the machine and its registries. A
-//! toolchain that is not installed is said to be skipped.
+//! Builds, from real repositories with the real toolchains of the machine and its registries. Of the
+//! package managers that nobody must have, one that is not installed is said to be skipped.
 
 #![expect(clippy::print_stderr, reason = "what is skipped is said")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
@@ -142,6 +142,8 @@ async fn has(tools: &[&str]) -> bool {
         tool => toolchains.find(tool).is_none(),
     });
     if let Some(tool) = missing {
+        let optional = ["yarn", "pnpm", "bun", "uv"].contains(tool);
+        assert!(optional, "`{tool}` must be installed: `cargo xtask test` does it");
         eprintln!("skipped: there is no {tool}");
     }
     missing.is_none()

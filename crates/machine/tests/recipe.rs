@@ -1,6 +1,5 @@
 //! Recipes of every kind of app, from folders of files. Nothing is built here.
 
-#![expect(clippy::print_stderr, reason = "what is skipped is said")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::BTreeMap;
@@ -78,14 +77,11 @@ fn command(text: &str) -> Web {
 }
 
 /// With the machine's own cargo.
-async fn real(files: &[(&str, &str)]) -> Option<Result<Recipe, RecipeError>> {
+async fn real(files: &[(&str, &str)]) -> Result<Recipe, RecipeError> {
     let toolchains = Toolchains::probe(&std::env::vars().collect()).await;
-    if toolchains.find("cargo").is_none() {
-        eprintln!("skipped: there is no cargo");
-        return None;
-    }
+    assert!(toolchains.find("cargo").is_some(), "`cargo` must be on `PATH`");
     let app = folder(files);
-    Some(recipe(&fs::canonicalize(app.path()).unwrap(), &toolchains).await)
+    recipe(&fs::canonicalize(app.path()).unwrap(), &toolchains).await
 }
 
 #[tokio::test]
@@ -262,7 +258,7 @@ async fn files_that_cannot_be_read_are_named() {
 
 #[tokio::test]
 async fn the_one_binary_of_a_crate_is_the_web_command() {
-    let Some(found) = real(&[RUST, MAIN, ("Cargo.lock", "")]).await else { return };
+    let found = real(&[RUST, MAIN, ("Cargo.lock", "")]).await;
     let found = found.unwrap();
     assert_eq!(found.web, command("exec ./target/release/hello"));
     assert_eq!(
@@ -274,12 +270,12 @@ async fn the_one_binary_of_a_crate_is_the_web_command() {
 #[tokio::test]
 async fn several_binaries_need_a_procfile_or_a_default() {
     let two = [RUST, MAIN, ("src/bin/tool.rs", "fn main() {}")];
-    let Some(found) = real(&two).await else { return };
+    let found = real(&two).await;
     let message = found.unwrap_err().to_string();
     assert!(message.contains("./target/release/hello"), "{message}");
     assert!(message.contains("./target/release/tool"), "{message}");
     let text = format!("{}default-run = \"hello\"\n", RUST.1);
-    let found = real(&[("Cargo.toml", &text), two[1], two[2]]).await.unwrap().unwrap();
+    let found = real(&[("Cargo.toml", &text), two[1], two[2]]).await.unwrap();
     assert_eq!(found.web, command("exec ./target/release/hello"));
 }
 
@@ -305,10 +301,7 @@ async fn asking_cargo_runs_nothing_of_the_app() {
     let app = folder(&files);
     fs::set_permissions(app.path().join("evil"), fs::Permissions::from_mode(0o755)).unwrap();
     let toolchains = Toolchains::probe(&std::env::vars().collect()).await;
-    if toolchains.find("cargo").is_none() {
-        eprintln!("skipped: there is no cargo");
-        return;
-    }
+    assert!(toolchains.find("cargo").is_some(), "`cargo` must be on `PATH`");
     recipe(&fs::canonicalize(app.path()).unwrap(), &toolchains).await.unwrap();
     assert!(!trace.exists());
     assert!(!app.path().join("target").exists());
