@@ -34,6 +34,9 @@ use super::worker::Worker;
 /// How long a client may go on sending after its answer.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How long a client that has connected and said nothing yet may still begin when the proxy ends.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How often a task polls again at once before it lets others run.
 const ROUNDS: usize = 8;
 
@@ -43,6 +46,7 @@ pub(super) struct Connection {
     meter: Arc<Meter>,
     gate: OnceCell<(Arc<Gate>, Waker)>,
     order: Cell<Order>,
+    finishing: Cell<bool>,
     requests: Cell<u32>,
     seen: Cell<Seen>,
     claim: RefCell<Option<Claim>>,
@@ -57,8 +61,6 @@ pub(super) struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Go,
-    /// End after the current answer.
-    Finish,
     /// The app takes too long; answer that, if there is no answer yet.
     GiveUp,
     /// End now.
@@ -95,6 +97,7 @@ impl Connection {
             meter: Meter::new(),
             gate: OnceCell::new(),
             order: Cell::new(Order::Go),
+            finishing: Cell::new(false),
             requests: Cell::new(0),
             seen: Cell::new(seen),
             claim: RefCell::new(None),
@@ -112,8 +115,8 @@ impl Connection {
         let connection = Rc::clone(&self);
         let service = service_fn(move |request| exchange::serve(Rc::clone(&connection), request));
         let mut serving = http.serve_connection(stream, service).with_upgrades();
-        let mut finishing = false;
-        poll_fn(|context| self.poll(Pin::new(&mut serving), &mut finishing, context)).await;
+        let mut closing = false;
+        poll_fn(|context| self.poll(Pin::new(&mut serving), &mut closing, context)).await;
         // Whatever is left of the last request is dropped with the rest of the connection.
         let stream = serving.into_parts().map(|parts| parts.io.into_inner().into_socket());
         let splice = self.splice.take();
@@ -132,7 +135,7 @@ impl Connection {
         let mut work = pin!(work);
         poll_fn(|context| match self.order.get() {
             Order::Cut => Poll::Ready(()),
-            Order::Go | Order::Finish | Order::GiveUp => work.as_mut().poll(context),
+            Order::Go | Order::GiveUp => work.as_mut().poll(context),
         })
         .await;
     }
@@ -140,7 +143,7 @@ impl Connection {
     fn poll<S>(
         &self,
         mut serving: Pin<&mut UpgradeableConnection<TokioIo<ClientStream>, S>>,
-        finishing: &mut bool,
+        closing: &mut bool,
         context: &mut Context<'_>,
     ) -> Poll<()>
     where
@@ -155,15 +158,18 @@ impl Connection {
         for _ in 0..ROUNDS {
             match self.order.get() {
                 Order::Cut => return Poll::Ready(()),
-                Order::Finish if !*finishing => {
-                    *finishing = true;
-                    serving.as_mut().graceful_shutdown();
-                }
-                Order::Go | Order::Finish | Order::GiveUp => {}
+                Order::Go | Order::GiveUp => {}
             }
             gate.enter();
             if serving.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
+            }
+            // Only now, when what the client has sent so far is read: hyper closes a connection at once between two
+            // requests and before the first, and drops a head that is not complete.
+            if self.finishing.get() && !*closing && self.meter.phase() != Phase::Head {
+                *closing = true;
+                serving.as_mut().graceful_shutdown();
+                continue;
             }
             // While the client takes nothing of the answer, nobody else drives the rest of its upload.
             if self.uploading.get() {
@@ -280,9 +286,10 @@ impl Connection {
         self.order.get() == Order::GiveUp
     }
 
-    /// Ends the connection after the current answer.
+    /// Ends the connection after the current answer, or after the answer to what the client is about to send first.
     pub(super) fn finish(&self) {
-        self.tell(Order::Finish);
+        self.finishing.set(true);
+        self.wake();
     }
 
     /// Ends the connection now.
@@ -319,6 +326,7 @@ impl Connection {
         match self.meter.phase() {
             Phase::Idle | Phase::Busy if blocked => (Wait::Client, limits.stalled),
             Phase::Idle => (Wait::Request, limits.idle),
+            Phase::Head if self.finishing.get() && self.meter.progress() == 0 => (Wait::Head, GRACE),
             Phase::Head => (Wait::Head, limits.head),
             Phase::Busy if self.starved.get() => (Wait::Client, limits.stalled),
             Phase::Busy => (Wait::App, limits.silent),
@@ -331,6 +339,10 @@ impl Connection {
             return;
         }
         self.order.set(order);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some((gate, _)) = self.gate.get() {
             gate.wake_task();
         }

@@ -94,8 +94,10 @@ impl Worker {
                 Ok((stream, client)) => {
                     let worker = Rc::clone(self);
                     let connection = Connection::new(Rc::clone(self), client.ip());
+                    // Before its task first runs: the proxy may end in between, and must know of it.
+                    let entry = self.enter(&connection);
                     spawn_local(async move {
-                        let _entry = worker.enter(&connection);
+                        let _entry = entry;
                         worker.serve(connection, stream).await;
                         drop(room);
                     });

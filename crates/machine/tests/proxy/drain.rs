@@ -181,8 +181,12 @@ async fn stopping_lets_answers_end_and_closes_idle_connections() {
     let address = house.proxy.address();
     let mut idle = house.connect().await;
     let mut client = house.connect().await;
-    client.write(GET).await;
-    assert_eq!(client.answer_head().await.unwrap().status, 200);
+    for peer in [&mut idle, &mut client] {
+        peer.write(GET).await;
+        assert_eq!(peer.answer_head().await.unwrap().status, 200);
+    }
+    permits.add_permits(1);
+    assert_eq!(idle.until("0\r\n\r\n").await.unwrap(), "5\r\nchunk\r\n0\r\n\r\n");
     let stopping = tokio::spawn(house.proxy.stop(Duration::from_mins(1)));
     assert_eq!(idle.rest().await, "");
     assert!(!stopping.is_finished());
@@ -190,6 +194,38 @@ async fn stopping_lets_answers_end_and_closes_idle_connections() {
     assert_eq!(client.rest().await, "5\r\nchunk\r\n0\r\n\r\n");
     within(stopping).await.unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_client_that_was_accepted_is_answered_though_the_proxy_stops() {
+    let app = App::named("a").await;
+    let house = House::of(&[&app]);
+    let mut silent = house.connect().await;
+    let mut begun = house.connect().await;
+    begun.write("GET / HTTP/1.1\r\nHost: shop").await;
+    let mut again = house.connect().await;
+    assert_eq!(again.get("/").await.status, 200);
+    again.write("GET / HTTP/1.1\r\nHost: shop").await;
+    // The queue is first in, first out: as soon as the last one is answered, all were accepted.
+    assert_eq!(house.get("/").await.status, 200);
+    let stopping = tokio::spawn(house.proxy.stop(Duration::from_mins(1)));
+    assert_eq!(silent.get("/").await.body, "a");
+    for mut client in [begun, again] {
+        client.write(".localhost\r\n\r\n").await;
+        assert_eq!(client.answer().await.unwrap().body, "a");
+        assert_eq!(client.rest().await, "");
+    }
+    within(stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_does_not_keep_a_stopping_proxy() {
+    let app = App::named("a").await;
+    let house = House::of(&[&app]);
+    let mut silent = house.connect().await;
+    assert_eq!(house.get("/").await.status, 200);
+    within(house.proxy.stop(Duration::from_mins(1))).await;
+    assert_eq!(silent.rest().await, "");
 }
 
 #[tokio::test]
