@@ -196,7 +196,7 @@ const MUTANTS: [Mutant; 30] = [
     ),
     mutant(
         "claims hold on every attribute",
-        "testing/mod.rs",
+        "testing/table.rs",
         "if row.seq != seen.seq || row.user != seen.user {",
         "if row.seq != seen.seq {",
     ),
