@@ -2,14 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rowhouse_core::testing::{
     MemoryPlatform, MemoryTable, TableUser as _, platform_contract, run_at_once, table_contract,
 };
 use rowhouse_core::{
-    AppName, Attempt, Attribute, Base, Commit, Deployment, Generation, Observed, Operation,
-    Outcome, Phase, Platform, Resolution, RowKey, Settings, SettingsDigest, Source, Stack, Target,
-    Unreachable, UserAttributes, Value, Version, full_sweep, short_sweep,
+    AppName, AppTable as _, Attempt, Attribute, Base, Commit, Deployment, Generation, Observed,
+    Operation, Outcome, Phase, Platform, Resolution, RowKey, Settings, SettingsDigest, Source,
+    Stack, Status, Target, Unreachable, UserAttributes, Value, Version, Waking, full_sweep,
+    reconcile, short_sweep,
 };
 
 #[test]
@@ -153,4 +155,46 @@ fn the_short_sweep_rings_what_is_restless_and_nothing_else() {
     let sweep = run_at_once(short_sweep(&table, &platform)).unwrap();
     assert_eq!(names(&sweep.ring), ["busy", "follows", "new"]);
     assert!(sweep.refused_orphans.is_empty());
+}
+
+/// A platform that takes nothing, and counts how often it was asked to.
+#[derive(Default)]
+struct Refusing {
+    asked: AtomicUsize,
+}
+
+impl Platform for Refusing {
+    fn settings(&self) -> Settings {
+        Settings::for_tests()
+    }
+
+    async fn observe(&self, _: &AppName) -> Result<Observed, Unreachable> {
+        Ok(Observed::Missing)
+    }
+
+    async fn resolve(&self, _: &str, _: &Version) -> Resolution {
+        Resolution::Known(Commit::parse(&"a".repeat(40)).unwrap())
+    }
+
+    async fn perform(&self, _: &AppName, _: Operation, _: Option<Base>) -> Outcome {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Outcome::Refused { reason: "the quota is used up".to_owned() }
+    }
+
+    async fn list(&self) -> Result<Vec<(AppName, Observed)>, Unreachable> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_refused_operation_is_told_in_the_row_and_asked_for_once() {
+    let (table, _) = house(&["shop"], &[]);
+    let (platform, key) = (Refusing::default(), RowKey("shop".to_owned()));
+    for _ in 0..3 {
+        let _ = run_at_once(reconcile(&key, Waking::Change, &table, &platform)).unwrap();
+        let row = run_at_once(table.get(&key)).unwrap().unwrap();
+        assert_eq!(row.report.status, Some(Status::DeployFailed));
+        assert_eq!(row.report.reason.as_deref(), Some("the quota is used up"));
+    }
+    assert_eq!(platform.asked.load(Ordering::Relaxed), 1);
 }
