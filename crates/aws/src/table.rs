@@ -1,0 +1,313 @@
+//! The table of rows on DynamoDB: consistent reads, conditional writes, a paged scan.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, Put, ReturnValue, Select, TransactWriteItem, Update,
+};
+use jiff::Timestamp;
+use rowhouse_core::{AppTable, Entry, Report, Row, RowKey, Unreachable, Written};
+
+use crate::history::{self, EXPIRES_AT};
+use crate::item::{self, Change, Condition, Item};
+use crate::refusal::Failure;
+
+/// The table `apps-db`, and the history beside it where there is one.
+#[derive(Clone, Debug)]
+pub struct DynamoTable {
+    client: Client,
+    name: String,
+    history: Option<String>,
+}
+
+impl DynamoTable {
+    /// The table of that name; `history`: the name of the history's.
+    pub fn new(client: Client, name: String, history: Option<String>) -> DynamoTable {
+        DynamoTable { client, name, history }
+    }
+
+    /// The answer to a write: the row with the report, or that the condition did not hold.
+    async fn update(
+        &self,
+        seen: &Row,
+        condition: &Condition,
+        change: &Change,
+    ) -> Result<Written, Unreachable> {
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key(&seen.key)))
+            .condition_expression(condition.expression())
+            .update_expression(change.expression())
+            .set_expression_attribute_names(Some(merged(&condition.names, &change.names)))
+            .set_expression_attribute_values(Some(merged(&condition.values, &change.values)))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match sent {
+            Ok(output) => {
+                let row = output.attributes.as_ref().and_then(item::row);
+                row.map(Written::Done)
+                    .ok_or_else(|| self.unreachable("the answer to a write had no row"))
+            }
+            Err(error) if is_condition(&error) => Ok(Written::Lost),
+            Err(error) => Err(self.failed("cannot write", &error)),
+        }
+    }
+
+    /// Row and history in one transaction, as the contract asks.
+    async fn update_with(
+        &self,
+        seen: &Row,
+        report: &Report,
+        (condition, change): (&Condition, &Change),
+        (history, entry): (&str, &Entry),
+    ) -> Result<Written, Unreachable> {
+        let before = history::before(&self.entries(history, &seen.key).await?, entry);
+        if before.is_told {
+            return self.update(seen, condition, change).await;
+        }
+        let incomplete = |error| self.unreachable(&format!("cannot write: {error}"));
+        let update = Update::builder()
+            .table_name(&self.name)
+            .set_key(Some(key(&seen.key)))
+            .condition_expression(condition.expression())
+            .update_expression(change.expression())
+            .set_expression_attribute_names(Some(merged(&condition.names, &change.names)))
+            .set_expression_attribute_values(Some(merged(&condition.values, &change.values)))
+            .build()
+            .map_err(incomplete)?;
+        let put = Put::builder()
+            .table_name(history)
+            .set_item(Some(history::item(&seen.key, Timestamp::now(), entry)))
+            .build()
+            .map_err(incomplete)?;
+        let mut steps = vec![
+            TransactWriteItem::builder().update(update).build(),
+            TransactWriteItem::builder().put(put).build(),
+        ];
+        for at in before.surplus {
+            let delete = Delete::builder()
+                .table_name(history)
+                .set_key(Some(history::key(&seen.key, &at)))
+                .build()
+                .map_err(incomplete)?;
+            steps.push(TransactWriteItem::builder().delete(delete).build());
+        }
+        steps.truncate(100);
+        let sent = self.client.transact_write_items().set_transact_items(Some(steps)).send().await;
+        match sent {
+            Ok(_) => Ok(Written::Done(seen.reported(report.clone()))),
+            Err(SdkError::ServiceError(error)) if error.err().is_transaction_canceled_exception() => {
+                // Which of the steps it was: the row's condition, or somebody else at work on the same items.
+                let lost = match error.err() {
+                    aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                        cancelled.cancellation_reasons().first().and_then(|reason| reason.code())
+                            == Some("ConditionalCheckFailed")
+                    }
+                    _ => false,
+                };
+                if lost {
+                    Ok(Written::Lost)
+                } else {
+                    Err(self.unreachable("cannot write: somebody else writes the same row"))
+                }
+            }
+            Err(error) => Err(self.failed("cannot write", &error)),
+        }
+    }
+
+    /// An app's entries, newest first: those that are kept and a page more.
+    async fn entries(&self, history: &str, app: &RowKey) -> Result<Vec<Item>, Unreachable> {
+        let sent = self
+            .client
+            .query()
+            .table_name(history)
+            .key_condition_expression("#Name = :Name")
+            .projection_expression("#At, #Target, #status")
+            .expression_attribute_names("#Name", "Name")
+            .expression_attribute_names("#At", "At")
+            .expression_attribute_names("#Target", "Target")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":Name", AttributeValue::S(app.0.clone()))
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .send()
+            .await;
+        let output = sent.map_err(|error| self.failed("cannot read the history", &error))?;
+        Ok(output.items.unwrap_or_default())
+    }
+
+    /// Lets the entries of apps without a row expire; those of apps that have one again are kept.
+    pub async fn expire_history(&self, rows: &BTreeSet<RowKey>) -> Result<(), Unreachable> {
+        let Some(history) = &self.history else { return Ok(()) };
+        let mut start = None;
+        loop {
+            let sent = self
+                .client
+                .scan()
+                .table_name(history)
+                .projection_expression("#Name, #At, #Expires")
+                .expression_attribute_names("#Name", "Name")
+                .expression_attribute_names("#At", "At")
+                .expression_attribute_names("#Expires", EXPIRES_AT)
+                .set_exclusive_start_key(start)
+                .send()
+                .await;
+            let output = sent.map_err(|error| self.failed("cannot read the history", &error))?;
+            for entry in output.items() {
+                self.keep_or_expire(history, entry, rows).await?;
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn keep_or_expire(
+        &self,
+        history: &str,
+        entry: &Item,
+        rows: &BTreeSet<RowKey>,
+    ) -> Result<(), Unreachable> {
+        let Some(AttributeValue::S(name)) = entry.get("Name") else { return Ok(()) };
+        let is_wanted = rows.contains(&RowKey(name.clone()));
+        let expires = entry.contains_key(EXPIRES_AT);
+        if is_wanted != expires {
+            return Ok(());
+        }
+        let key: Item = ["Name", "At"]
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), entry.get(name)?.clone())))
+            .collect();
+        let request = self
+            .client
+            .update_item()
+            .table_name(history)
+            .set_key(Some(key))
+            .condition_expression("attribute_exists(#At)")
+            .expression_attribute_names("#At", "At")
+            .expression_attribute_names("#Expires", EXPIRES_AT);
+        let request = if is_wanted {
+            request.update_expression("REMOVE #Expires")
+        } else {
+            let at = AttributeValue::N(history::expiry(Timestamp::now()).to_string());
+            request
+                .update_expression("SET #Expires = :at")
+                .expression_attribute_values(":at", at)
+        };
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_condition(&error) => Ok(()),
+            Err(error) => Err(self.failed("cannot write the history", &error)),
+        }
+    }
+
+    /// Writes a row as a user does: the whole of it, which erases the reactor's part.
+    pub async fn replace(
+        &self,
+        key: &RowKey,
+        user: &BTreeMap<rowhouse_core::Attribute, rowhouse_core::Value>,
+    ) -> Result<(), Unreachable> {
+        let item = item::item(key.as_str(), user);
+        let sent = self.client.put_item().table_name(&self.name).set_item(Some(item)).send().await;
+        sent.map(drop).map_err(|error| self.failed("cannot write", &error))
+    }
+
+    fn failed<E, R>(&self, doing: &str, error: &SdkError<E, R>) -> Unreachable
+    where
+        E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        Failure::of(error).unreachable(&format!("{doing}: table `{}`", self.name))
+    }
+
+    fn unreachable(&self, what: &str) -> Unreachable {
+        Unreachable { reason: format!("{what}: table `{}`", self.name) }
+    }
+}
+
+impl AppTable for DynamoTable {
+    async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
+        if !can_be_a_key(key) {
+            return Ok(None);
+        }
+        let sent = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(self::key(key)))
+            .consistent_read(true)
+            .send()
+            .await;
+        let output = sent.map_err(|error| self.failed("cannot read", &error))?;
+        Ok(output.item.as_ref().and_then(item::row))
+    }
+
+    async fn write(
+        &self,
+        seen: &Row,
+        report: &Report,
+        entry: Option<&Entry>,
+    ) -> Result<Written, Unreachable> {
+        let condition = Condition::as_seen(seen);
+        let now = format!("{:.3}", Timestamp::now());
+        let changed_at = (seen.report.status != report.status).then_some(now.as_str());
+        let change = Change::to(report, seen.seq, changed_at);
+        match (&self.history, entry) {
+            (Some(history), Some(entry)) => {
+                self.update_with(seen, report, (&condition, &change), (history, entry)).await
+            }
+            (_, _) => self.update(seen, &condition, &change).await,
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<Row>, Unreachable> {
+        let mut rows = Vec::new();
+        let mut start = None;
+        loop {
+            let sent = self
+                .client
+                .scan()
+                .table_name(&self.name)
+                .select(Select::AllAttributes)
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await;
+            let output = sent.map_err(|error| self.failed("cannot list", &error))?;
+            rows.extend(output.items().iter().filter_map(item::row));
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        rows.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(rows)
+    }
+}
+
+fn key(key: &RowKey) -> Item {
+    Item::from([("Name".to_owned(), AttributeValue::S(key.0.clone()))])
+}
+
+/// DynamoDB takes keys of 1 to 2,048 bytes; anything else names no row.
+fn can_be_a_key(key: &RowKey) -> bool {
+    (1..=2048).contains(&key.as_str().len())
+}
+
+fn merged<V: Clone>(one: &HashMap<String, V>, other: &HashMap<String, V>) -> HashMap<String, V> {
+    one.iter().chain(other).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn is_condition<E, R>(error: &SdkError<E, R>) -> bool
+where
+    E: aws_smithy_types::error::metadata::ProvideErrorMetadata,
+{
+    aws_smithy_types::error::metadata::ProvideErrorMetadata::code(error)
+        == Some("ConditionalCheckFailedException")
+}
