@@ -58,7 +58,10 @@ pub(crate) fn past(events: &[Event]) -> Past {
                 past.rollbacks_failed = 0;
             }
             "CREATE_COMPLETE" | "UPDATE_COMPLETE" => past.tried = None,
-            "CREATE_FAILED" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "UPDATE_FAILED"
+            "CREATE_FAILED"
+            | "ROLLBACK_COMPLETE"
+            | "ROLLBACK_FAILED"
+            | "UPDATE_FAILED"
             | "UPDATE_ROLLBACK_COMPLETE" => rollout.end(&mut past.tried),
             "UPDATE_ROLLBACK_FAILED" => {
                 past.rollbacks_failed += 1;
@@ -85,7 +88,9 @@ impl Rollout {
         if let Some(text) = &event.token {
             match token::parse(text) {
                 Token::Cancel => self.is_cancelled = true,
-                aim @ Token::Rollout { .. } if self.aim.as_ref().is_none_or(|(of, _)| of != text) => {
+                aim @ Token::Rollout { .. }
+                    if self.aim.as_ref().is_none_or(|(of, _)| of != text) =>
+                {
                     *self = Rollout { aim: Some((text.clone(), aim)), ..Rollout::default() };
                 }
                 Token::Rollout { .. } | Token::Other => {}
@@ -102,7 +107,8 @@ impl Rollout {
         let reason = event.reason.as_deref().unwrap_or("no reason is given");
         // What fails first is the cause; the others were stopped for it.
         if failed && self.failure.is_none() && !reason.ends_with("cancelled") {
-            self.failure = Some(format!("{} ({}): {reason}", event.logical_id, event.resource_type));
+            self.failure =
+                Some(format!("{} ({}): {reason}", event.logical_id, event.resource_type));
         }
         let rolls_back =
             matches!(event.status.as_str(), "ROLLBACK_IN_PROGRESS" | "UPDATE_ROLLBACK_IN_PROGRESS");
@@ -228,7 +234,10 @@ mod tests {
     #[test]
     fn a_page_that_begins_in_the_middle_still_tells_what_was_tried() {
         let events = failed(&update("a", "1"));
-        assert_eq!(told(&events[2..]).tried.map(|tried| tried.commit), Commit::parse(&"a".repeat(40)));
+        assert_eq!(
+            told(&events[2..]).tried.map(|tried| tried.commit),
+            Commit::parse(&"a".repeat(40))
+        );
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //!
 //! It translates and performs; what to do is decided in `rowhouse-core`.
 
-pub mod certificate;
 pub mod client;
 pub mod config;
 mod doorbell;
@@ -12,15 +11,15 @@ mod item;
 mod manifest;
 mod message;
 mod metric;
-mod outbound;
 mod platform;
 mod priority;
 mod reactor;
 mod refusal;
-mod repository;
+pub mod repository;
 mod stack;
 mod status;
 mod table;
+pub mod telemetry;
 mod template;
 mod token;
 

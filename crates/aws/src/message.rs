@@ -103,7 +103,11 @@ mod tests {
     fn an_event_of_the_stack_is_told_from_one_of_a_resource() {
         check(&message(ID, ""), true);
         check(&message("i-0123", ""), false);
-        check(&message("", "").replace("LogicalResourceId='demo-app-foo'", "LogicalResourceId='Group'"), false);
+        check(
+            &message("", "")
+                .replace("LogicalResourceId='demo-app-foo'", "LogicalResourceId='Group'"),
+            false,
+        );
     }
 
     #[test]
@@ -122,7 +126,10 @@ mod tests {
 
     #[test]
     fn the_order_of_fields_and_what_emulators_leave_out_do_not_matter() {
-        check(&format!("StackName='demo-app-foo'\nStackId='{ID}'\nPhysicalResourceId='{ID}'\n"), true);
+        check(
+            &format!("StackName='demo-app-foo'\nStackId='{ID}'\nPhysicalResourceId='{ID}'\n"),
+            true,
+        );
         check(
             &format!(
                 "StackId='{ID}'\nLogicalResourceId='demo-app-foo'\nResourceProperties='None'\n\
@@ -132,7 +139,12 @@ mod tests {
             true,
         );
         // The newline of the properties may be inside the quotes.
-        check(&format!("StackId='{ID}'\nResourceProperties='{{\"a\":\"b\"}}\n'\nPhysicalResourceId='x'\n"), false);
+        check(
+            &format!(
+                "StackId='{ID}'\nResourceProperties='{{\"a\":\"b\"}}\n'\nPhysicalResourceId='x'\n"
+            ),
+            false,
+        );
     }
 
     #[test]

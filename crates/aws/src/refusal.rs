@@ -35,11 +35,6 @@ impl Failure {
         self.code == "ValidationError" && self.message.contains("does not exist")
     }
 
-    /// Whether the caller may not do this.
-    pub(crate) fn is_denied(&self) -> bool {
-        matches!(self.code.as_str(), "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation")
-    }
-
     /// Whether AWS or the way to it is to blame: to be tried again.
     pub(crate) fn is_passing(&self) -> bool {
         matches!(
@@ -111,13 +106,19 @@ impl Failure {
                 "{doing}: a quota of the account is used up ({message}): delete stacks, or have it raised in Service Quotas"
             ),
             "InsufficientCapabilitiesException" => {
-                format!("{doing}: the template makes IAM resources, which this platform's does not allow ({message})")
+                format!(
+                    "{doing}: the template makes IAM resources, which this platform's does not allow ({message})"
+                )
             }
             _ if message.contains("TerminationProtection") => {
-                format!("{doing}: {message}: somebody has protected the stack, and must take that back")
+                format!(
+                    "{doing}: {message}: somebody has protected the stack, and must take that back"
+                )
             }
             "AccessDenied" | "AccessDeniedException" => {
-                format!("{doing}: the reactor's role does not allow it ({message}): `rowhouse aws doctor` names the statement")
+                format!(
+                    "{doing}: the reactor's role does not allow it ({message}): `rowhouse aws doctor` names the statement"
+                )
             }
             _ => format!("{doing}: {message}"),
         }
@@ -160,7 +161,10 @@ mod tests {
             ("ValidationError", "No updates are to be performed."),
             ("ValidationError", "Stack [foo] does not exist"),
             ("ValidationError", "Stack with id foo does not exist"),
-            ("ValidationError", "Stack:arn:aws:x is in ROLLBACK_COMPLETE state and can not be updated."),
+            (
+                "ValidationError",
+                "Stack:arn:aws:x is in ROLLBACK_COMPLETE state and can not be updated.",
+            ),
             ("ValidationError", "Stack [s] is in CREATE_IN_PROGRESS state and cannot be updated"),
             ("ValidationError", "Stack [arn] cannot be deleted while in status UPDATE_IN_PROGRESS"),
             ("ValidationError", "CancelUpdateStack cannot be called from current stack status"),
@@ -171,7 +175,8 @@ mod tests {
 
     #[test]
     fn trouble_of_aws_and_of_the_way_to_it_is_not_the_rows_fault() {
-        for code in ["", "Throttling", "RequestLimitExceeded", "ServiceUnavailable", "ExpiredToken"] {
+        for code in ["", "Throttling", "RequestLimitExceeded", "ServiceUnavailable", "ExpiredToken"]
+        {
             assert!(matches!(outcome(code, "x"), Outcome::Unreachable { .. }), "{code}");
         }
     }
@@ -181,7 +186,10 @@ mod tests {
         for (code, message) in [
             ("ValidationError", "Parameters: [X] must have values"),
             ("ValidationError", "Parameter AppName failed to satisfy constraint: x"),
-            ("ValidationError", "Stack [x] cannot be deleted while TerminationProtection is enabled"),
+            (
+                "ValidationError",
+                "Stack [x] cannot be deleted while TerminationProtection is enabled",
+            ),
             ("AccessDenied", "User: x is not authorized to perform: cloudformation:CreateStack"),
             ("LimitExceededException", "too many stacks"),
             ("InsufficientCapabilitiesException", "Requires capabilities : [CAPABILITY_IAM]"),

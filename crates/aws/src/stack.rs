@@ -115,9 +115,10 @@ impl Described {
                 left: self.left(past),
             },
             Life::Broken => Phase::Broken,
-            Life::Stuck => {
-                Phase::Stuck { tries: past.rollbacks_failed.saturating_sub(1), reason: self.reason() }
-            }
+            Life::Stuck => Phase::Stuck {
+                tries: past.rollbacks_failed.saturating_sub(1),
+                reason: self.reason(),
+            },
             Life::Lost => Phase::Stuck { tries: FOR_GOOD, reason: self.reason() },
         }
     }

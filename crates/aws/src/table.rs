@@ -1,9 +1,12 @@
 //! The table of rows on DynamoDB: consistent reads, conditional writes, a paged scan.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, Put, ReturnValue, Select, TransactWriteItem, Update,
 };
@@ -20,12 +23,19 @@ pub struct DynamoTable {
     client: Client,
     name: String,
     history: Option<String>,
+    /// How old the oldest wish is, in seconds, that was not deployed when the rows were last listed.
+    oldest_undeployed: Arc<AtomicI64>,
 }
 
 impl DynamoTable {
     /// The table of that name; `history`: the name of the history's.
     pub fn new(client: Client, name: String, history: Option<String>) -> DynamoTable {
-        DynamoTable { client, name, history }
+        DynamoTable { client, name, history, oldest_undeployed: Arc::default() }
+    }
+
+    /// How old the oldest wish is, in seconds, that was not deployed when the rows were last listed.
+    pub(crate) fn oldest_undeployed(&self) -> i64 {
+        self.oldest_undeployed.load(Ordering::Relaxed)
     }
 
     /// The answer to a write: the row with the report, or that the condition did not hold.
@@ -101,22 +111,18 @@ impl DynamoTable {
         let sent = self.client.transact_write_items().set_transact_items(Some(steps)).send().await;
         match sent {
             Ok(_) => Ok(Written::Done(seen.reported(report.clone()))),
-            Err(SdkError::ServiceError(error)) if error.err().is_transaction_canceled_exception() => {
-                // Which of the steps it was: the row's condition, or somebody else at work on the same items.
-                let lost = match error.err() {
-                    aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-                        cancelled.cancellation_reasons().first().and_then(|reason| reason.code())
-                            == Some("ConditionalCheckFailed")
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                    // Which of the steps it was: the row's condition, or somebody else at work on the same items.
+                    let first = cancelled.cancellation_reasons().first();
+                    if first.and_then(|reason| reason.code()) == Some("ConditionalCheckFailed") {
+                        Ok(Written::Lost)
+                    } else {
+                        Err(self.unreachable("cannot write: somebody else writes the same row"))
                     }
-                    _ => false,
-                };
-                if lost {
-                    Ok(Written::Lost)
-                } else {
-                    Err(self.unreachable("cannot write: somebody else writes the same row"))
                 }
-            }
-            Err(error) => Err(self.failed("cannot write", &error)),
+                Some(_) | None => Err(self.failed("cannot write", &error)),
+            },
         }
     }
 
@@ -196,9 +202,7 @@ impl DynamoTable {
             request.update_expression("REMOVE #Expires")
         } else {
             let at = AttributeValue::N(history::expiry(Timestamp::now()).to_string());
-            request
-                .update_expression("SET #Expires = :at")
-                .expression_attribute_values(":at", at)
+            request.update_expression("SET #Expires = :at").expression_attribute_values(":at", at)
         };
         match request.send().await {
             Ok(_) => Ok(()),
@@ -268,6 +272,8 @@ impl AppTable for DynamoTable {
 
     async fn list(&self) -> Result<Vec<Row>, Unreachable> {
         let mut rows = Vec::new();
+        let mut oldest = 0;
+        let now = Timestamp::now().as_second();
         let mut start = None;
         loop {
             let sent = self
@@ -280,12 +286,15 @@ impl AppTable for DynamoTable {
                 .send()
                 .await;
             let output = sent.map_err(|error| self.failed("cannot list", &error))?;
+            let waits = output.items().iter().filter_map(item::deploying_since);
+            oldest = waits.map(|since| now - since).fold(oldest, i64::max);
             rows.extend(output.items().iter().filter_map(item::row));
             start = output.last_evaluated_key;
             if start.is_none() {
                 break;
             }
         }
+        self.oldest_undeployed.store(oldest, Ordering::Relaxed);
         rows.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(rows)
     }

@@ -9,7 +9,10 @@ use rowhouse_core::{Base, Commit, Target};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
     /// `create` or `update`: what was aimed at.
-    Rollout { target: Target, commit: Commit },
+    Rollout {
+        target: Target,
+        commit: Commit,
+    },
     Cancel,
     /// Another operation of ours, or somebody else's.
     Other,

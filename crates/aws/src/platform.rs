@@ -1,0 +1,440 @@
+//! The platform port on AWS: an app is a CloudFormation stack.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_sdk_cloudformation::types as cfn;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use jiff::Timestamp;
+use rowhouse_core::{
+    AppName, Base, Observed, Operation, Outcome, Plan, Platform, Resolution, Settings,
+    SettingsDigest, Unreachable, Version,
+};
+use serde_json::json;
+
+use crate::config::Config;
+use crate::event::{self, Event};
+use crate::manifest::{self, Manifest};
+use crate::priority::{self, MOST_APPS};
+use crate::refusal::Failure;
+use crate::repository::Repositories;
+use crate::stack::{Described, MANAGED_BY};
+use crate::status::StackStatus;
+use crate::template::{Parameter, Template};
+use crate::token;
+
+/// Names the app of a stack, beside its name.
+const APP_TAG: &str = "rowhouse:app";
+
+/// AWS, as the reactor sees it.
+#[derive(Debug)]
+pub struct CloudFormationPlatform {
+    stacks: aws_sdk_cloudformation::Client,
+    objects: aws_sdk_s3::Client,
+    balancers: aws_sdk_elasticloadbalancingv2::Client,
+    repositories: Repositories,
+    config: Config,
+    template: Template,
+    settings: Settings,
+    seen: Mutex<HashMap<AppName, Seen>>,
+}
+
+/// What this process saw of a stack last, and has not acted on yet.
+#[derive(Clone, Debug)]
+struct Seen {
+    base: Base,
+    id: String,
+    status: StackStatus,
+    /// What its last deletion could not delete.
+    left: Vec<String>,
+}
+
+impl CloudFormationPlatform {
+    /// The platform of that configuration, in the account and region of the clients.
+    pub fn new(
+        shared: &aws_config::SdkConfig,
+        config: Config,
+        repositories: Repositories,
+    ) -> CloudFormationPlatform {
+        let template = Template::of(&config);
+        let form = json!([template.text(), template.of_platform(&config)]);
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let settings = Settings {
+            digest: SettingsDigest::of(&form.to_string()),
+            repository: given(&config.repository),
+            path: given(&config.path),
+            max_scale: config.max_scale,
+            local_repositories: false,
+        };
+        CloudFormationPlatform {
+            stacks: aws_sdk_cloudformation::Client::new(shared),
+            objects: aws_sdk_s3::Client::new(shared),
+            balancers: aws_sdk_elasticloadbalancingv2::Client::new(shared),
+            repositories,
+            config,
+            template,
+            settings,
+            seen: Mutex::default(),
+        }
+    }
+
+    fn stack_name(&self, name: &AppName) -> String {
+        format!("{}{name}", self.config.stack_prefix)
+    }
+
+    async fn observed(
+        &self,
+        name: &AppName,
+        described: &Described,
+    ) -> Result<Observed, Unreachable> {
+        let now = Timestamp::now().as_second();
+        let events = if described.needs_events(now) {
+            self.events(&described.id).await?
+        } else {
+            Vec::new()
+        };
+        let observed = described.observed(&events, now);
+        match observed.stack() {
+            Some(stack) => {
+                let left = event::past(&events).left.into_iter().map(|(id, _)| id).collect();
+                let seen = Seen {
+                    base: stack.base.clone(),
+                    id: described.id.clone(),
+                    status: described.status,
+                    left,
+                };
+                self.seen().insert(name.clone(), seen);
+            }
+            None => {
+                self.seen().remove(name);
+            }
+        }
+        Ok(observed)
+    }
+
+    /// The newest page of a stack's events.
+    async fn events(&self, id: &str) -> Result<Vec<Event>, Unreachable> {
+        let sent = self.stacks.describe_stack_events().stack_name(id).send().await;
+        let output = sent.map_err(|error| {
+            Failure::of(&error).unreachable(&format!("cannot read the events of stack `{id}`"))
+        })?;
+        Ok(output.stack_events().iter().map(read_event).collect())
+    }
+
+    /// What was seen last, taken out: an operation on it is begun once.
+    fn take(&self, name: &AppName, base: &Base) -> Option<Seen> {
+        let mut seen = self.seen();
+        seen.get(name).is_some_and(|seen| seen.base == *base).then(|| seen.remove(name))?
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<AppName, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn create(&self, name: &AppName, plan: &Plan) -> Result<(), Outcome> {
+        let mut parameters = self.parameters(plan).await?;
+        if self.template == Template::Shared {
+            parameters.push(parameter(("Priority", self.priority(name).await?.to_string())));
+        }
+        let deployment = &plan.deployment;
+        // Of no stack: the name itself lets one creation through, and the time tells two attempts apart.
+        let base = Base::of("", &Timestamp::now().as_millisecond().to_string());
+        let sent = self
+            .stacks
+            .create_stack()
+            .stack_name(self.stack_name(name))
+            .template_body(self.template.text())
+            .set_parameters(Some(parameters))
+            .set_capabilities(self.capabilities())
+            .set_role_arn(self.role())
+            .notification_arns(&self.config.cloud_formation_notification_arn)
+            .tags(tag(MANAGED_BY.0, MANAGED_BY.1))
+            .tags(tag(APP_TAG, name.as_str()))
+            .client_request_token(token::rollout(
+                "create",
+                &deployment.target,
+                &deployment.commit,
+                &base,
+            ))
+            .send()
+            .await;
+        sent.map(drop).map_err(|error| Failure::of(&error).outcome("cannot create the stack"))
+    }
+
+    async fn update(&self, plan: &Plan, seen: &Seen) -> Result<(), Outcome> {
+        let mut parameters = self.parameters(plan).await?;
+        if self.template == Template::Shared {
+            // A rule keeps its place for life.
+            let kept = cfn::Parameter::builder().parameter_key("Priority").use_previous_value(true);
+            parameters.push(kept.build());
+        }
+        let deployment = &plan.deployment;
+        let token = token::rollout("update", &deployment.target, &deployment.commit, &seen.base);
+        let sent = self
+            .stacks
+            .update_stack()
+            .stack_name(&seen.id)
+            .template_body(self.template.text())
+            .set_parameters(Some(parameters))
+            .set_capabilities(self.capabilities())
+            .set_role_arn(self.role())
+            .notification_arns(&self.config.cloud_formation_notification_arn)
+            .client_request_token(token)
+            .send()
+            .await;
+        sent.map(drop).map_err(|error| Failure::of(&error).outcome("cannot update the stack"))
+    }
+
+    async fn cancel(&self, seen: &Seen) -> Result<(), Outcome> {
+        let request = self.stacks.cancel_update_stack().stack_name(&seen.id);
+        let sent = request.client_request_token(token::step("cancel", &seen.base)).send().await;
+        sent.map(drop).map_err(|error| Failure::of(&error).outcome("cannot cancel the update"))
+    }
+
+    async fn delete(&self, seen: &Seen, retain: bool) -> Result<(), Outcome> {
+        let retained = (retain && !seen.left.is_empty()).then(|| seen.left.clone());
+        let sent = self
+            .stacks
+            .delete_stack()
+            .stack_name(&seen.id)
+            .set_role_arn(self.role())
+            .set_retain_resources(retained)
+            .client_request_token(token::step("delete", &seen.base))
+            .send()
+            .await;
+        sent.map(drop).map_err(|error| Failure::of(&error).outcome("cannot delete the stack"))
+    }
+
+    async fn continue_rollback(&self, seen: &Seen) -> Result<(), Outcome> {
+        let doing = "cannot roll the stack back";
+        let token = token::step("continue", &seen.base);
+        // An update that somebody made without rollback rests half-way, and is rolled back by another call.
+        if seen.status == StackStatus::UpdateFailed {
+            let request =
+                self.stacks.rollback_stack().stack_name(&seen.id).set_role_arn(self.role());
+            let sent = request.client_request_token(token).send().await;
+            return sent.map(drop).map_err(|error| Failure::of(&error).outcome(doing));
+        }
+        let request =
+            self.stacks.continue_update_rollback().stack_name(&seen.id).set_role_arn(self.role());
+        let sent = request.client_request_token(token).send().await;
+        sent.map(drop).map_err(|error| Failure::of(&error).outcome(doing))
+    }
+
+    /// The parameters of a plan, once what its instances are made from is stored.
+    async fn parameters(&self, plan: &Plan) -> Result<Vec<cfn::Parameter>, Outcome> {
+        let bytes = Manifest::of(plan).to_json();
+        let digest = manifest::digest(&bytes);
+        let bucket = self.config.artifacts();
+        let sent = self
+            .objects
+            .put_object()
+            .bucket(bucket)
+            .key(manifest::key(&digest))
+            .content_type("application/json")
+            .body(ByteStream::from(bytes))
+            .send()
+            .await;
+        if let Err(error) = sent {
+            let failure = Failure::of(&error);
+            return Err(failure.outcome(&format!("cannot store the manifest in bucket `{bucket}`")));
+        }
+        let all = self.template.of_platform(&self.config).into_iter();
+        Ok(all.chain(Template::of_plan(plan, &digest)).map(parameter).collect())
+    }
+
+    /// A priority for the rule of a new app.
+    async fn priority(&self, name: &AppName) -> Result<u32, Outcome> {
+        let mut used = BTreeSet::new();
+        let mut marker = None;
+        loop {
+            let sent = self
+                .balancers
+                .describe_rules()
+                .listener_arn(&self.config.listener_arn)
+                .set_marker(marker)
+                .send()
+                .await;
+            let output = sent.map_err(|error| {
+                Failure::of(&error).outcome("cannot read the rules of the load balancer")
+            })?;
+            used.extend(
+                output.rules().iter().filter_map(|rule| rule.priority()?.parse::<u32>().ok()),
+            );
+            marker = output.next_marker;
+            if marker.is_none() {
+                break;
+            }
+        }
+        let full = || Outcome::Refused {
+            reason: format!(
+                "the load balancer serves {} apps, and takes {MOST_APPS}: delete an app, or put this one on another \
+                 installation (`rowhouse aws install` with another domain)",
+                used.len()
+            ),
+        };
+        if used.len() >= MOST_APPS {
+            return Err(full());
+        }
+        priority::choose(name, &used).ok_or_else(full)
+    }
+
+    fn capabilities(&self) -> Option<Vec<cfn::Capability>> {
+        self.template.makes_roles().then(|| vec![cfn::Capability::CapabilityIam])
+    }
+
+    fn role(&self) -> Option<String> {
+        Some(self.config.service_role_arn.clone()).filter(|role| !role.is_empty())
+    }
+}
+
+impl Platform for CloudFormationPlatform {
+    fn settings(&self) -> Settings {
+        self.settings.clone()
+    }
+
+    async fn observe(&self, name: &AppName) -> Result<Observed, Unreachable> {
+        let stack = self.stack_name(name);
+        match self.stacks.describe_stacks().stack_name(&stack).send().await {
+            Ok(output) => match output.stacks().first() {
+                Some(found) => self.observed(name, &described(found)?).await,
+                None => Ok(Observed::Missing),
+            },
+            Err(error) => {
+                let failure = Failure::of(&error);
+                if failure.is_missing_stack() {
+                    self.seen().remove(name);
+                    return Ok(Observed::Missing);
+                }
+                Err(failure.unreachable(&format!("cannot look at stack `{stack}`")))
+            }
+        }
+    }
+
+    async fn resolve(&self, repository: &str, version: &Version) -> Resolution {
+        self.repositories.resolve(repository, version).await
+    }
+
+    async fn perform(&self, name: &AppName, operation: Operation, base: Option<Base>) -> Outcome {
+        let seen = match &base {
+            Some(base) => match self.take(name, base) {
+                Some(seen) => Some(seen),
+                None => return Outcome::Busy,
+            },
+            None => None,
+        };
+        let performed = match (operation, seen) {
+            (Operation::Create(plan), None) => self.create(name, &plan).await,
+            (Operation::Update(plan), Some(seen)) => self.update(&plan, &seen).await,
+            (Operation::Cancel, Some(seen)) => self.cancel(&seen).await,
+            (Operation::Delete { retain }, Some(seen)) => self.delete(&seen, retain).await,
+            (Operation::ContinueRollback, Some(seen)) => self.continue_rollback(&seen).await,
+            (Operation::Create(_), Some(_))
+            | (
+                Operation::Update(_)
+                | Operation::Cancel
+                | Operation::Delete { .. }
+                | Operation::ContinueRollback,
+                None,
+            ) => Err(Outcome::Busy),
+        };
+        match performed {
+            Ok(()) => Outcome::Started,
+            Err(outcome) => outcome,
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<(AppName, Observed)>, Unreachable> {
+        let mut found = Vec::new();
+        let mut next = None;
+        loop {
+            let sent = self.stacks.describe_stacks().set_next_token(next).send().await;
+            let output =
+                sent.map_err(|error| Failure::of(&error).unreachable("cannot list the stacks"))?;
+            for stack in output.stacks() {
+                let name = stack
+                    .stack_name()
+                    .and_then(|name| name.strip_prefix(&self.config.stack_prefix))
+                    .and_then(|name| AppName::parse(name).ok());
+                let Some(name) = name else { continue };
+                let observed = self.observed(&name, &described(stack)?).await?;
+                if observed != Observed::Missing {
+                    found.push((name, observed));
+                }
+            }
+            next = output.next_token;
+            if next.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+fn parameter((name, value): Parameter) -> cfn::Parameter {
+    cfn::Parameter::builder().parameter_key(name).parameter_value(value).build()
+}
+
+fn tag(key: &str, value: &str) -> cfn::Tag {
+    cfn::Tag::builder().key(key).value(value).build()
+}
+
+/// What the SDK read, in plain values.
+fn described(stack: &cfn::Stack) -> Result<Described, Unreachable> {
+    let id = stack.stack_id().unwrap_or_default().to_owned();
+    let word = stack.stack_status().map_or("", cfn::StackStatus::as_str);
+    let status = StackStatus::parse(word).ok_or_else(|| Unreachable {
+        reason: format!("stack `{id}` has the status `{word}`, which this version does not know"),
+    })?;
+    let pairs = |pairs: Vec<(Option<&str>, Option<&str>)>| -> BTreeMap<String, String> {
+        pairs
+            .into_iter()
+            .filter_map(|(key, value)| Some((key?.to_owned(), value?.to_owned())))
+            .collect()
+    };
+    let began = stack.last_updated_time().or(stack.creation_time());
+    Ok(Described {
+        name: stack.stack_name().unwrap_or_default().to_owned(),
+        status,
+        status_reason: stack.stack_status_reason().map(str::to_owned),
+        created: stack.creation_time().map(time).unwrap_or_default(),
+        updated: stack.last_updated_time().map(time),
+        deleted: stack.deletion_time().map(time),
+        began: began.map_or(0, DateTime::secs),
+        parameters: pairs(
+            stack
+                .parameters()
+                .iter()
+                .map(|pair| (pair.parameter_key(), pair.parameter_value()))
+                .collect(),
+        ),
+        outputs: pairs(
+            stack.outputs().iter().map(|pair| (pair.output_key(), pair.output_value())).collect(),
+        ),
+        tags: pairs(stack.tags().iter().map(|pair| (pair.key(), pair.value())).collect()),
+        id,
+    })
+}
+
+fn time(time: &DateTime) -> String {
+    // A time without a text form has its seconds all the same.
+    time.fmt(Format::DateTime).unwrap_or_else(|_| time.secs().to_string())
+}
+
+fn read_event(event: &cfn::StackEvent) -> Event {
+    let is_of_stack = event.resource_type() == Some("AWS::CloudFormation::Stack")
+        && event.physical_resource_id() == Some(event.stack_id().unwrap_or_default());
+    Event {
+        logical_id: event.logical_resource_id().unwrap_or_default().to_owned(),
+        resource_type: event.resource_type().unwrap_or_default().to_owned(),
+        is_of_stack,
+        status: event.resource_status().map_or("", cfn::ResourceStatus::as_str).to_owned(),
+        reason: event
+            .resource_status_reason()
+            .filter(|reason| !reason.is_empty())
+            .map(str::to_owned),
+        token: event.client_request_token().map(str::to_owned),
+        at: event.timestamp().map_or(0, DateTime::secs),
+    }
+}
