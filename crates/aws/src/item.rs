@@ -246,7 +246,7 @@ impl Change {
 }
 
 /// The attributes of a user's row, as an item to put.
-pub fn item(key: &str, user: &BTreeMap<Attribute, Value>) -> Item {
+pub(crate) fn item(key: &str, user: &BTreeMap<Attribute, Value>) -> Item {
     let mut item = Item::from([("Name".to_owned(), AttributeValue::S(key.to_owned()))]);
     for (name, value) in user {
         if let Some(value) = attribute(value) {

@@ -2,34 +2,19 @@
 //!
 //! It translates and performs; what to do is decided in `rowhouse-core`.
 
-pub mod certificate;
 pub mod client;
-pub mod config;
-mod doorbell;
 mod event;
 mod history;
 mod item;
-mod manifest;
 mod message;
-mod metric;
 mod outbound;
-mod platform;
-mod priority;
-mod reactor;
 mod refusal;
-mod repository;
 mod stack;
 mod status;
 mod table;
-mod template;
 mod token;
 
-pub use doorbell::{Doorbell, Ring};
 pub use event::Event;
-pub use manifest::Manifest;
-pub use platform::CloudFormationPlatform;
-pub use reactor::Reactor;
 pub use stack::{Described, MANAGED_BY};
 pub use status::StackStatus;
 pub use table::DynamoTable;
-pub use template::Template;
