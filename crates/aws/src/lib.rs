@@ -9,6 +9,7 @@ mod item;
 mod message;
 mod outbound;
 mod refusal;
+mod repository;
 mod stack;
 mod status;
 mod table;
