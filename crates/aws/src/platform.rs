@@ -53,11 +53,9 @@ struct Seen {
 
 impl CloudFormationPlatform {
     /// The platform of that configuration, in the account and region of the clients.
-    pub fn new(
-        shared: &aws_config::SdkConfig,
-        config: Config,
-        repositories: Repositories,
-    ) -> CloudFormationPlatform {
+    pub fn new(shared: &aws_config::SdkConfig, config: Config) -> CloudFormationPlatform {
+        let secrets = aws_sdk_secretsmanager::Client::new(shared);
+        let repositories = Repositories::new(&config.allowed_repository_hosts, Some(secrets));
         let template = Template::of(&config);
         let form = json!([template.text(), template.of_platform(&config)]);
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
@@ -70,7 +68,7 @@ impl CloudFormationPlatform {
         };
         CloudFormationPlatform {
             stacks: aws_sdk_cloudformation::Client::new(shared),
-            objects: aws_sdk_s3::Client::new(shared),
+            objects: crate::client::s3(shared),
             balancers: aws_sdk_elasticloadbalancingv2::Client::new(shared),
             repositories,
             config,

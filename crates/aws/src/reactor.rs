@@ -47,8 +47,14 @@ struct Looked {
 }
 
 impl Reactor {
-    /// The reactor over these two ports.
-    pub fn new(config: &Config, table: DynamoTable, platform: CloudFormationPlatform) -> Reactor {
+    /// The reactor of that installation, in the account and region of `shared`.
+    pub fn new(shared: &aws_config::SdkConfig, config: &Config) -> Reactor {
+        let table = DynamoTable::new(
+            aws_sdk_dynamodb::Client::new(shared),
+            config.app_database.clone(),
+            config.app_history.clone(),
+        );
+        let platform = CloudFormationPlatform::new(shared, config.clone());
         Reactor {
             table,
             platform,

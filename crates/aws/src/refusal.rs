@@ -35,6 +35,14 @@ impl Failure {
         self.code == "ValidationError" && self.message.contains("does not exist")
     }
 
+    /// Whether the caller may not do this.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation"
+        )
+    }
+
     /// Whether AWS or the way to it is to blame: to be tried again.
     pub(crate) fn is_passing(&self) -> bool {
         matches!(

@@ -4,24 +4,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use rowhouse_aws::config::Config;
-use rowhouse_aws::repository::Repositories;
-use rowhouse_aws::{CloudFormationPlatform, DynamoTable, Reactor, client, telemetry};
+use rowhouse_aws::{Reactor, client, telemetry};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let config = Config::load().inspect_err(|error| tracing::error!(%error, "cannot start"))?;
-    let shared = client::shared_config().await;
-    let table = DynamoTable::new(
-        aws_sdk_dynamodb::Client::new(&shared),
-        config.app_database.clone(),
-        config.app_history.clone(),
-    );
-    let secrets = aws_sdk_secretsmanager::Client::new(&shared);
-    let repositories = Repositories::new(&config.allowed_repository_hosts, Some(secrets));
-    let platform = CloudFormationPlatform::new(&shared, config.clone(), repositories);
-    let reactor = &Reactor::new(&config, table, platform);
+    let reactor = &Reactor::new(&client::shared_config().await, &config);
     let handle = |event: LambdaEvent<Value>| async move {
         let deadline = deadline(event.context.deadline());
         let answer = reactor.handle(&event.payload, deadline).await;
