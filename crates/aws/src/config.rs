@@ -1,7 +1,7 @@
 //! `config.json`: what an installation is made of. The eight keys of the original are enough; ours are additions.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -9,6 +9,8 @@ use thiserror::Error;
 /// The variable that holds the same JSON, for an installation whose template makes it.
 pub const VARIABLE: &str = "ROWHOUSE_CONFIG";
 const FILE: &str = "config.json";
+/// The file in which a package says which program its instances run.
+pub const PROGRAM: &str = "program.sha256";
 
 /// An installation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,13 +103,22 @@ pub enum ConfigError {
 impl Config {
     /// The configuration of a function: the variable, else the file beside its program.
     pub fn load() -> Result<Config, ConfigError> {
+        let mut config = Config::read()?;
+        if config.program.is_empty() {
+            let packed = program_folder().map(|folder| folder.join(PROGRAM));
+            let digest = packed.and_then(|path| std::fs::read_to_string(path).ok());
+            config.program = digest.unwrap_or_default().trim().to_owned();
+        }
+        Ok(config)
+    }
+
+    fn read() -> Result<Config, ConfigError> {
         if let Ok(text) = std::env::var(VARIABLE)
             && !text.is_empty()
         {
             return Config::parse(&text, VARIABLE);
         }
-        let program = std::env::current_exe().unwrap_or_default();
-        let path = program.parent().unwrap_or(Path::new(".")).join(FILE);
+        let path = program_folder().unwrap_or_default().join(FILE);
         match std::fs::read_to_string(&path) {
             Ok(text) => Config::parse(&text, &path.display().to_string()),
             Err(source) => Err(ConfigError::Missing { path, source }),
@@ -212,6 +223,11 @@ fn is_arn(text: &str, service: &str) -> bool {
         return false;
     };
     of == service && !rest.is_empty()
+}
+
+/// The folder of this program, where a function's files lie.
+pub(crate) fn program_folder() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.parent()?.to_owned())
 }
 
 /// The file as `aws package` lays it beside the functions: every key of the original, to be filled in.

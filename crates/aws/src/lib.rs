@@ -2,6 +2,7 @@
 //!
 //! It translates and performs; what to do is decided in `rowhouse-core`.
 
+pub mod certificate;
 pub mod client;
 pub mod config;
 mod doorbell;

@@ -133,7 +133,7 @@ impl CloudFormationPlatform {
 
     async fn create(&self, name: &AppName, plan: &Plan) -> Result<(), Outcome> {
         let mut parameters = self.parameters(plan).await?;
-        if self.template == Template::Shared {
+        if self.template.is_shared() {
             parameters.push(parameter(("Priority", self.priority(name).await?.to_string())));
         }
         let deployment = &plan.deployment;
@@ -163,7 +163,7 @@ impl CloudFormationPlatform {
 
     async fn update(&self, plan: &Plan, seen: &Seen) -> Result<(), Outcome> {
         let mut parameters = self.parameters(plan).await?;
-        if self.template == Template::Shared {
+        if self.template.is_shared() {
             // A rule keeps its place for life.
             let kept = cfn::Parameter::builder().parameter_key("Priority").use_previous_value(true);
             parameters.push(kept.build());

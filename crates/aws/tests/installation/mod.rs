@@ -1,0 +1,327 @@
+//! An installation for a test: the platform stack of `platform.yaml` in an emulator, with the very programs that
+//! Lambda runs, and a bridge that publishes the events of stacks as CloudFormation does, which ministack does not.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_cloudformation::types::StackEvent;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_types::date_time::Format;
+use serde_json::{Value, json};
+
+use crate::emulator::{Emulator, outputs, status, until};
+
+pub(crate) const DOMAIN: &str = "apps.example.com";
+const PLATFORM: &str = include_str!("../../../../templates/platform.yaml");
+const TABLE: &str = "apps-db";
+const REACTOR: &str = "AppDemoReactorLambda";
+
+/// What happens to the events of stacks on their way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mischief {
+    pub(crate) doubled: bool,
+    pub(crate) reversed: bool,
+    /// None arrives.
+    pub(crate) dropped: bool,
+}
+
+/// A platform in an emulator.
+pub(crate) struct Installation {
+    pub(crate) emulator: Emulator,
+    pub(crate) table: aws_sdk_dynamodb::Client,
+    pub(crate) outputs: HashMap<String, String>,
+    web: reqwest::Client,
+    mischief: Arc<Mutex<Mischief>>,
+    bridge: tokio::task::JoinHandle<()>,
+}
+
+impl Installation {
+    pub(crate) async fn start() -> Installation {
+        Installation::start_with(&[]).await
+    }
+
+    /// `files`: more files of the reactor's package, by name.
+    pub(crate) async fn start_with(files: &[(&str, &str)]) -> Installation {
+        let emulator = Emulator::start().await;
+        let reactor = Path::new(env!("CARGO_BIN_EXE_app-demo-reactor-lambda"));
+        let certificates = Path::new(env!("CARGO_BIN_EXE_create-elb-backend-certificates"));
+        let (bucket, reactor) = emulator.upload_with("reactor", reactor, files).await;
+        let (_, certificates) = emulator.upload("certificates", certificates).await;
+        // An error says that another test has chosen it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let web = reqwest::Client::new();
+        let zone = hosted_zone(&web, emulator.endpoint()).await;
+        let program = "a".repeat(64);
+        let stack = emulator
+            .create(
+                "rowhouse-platform",
+                PLATFORM,
+                &[
+                    ("Domain", DOMAIN),
+                    ("HostedZoneId", &zone),
+                    ("CodeBucket", &bucket),
+                    ("ReactorCode", &reactor),
+                    ("CertificateCode", &certificates),
+                    ("AppProgram", &program),
+                    ("Repository", "https://git.example.com/apps.git"),
+                    ("Emulator", "true"),
+                ],
+            )
+            .await;
+        let reasons = emulator.reasons("rowhouse-platform").await;
+        assert_eq!(status(&stack), "CREATE_COMPLETE", "{reasons:?}");
+        let outputs = outputs(&stack);
+        let mischief = Arc::new(Mutex::new(Mischief::default()));
+        let bridge = Bridge {
+            stacks: emulator.cloudformation.clone(),
+            web: web.clone(),
+            endpoint: emulator.endpoint().to_owned(),
+            topic: outputs["Topic"].clone(),
+            mischief: Arc::clone(&mischief),
+            published: HashSet::new(),
+        };
+        let table = aws_sdk_dynamodb::Client::new(&emulator.config);
+        let bridge = tokio::spawn(bridge.run());
+        Installation { emulator, table, outputs, web, mischief, bridge }
+    }
+
+    pub(crate) fn be_mischievous(&self, mischief: Mischief) {
+        *self.mischief.lock().unwrap() = mischief;
+    }
+
+    /// Puts a whole row, as the console and the AWS CLI do.
+    pub(crate) async fn put(&self, name: &str, version: &str, scale: u32) {
+        self.put_item(&[
+            ("Name", AttributeValue::S(name.to_owned())),
+            ("Version", AttributeValue::S(version.to_owned())),
+            ("Scale", AttributeValue::N(scale.to_string())),
+        ])
+        .await;
+    }
+
+    pub(crate) async fn put_item(&self, item: &[(&str, AttributeValue)]) {
+        let item = item.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        self.table.put_item().table_name(TABLE).set_item(Some(item)).send().await.unwrap();
+    }
+
+    pub(crate) async fn delete(&self, name: &str) {
+        let name = AttributeValue::S(name.to_owned());
+        self.table.delete_item().table_name(TABLE).key("Name", name).send().await.unwrap();
+    }
+
+    /// The row's attributes as texts; empty where there is none.
+    pub(crate) async fn row(&self, name: &str) -> BTreeMap<String, String> {
+        let key = AttributeValue::S(name.to_owned());
+        let request =
+            self.table.get_item().table_name(TABLE).key("Name", key).consistent_read(true);
+        let item = request.send().await.unwrap().item.unwrap_or_default();
+        let text = |value: &AttributeValue| match value {
+            AttributeValue::S(text) | AttributeValue::N(text) => text.clone(),
+            other => format!("{other:?}"),
+        };
+        item.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+    }
+
+    /// Waits until the row says this of this commit.
+    pub(crate) async fn answered(
+        &self,
+        name: &str,
+        status: &str,
+        revision: &str,
+    ) -> BTreeMap<String, String> {
+        until(&format!("`{name}` is {status}"), async || {
+            let row = self.row(name).await;
+            let says = |attribute: &str| row.get(attribute).map_or("", String::as_str);
+            (says("status") == status && says("Revision") == revision).then_some(row.clone())
+        })
+        .await
+    }
+
+    /// Waits until there is no stack of that app.
+    pub(crate) async fn gone(&self, name: &str) {
+        until(&format!("the stack of `{name}` is gone"), async || {
+            self.stack(name).await.is_none().then_some(())
+        })
+        .await;
+    }
+
+    /// The stack of an app.
+    pub(crate) async fn stack(&self, name: &str) -> Option<aws_sdk_cloudformation::types::Stack> {
+        let request =
+            self.emulator.cloudformation.describe_stacks().stack_name(format!("demo-app-{name}"));
+        request.send().await.ok()?.stacks.unwrap_or_default().into_iter().next()
+    }
+
+    /// Invokes the reactor itself, as a schedule does.
+    pub(crate) async fn ring(&self, event: &Value) -> Value {
+        let url =
+            format!("{}/2015-03-31/functions/{REACTOR}/invocations", self.emulator.endpoint());
+        let answer = self.web.post(url).body(event.to_string()).send().await.unwrap();
+        let text = answer.text().await.unwrap();
+        serde_json::from_str(&text).unwrap_or(Value::String(text))
+    }
+
+    /// How many entries the history of an app has, and the statuses of these, oldest first.
+    pub(crate) async fn history(&self, name: &str) -> Vec<String> {
+        let entries = self
+            .table
+            .query()
+            .table_name("apps-history")
+            .key_condition_expression("#Name = :Name")
+            .expression_attribute_names("#Name", "Name")
+            .expression_attribute_values(":Name", AttributeValue::S(name.to_owned()))
+            .send()
+            .await
+            .unwrap();
+        let status =
+            |item: &HashMap<String, AttributeValue>| item["status"].as_s().unwrap().clone();
+        entries.items().iter().map(status).collect()
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        self.bridge.abort();
+    }
+}
+
+async fn hosted_zone(web: &reqwest::Client, endpoint: &str) -> String {
+    let body = format!(
+        "<CreateHostedZoneRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\">\
+         <Name>{DOMAIN}</Name><CallerReference>1</CallerReference></CreateHostedZoneRequest>"
+    );
+    let sent = web
+        .post(format!("{endpoint}/2013-04-01/hostedzone"))
+        .header("authorization", credential("route53"))
+        .header("content-type", "text/xml")
+        .body(body)
+        .send();
+    let text = sent.await.unwrap().text().await.unwrap();
+    let id = text.split("<Id>").nth(1).and_then(|rest| rest.split("</Id>").next());
+    id.unwrap_or_else(|| panic!("{text}")).trim_start_matches("/hostedzone/").to_owned()
+}
+
+/// What tells the emulator which service is meant; it checks no signature.
+fn credential(service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/{service}/aws4_request, \
+         SignedHeaders=host, Signature=0"
+    )
+}
+
+/// Publishes the events of stacks to the topic, as CloudFormation does.
+struct Bridge {
+    stacks: aws_sdk_cloudformation::Client,
+    web: reqwest::Client,
+    endpoint: String,
+    topic: String,
+    mischief: Arc<Mutex<Mischief>>,
+    published: HashSet<String>,
+}
+
+impl Bridge {
+    async fn run(mut self) {
+        loop {
+            let listed = self.stacks.list_stacks().send().await;
+            let stacks = listed.ok().and_then(|listed| listed.stack_summaries).unwrap_or_default();
+            for id in stacks.iter().filter_map(|stack| stack.stack_id()) {
+                self.publish_events(id).await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn publish_events(&mut self, stack: &str) {
+        let Ok(answer) = self.stacks.describe_stack_events().stack_name(stack).send().await else {
+            return;
+        };
+        let mut news: Vec<StackEvent> = answer
+            .stack_events
+            .unwrap_or_default()
+            .into_iter()
+            .take_while(|event| !self.published.contains(event.event_id().unwrap_or_default()))
+            .collect();
+        self.published.extend(news.iter().filter_map(|event| event.event_id().map(str::to_owned)));
+        let mischief = *self.mischief.lock().unwrap();
+        if mischief.dropped {
+            return;
+        }
+        if !mischief.reversed {
+            news.reverse();
+        }
+        for event in &news {
+            for _ in 0..if mischief.doubled { 2 } else { 1 } {
+                self.publish(&message(event)).await;
+            }
+        }
+    }
+
+    async fn publish(&self, message: &str) {
+        let form = [
+            ("Action", "Publish"),
+            ("Version", "2010-03-31"),
+            ("TopicArn", &self.topic),
+            ("Subject", "AWS CloudFormation Notification"),
+            ("Message", message),
+        ];
+        let body: Vec<String> =
+            form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        let sent = self
+            .web
+            .post(&self.endpoint)
+            .header("authorization", credential("sns"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body.join("&"))
+            .send();
+        let answer = sent.await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+/// The text that CloudFormation sends, by messages recorded in public repositories.
+fn message(event: &StackEvent) -> String {
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let is_of_stack = event.resource_type() == Some("AWS::CloudFormation::Stack");
+    let id = text(event.stack_id());
+    let time =
+        event.timestamp().map(|time| time.fmt(Format::DateTime).unwrap()).unwrap_or_default();
+    let properties =
+        event.resource_properties().map_or("null".to_owned(), |text| format!("{text}\n"));
+    let mut fields = vec![
+        ("StackId", id.clone()),
+        ("Timestamp", time),
+        ("EventId", text(event.event_id())),
+        ("LogicalResourceId", text(event.logical_resource_id())),
+        ("Namespace", id.split(':').nth(4).unwrap_or_default().to_owned()),
+        ("PhysicalResourceId", text(event.physical_resource_id())),
+    ];
+    if is_of_stack {
+        fields.push(("PrincipalId", "AIDACKCEVSQ6C2EXAMPLE".to_owned()));
+    }
+    fields.extend([
+        ("ResourceProperties", properties),
+        ("ResourceStatus", event.resource_status().map_or("", |status| status.as_str()).to_owned()),
+        ("ResourceStatusReason", text(event.resource_status_reason())),
+        ("ResourceType", text(event.resource_type())),
+        ("StackName", text(event.stack_name())),
+        ("ClientRequestToken", event.client_request_token().unwrap_or("null").to_owned()),
+    ]);
+    fields.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect()
+}
+
+/// A sweep, as the schedule asks for it.
+pub(crate) fn sweep(word: &str) -> Value {
+    json!({ "rowhouse": word })
+}
