@@ -118,3 +118,81 @@ async fn lost_events_are_made_up_for_by_the_sweeps() {
     house.ring(&sweep("short-sweep")).await;
     house.answered("shop", "deployed", &good).await;
 }
+
+#[tokio::test]
+async fn a_version_that_never_comes_up_is_told_once_and_the_next_one_goes_out() {
+    let house = Installation::moody().await;
+    let (bad, good, better) = (commit('0'), commit('a'), commit('b'));
+    // It never ran: the stack can only be deleted.
+    house.put("shop", &bad, 1).await;
+    let row = house.answered("shop", "deploy_failed", "").await;
+    assert!(row["Reason"].starts_with("Broken (AWS::SSM::Parameter): "), "{row:?}");
+    let broken = house.stack("shop").await.unwrap();
+    house.ring(&sweep("full-sweep")).await;
+    let still = house.stack("shop").await.unwrap();
+    assert_eq!(
+        (emulator::status(&still), still.stack_id()),
+        ("ROLLBACK_COMPLETE", broken.stack_id())
+    );
+    assert_eq!(house.row("shop").await["status"], "deploy_failed");
+    house.put("shop", &good, 1).await;
+    house.answered("shop", "deployed", &good).await;
+
+    // It ran: what served goes on serving, and the row says so.
+    house.put("shop", &bad, 1).await;
+    let row = house.answered("shop", "deploy_failed", &good).await;
+    assert!(row["Reason"].starts_with("Broken (AWS::SSM::Parameter): "), "{row:?}");
+    let rolled_back = house.stack("shop").await.unwrap();
+    assert_eq!(emulator::status(&rolled_back), "UPDATE_ROLLBACK_COMPLETE");
+    // The same row once more, the reactor's words erased: the stack itself is the witness.
+    house.put("shop", &bad, 1).await;
+    house.answered("shop", "deploy_failed", &good).await;
+    house.ring(&sweep("full-sweep")).await;
+    let still = house.stack("shop").await.unwrap();
+    assert_eq!(still.last_updated_time(), rolled_back.last_updated_time());
+    house.put("shop", &better, 1).await;
+    house.answered("shop", "deployed", &better).await;
+    assert_eq!(
+        house.history("shop").await,
+        ["deploy_failed", "deployed", "deploy_failed", "deployed"]
+    );
+}
+
+#[tokio::test]
+async fn the_newest_row_goes_out_after_what_was_under_way() {
+    let house = Installation::moody().await;
+    let (one, waits, two, three) = (commit('a'), commit('1'), commit('b'), commit('c'));
+    house.put("shop", &one, 1).await;
+    house.answered("shop", "deployed", &one).await;
+    house.put("shop", &waits, 1).await;
+    house.answered("shop", "deploying", &one).await;
+    for version in [&two, &three] {
+        house.put("shop", version, 1).await;
+    }
+    house.answered("shop", "deploying", &one).await;
+    house.let_go("shop").await;
+    house.answered("shop", "deployed", &three).await;
+    let stack = house.stack("shop").await.unwrap();
+    assert_eq!(emulator::outputs(&stack)["Commit"], three);
+}
+
+#[tokio::test]
+async fn a_row_deleted_during_an_update_takes_its_stack_along_and_one_put_again_comes_back() {
+    let house = Installation::moody().await;
+    let (one, waits) = (commit('a'), commit('1'));
+    house.put("shop", &one, 1).await;
+    house.answered("shop", "deployed", &one).await;
+    house.put("shop", &waits, 1).await;
+    house.answered("shop", "deploying", &one).await;
+    house.delete("shop").await;
+    house.let_go("shop").await;
+    house.gone("shop").await;
+    assert!(house.row("shop").await.is_empty(), "a ghost");
+    // Deleted and put again at once: what comes up is new.
+    house.put("shop", &one, 1).await;
+    house.answered("shop", "deployed", &one).await;
+    house.delete("shop").await;
+    house.put("shop", &one, 2).await;
+    let row = house.answered("shop", "deployed", &one).await;
+    assert_eq!(row["Healthy"], "2");
+}

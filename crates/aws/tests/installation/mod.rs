@@ -325,3 +325,67 @@ fn message(event: &StackEvent) -> String {
 pub(crate) fn sweep(word: &str) -> Value {
     json!({ "rowhouse": word })
 }
+
+/// A template of an operator's own, with the parameters and outputs of `app.yaml`: commits of zeros never come up,
+/// those of ones wait until they are let go.
+pub(crate) fn moody_template() -> String {
+    let app = include_str!("../../../../templates/app.yaml");
+    let parameters = app.split("\nConditions:\n").next().unwrap();
+    let outputs = app.split("\nOutputs:\n").nth(1).unwrap();
+    let (never, waits) = ("0".repeat(40), "1".repeat(40));
+    format!(
+        "{parameters}
+Conditions:
+  NeverComesUp: !Equals [!Ref Commit, '{never}']
+  Waits: !Equals [!Ref Commit, '{waits}']
+
+Resources:
+  Running:
+    Type: AWS::SSM::Parameter
+    Properties: {{Name: !Sub '/running/${{AppName}}', Type: String, Value: !Ref Target}}
+  Broken:
+    Type: AWS::SSM::Parameter
+    Condition: NeverComesUp
+    Properties: {{Name: /taken, Type: String, Value: x}}
+  Handle:
+    Type: AWS::CloudFormation::WaitConditionHandle
+    Condition: Waits
+  Wait:
+    Type: AWS::CloudFormation::WaitCondition
+    Condition: Waits
+    DependsOn: Running
+    Properties: {{Handle: !Ref Handle, Timeout: '600', Count: 1}}
+
+Outputs:
+{outputs}"
+    )
+}
+
+impl Installation {
+    /// One whose apps come up, fail or wait by their commits.
+    pub(crate) async fn moody() -> Installation {
+        let template = moody_template();
+        let installation = Installation::start_with(&[("template.yaml", &template)]).await;
+        let taken = "Resources: {Taken: {Type: AWS::SSM::Parameter, \
+                     Properties: {Name: /taken, Type: String, Value: x}}}";
+        installation.emulator.create("taken", taken, &[]).await;
+        installation
+    }
+
+    /// Lets an operation go on that waits.
+    pub(crate) async fn let_go(&self, name: &str) {
+        let stack = format!("demo-app-{name}");
+        let handle = until("the operation waits", async || {
+            let request = self.emulator.cloudformation.describe_stack_resource().stack_name(&stack);
+            let found = request.logical_resource_id("Handle").send().await.ok()?;
+            found.stack_resource_detail()?.physical_resource_id().map(str::to_owned)
+        })
+        .await;
+        let word = json!({ "Status": "SUCCESS", "UniqueId": "1", "Data": "", "Reason": "" });
+        until("the wait ends", async || {
+            let sent = self.web.put(&handle).body(word.to_string()).send().await.unwrap();
+            sent.status().is_success().then_some(())
+        })
+        .await;
+    }
+}
