@@ -12,6 +12,8 @@ mod item;
 mod manifest;
 mod message;
 mod metric;
+#[cfg(test)]
+mod model;
 mod outbound;
 mod platform;
 mod priority;

@@ -1,0 +1,489 @@
+//! CloudFormation as AWS documents it, for one stack, in memory: which calls each status allows, what an operation
+//! leaves in `Parameters`, `Outputs` and events, and that a token is used once. The emulators get some of this wrong.
+//! The rule runs against it from every status.
+//!
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html>,
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/troubleshooting.html>
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use rowhouse_core::testing::{MemoryTable, TableUser as _, run_at_once};
+use rowhouse_core::{
+    App, AppName, AppTable as _, Attribute, Base, Commit, Deployment, Generation, Observed,
+    Operation, Outcome, Platform, Resolution, Row, RowKey, Settings, SettingsDigest, Source,
+    Status, Target, Unreachable, UserAttributes, Value, Version, Waking, reconcile,
+};
+
+use crate::event::Event;
+use crate::refusal::Failure;
+use crate::stack::{Described, MANAGED_BY};
+use crate::status::StackStatus as S;
+use crate::token;
+
+const NAME: &str = "shop";
+
+/// How the operations on the stack end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Good,
+    /// Rollouts fail and are rolled back.
+    Fails,
+    /// Rollouts fail, and so does the first rollback of each.
+    Sticks,
+    /// The first two deletions fail.
+    Clings,
+}
+
+#[derive(Debug)]
+struct World {
+    stack: Option<Described>,
+    events: Vec<Event>,
+    tokens: BTreeSet<String>,
+    /// The operation in progress, by its token.
+    token: Option<String>,
+    ending: Ending,
+    clock: i64,
+    rollbacks_failed: u32,
+    deletions_failed: u32,
+    /// Calls that the status at that time does not allow.
+    illegal: Vec<String>,
+    calls: usize,
+}
+
+struct Model(Mutex<World>);
+
+fn refused(code: &str, message: String) -> Failure {
+    Failure { code: code.to_owned(), message }
+}
+
+impl World {
+    fn tell(&mut self, status: S) {
+        self.clock += 1;
+        self.events.insert(
+            0,
+            Event {
+                logical_id: NAME.to_owned(),
+                resource_type: "AWS::CloudFormation::Stack".to_owned(),
+                is_of_stack: true,
+                status: status.as_str().to_owned(),
+                token: self.token.clone(),
+                at: self.clock,
+                ..Event::default()
+            },
+        );
+        if let Some(stack) = &mut self.stack {
+            stack.status = status;
+        }
+    }
+
+    fn tell_resource(&mut self, status: &str) {
+        self.events.insert(
+            0,
+            Event {
+                logical_id: "Instances".to_owned(),
+                resource_type: "AWS::AutoScaling::AutoScalingGroup".to_owned(),
+                status: status.to_owned(),
+                reason: Some("it never answers".to_owned()),
+                token: self.token.clone(),
+                at: self.clock,
+                ..Event::default()
+            },
+        );
+    }
+
+    fn status(&self) -> Option<S> {
+        self.stack.as_ref().map(|stack| stack.status)
+    }
+
+    /// A call under a token that is legal in these statuses.
+    fn call(&mut self, call: &str, token: &str, legal: &[S]) -> Result<(), Failure> {
+        self.calls += 1;
+        if !self.tokens.insert(token.to_owned()) {
+            let message = "A client request token already exists".to_owned();
+            return Err(refused("TokenAlreadyExistsException", message));
+        }
+        let Some(status) = self.status() else {
+            return Err(refused("ValidationError", format!("Stack [{NAME}] does not exist")));
+        };
+        if !legal.contains(&status) {
+            self.illegal.push(format!("{call} in {}", status.as_str()));
+            let message =
+                format!("Stack:arn is in {} state and can not be updated.", status.as_str());
+            return Err(refused("ValidationError", message));
+        }
+        self.token = Some(token.to_owned());
+        Ok(())
+    }
+
+    fn create(&mut self, deployment: &Deployment, token: &str) -> Result<(), Failure> {
+        self.calls += 1;
+        if self.stack.is_some() {
+            return Err(refused(
+                "AlreadyExistsException",
+                format!("Stack [{NAME}] already exists"),
+            ));
+        }
+        assert!(self.tokens.insert(token.to_owned()), "a creation's token is new");
+        self.clock += 1;
+        self.events.clear();
+        self.stack = Some(stack(S::CreateInProgress, Some(deployment), None, self.clock));
+        self.token = Some(token.to_owned());
+        self.tell(S::CreateInProgress);
+        Ok(())
+    }
+
+    fn update(&mut self, deployment: &Deployment, token: &str) -> Result<(), Failure> {
+        let legal = [
+            S::CreateComplete,
+            S::UpdateComplete,
+            S::UpdateRollbackComplete,
+            S::ImportComplete,
+            S::ImportRollbackComplete,
+        ];
+        self.call("UpdateStack", token, &legal)?;
+        self.clock += 1;
+        let clock = self.clock;
+        if let Some(stack) = &mut self.stack {
+            if stack.parameters == parameters(deployment) {
+                let message = "No updates are to be performed.".to_owned();
+                return Err(refused("ValidationError", message));
+            }
+            stack.parameters = parameters(deployment);
+            stack.updated = Some(clock.to_string());
+            stack.began = clock;
+        }
+        self.rollbacks_failed = 0;
+        self.tell(S::UpdateInProgress);
+        Ok(())
+    }
+
+    fn delete(&mut self, token: &str) -> Result<(), Failure> {
+        let illegal = [
+            S::UpdateInProgress,
+            S::UpdateCompleteCleanupInProgress,
+            S::UpdateRollbackInProgress,
+            S::UpdateRollbackCompleteCleanupInProgress,
+        ];
+        let legal: Vec<S> = S::ALL.into_iter().filter(|status| !illegal.contains(status)).collect();
+        self.call("DeleteStack", token, &legal)?;
+        self.clock += 1;
+        let clock = self.clock;
+        if let Some(stack) = &mut self.stack {
+            stack.deleted = Some(clock.to_string());
+        }
+        self.tell(S::DeleteInProgress);
+        Ok(())
+    }
+
+    fn continue_rollback(&mut self, token: &str) -> Result<(), Failure> {
+        self.call("ContinueUpdateRollback", token, &[S::UpdateRollbackFailed, S::UpdateFailed])?;
+        self.tell(S::UpdateRollbackInProgress);
+        Ok(())
+    }
+
+    /// What is in progress goes on by one status.
+    fn step(&mut self) {
+        let Some(status) = self.status() else { return };
+        match status {
+            S::CreateInProgress if self.ending == Ending::Good || self.ending == Ending::Clings => {
+                self.complete();
+                self.tell(S::CreateComplete);
+            }
+            S::CreateInProgress => {
+                self.tell_resource("CREATE_FAILED");
+                self.tell(S::RollbackInProgress);
+            }
+            S::RollbackInProgress => self.tell(S::RollbackComplete),
+            S::UpdateInProgress if self.ending == Ending::Good || self.ending == Ending::Clings => {
+                self.complete();
+                self.tell(S::UpdateCompleteCleanupInProgress);
+            }
+            S::UpdateInProgress => {
+                self.tell_resource("UPDATE_FAILED");
+                self.tell(S::UpdateRollbackInProgress);
+            }
+            S::UpdateCompleteCleanupInProgress => self.tell(S::UpdateComplete),
+            S::UpdateRollbackInProgress
+                if self.ending == Ending::Sticks && self.rollbacks_failed == 0 =>
+            {
+                self.rollbacks_failed += 1;
+                self.tell(S::UpdateRollbackFailed);
+            }
+            S::UpdateRollbackInProgress => {
+                if let Some(stack) = &mut self.stack {
+                    stack.parameters = stack.outputs.clone();
+                }
+                self.tell(S::UpdateRollbackCompleteCleanupInProgress);
+            }
+            S::UpdateRollbackCompleteCleanupInProgress => self.tell(S::UpdateRollbackComplete),
+            S::DeleteInProgress if self.ending == Ending::Clings && self.deletions_failed < 2 => {
+                self.deletions_failed += 1;
+                self.tell_resource("DELETE_FAILED");
+                self.tell(S::DeleteFailed);
+            }
+            S::DeleteInProgress => {
+                self.stack = None;
+                self.events.clear();
+                self.deletions_failed = 0;
+            }
+            S::ImportInProgress => {
+                self.complete();
+                self.tell(S::ImportComplete);
+            }
+            S::ImportRollbackInProgress => {
+                if let Some(stack) = &mut self.stack {
+                    stack.parameters = stack.outputs.clone();
+                }
+                self.tell(S::ImportRollbackComplete);
+            }
+            S::ReviewInProgress
+            | S::CreateComplete
+            | S::CreateFailed
+            | S::RollbackComplete
+            | S::RollbackFailed
+            | S::UpdateComplete
+            | S::UpdateFailed
+            | S::UpdateRollbackComplete
+            | S::UpdateRollbackFailed
+            | S::DeleteFailed
+            | S::DeleteComplete
+            | S::ImportComplete
+            | S::ImportRollbackFailed
+            | S::ImportRollbackComplete => {}
+        }
+    }
+
+    fn complete(&mut self) {
+        if let Some(stack) = &mut self.stack {
+            stack.outputs = stack.parameters.clone();
+        }
+    }
+}
+
+impl Platform for Model {
+    fn settings(&self) -> Settings {
+        Settings::for_tests()
+    }
+
+    async fn observe(&self, _: &AppName) -> Result<Observed, Unreachable> {
+        let world = self.0.lock().unwrap();
+        Ok(world.stack.as_ref().map_or(Observed::Missing, |stack| {
+            let events = if stack.needs_events(world.clock) { &world.events[..] } else { &[] };
+            stack.observed(events, world.clock)
+        }))
+    }
+
+    async fn resolve(&self, _: &str, version: &Version) -> Resolution {
+        Resolution::Known(Commit::parse(version.as_str()).unwrap())
+    }
+
+    async fn perform(&self, _: &AppName, operation: Operation, base: Option<Base>) -> Outcome {
+        let mut world = self.0.lock().unwrap();
+        let base = base.unwrap_or_else(|| Base::of("", &world.clock.to_string()));
+        let performed = match operation {
+            Operation::Create(plan) => {
+                let deployment = &plan.deployment;
+                let token = token::rollout("create", &deployment.target, &deployment.commit, &base);
+                world.create(deployment, &token)
+            }
+            Operation::Update(plan) => {
+                let deployment = &plan.deployment;
+                let token = token::rollout("update", &deployment.target, &deployment.commit, &base);
+                world.update(deployment, &token)
+            }
+            Operation::Cancel => world.call(
+                "CancelUpdateStack",
+                &token::step("cancel", &base),
+                &[S::UpdateInProgress],
+            ),
+            Operation::Delete { .. } => world.delete(&token::step("delete", &base)),
+            Operation::ContinueRollback => world.continue_rollback(&token::step("continue", &base)),
+        };
+        performed.map_or_else(|failure| failure.outcome("cannot do it"), |()| Outcome::Started)
+    }
+
+    async fn list(&self) -> Result<Vec<(AppName, Observed)>, Unreachable> {
+        Ok(Vec::new())
+    }
+}
+
+fn parameters(deployment: &Deployment) -> BTreeMap<String, String> {
+    [
+        ("Target", deployment.target.as_str()),
+        ("Generation", deployment.generation.as_str()),
+        ("Source", deployment.source.as_str()),
+        ("Commit", deployment.commit.as_str()),
+        ("Settings", deployment.settings.as_str()),
+        ("Scale", "1"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
+}
+
+fn stack(
+    status: S,
+    aim: Option<&Deployment>,
+    running: Option<&Deployment>,
+    clock: i64,
+) -> Described {
+    Described {
+        id: format!("arn:aws:cloudformation:eu-west-1:1:stack/demo-app-{NAME}/{clock}"),
+        name: format!("demo-app-{NAME}"),
+        status,
+        status_reason: None,
+        created: clock.to_string(),
+        updated: None,
+        deleted: None,
+        began: clock,
+        parameters: aim.map(parameters).unwrap_or_default(),
+        outputs: running.map(parameters).unwrap_or_default(),
+        tags: [(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned())].into(),
+    }
+}
+
+fn wish(digit: char) -> UserAttributes {
+    [
+        (Attribute::Version, Value::Text(digit.to_string().repeat(40))),
+        (Attribute::Scale, Value::Whole(1)),
+    ]
+    .into()
+}
+
+fn deployment(digit: char) -> Deployment {
+    let (user, settings) = (wish(digit), Settings::for_tests());
+    let generation = Generation::of(&user);
+    let commit = Commit::parse(&digit.to_string().repeat(40)).unwrap();
+    let row = Row {
+        key: RowKey(NAME.to_owned()),
+        user,
+        report: rowhouse_core::Report::default(),
+        seq: 0,
+    };
+    let app = App::parse(&row, &settings).unwrap();
+    Deployment {
+        target: Target::of(&generation, Some(&commit), &settings),
+        generation,
+        source: Source::of(&app),
+        commit,
+        settings: SettingsDigest::of("test"),
+    }
+}
+
+/// A stack in that status whose last rollout aimed at `b`, after `a` had come up where anything could.
+fn world(status: S, ending: Ending) -> World {
+    let (before, aim) = (deployment('a'), deployment('b'));
+    let never_up = matches!(
+        status,
+        S::ReviewInProgress
+            | S::CreateInProgress
+            | S::CreateFailed
+            | S::RollbackInProgress
+            | S::RollbackComplete
+            | S::RollbackFailed
+    );
+    let (parameters, outputs) = match status {
+        S::ReviewInProgress => (None, None),
+        S::CreateComplete
+        | S::UpdateComplete
+        | S::ImportComplete
+        | S::UpdateCompleteCleanupInProgress => (Some(&aim), Some(&aim)),
+        S::UpdateRollbackComplete
+        | S::ImportRollbackComplete
+        | S::UpdateRollbackCompleteCleanupInProgress => (Some(&before), Some(&before)),
+        _ if never_up => (Some(&aim), None),
+        _ => (Some(&aim), Some(&before)),
+    };
+    let is_gone = status == S::DeleteComplete;
+    let mut world = World {
+        stack: (!is_gone).then(|| stack(status, parameters, outputs, 1)),
+        events: Vec::new(),
+        tokens: BTreeSet::new(),
+        token: Some(token::rollout(
+            if never_up { "create" } else { "update" },
+            &aim.target,
+            &aim.commit,
+            &Base::of("then", "1"),
+        )),
+        ending,
+        clock: 1,
+        rollbacks_failed: 0,
+        deletions_failed: u32::from(status == S::DeleteFailed),
+        illegal: Vec::new(),
+        calls: 0,
+    };
+    if status.has_failed() && status != S::DeleteFailed {
+        world.tell_resource("UPDATE_FAILED");
+    }
+    if !is_gone {
+        world.tell(status);
+    }
+    world
+}
+
+/// Looks and lets time pass until nothing changes any more.
+fn settle(model: &Model, table: &MemoryTable) -> bool {
+    let key = RowKey(NAME.to_owned());
+    for _ in 0..60 {
+        let before = format!("{:?} {:?}", model.0.lock().unwrap(), run_at_once(table.get(&key)));
+        let looked = run_at_once(reconcile(&key, Waking::Change, table, model));
+        assert!(looked.is_ok());
+        model.0.lock().unwrap().step();
+        let after = format!("{:?} {:?}", model.0.lock().unwrap(), run_at_once(table.get(&key)));
+        if before == after {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn from_every_status_the_rule_comes_to_rest_by_calls_that_aws_allows_and_says_what_is_true() {
+    for ending in [Ending::Good, Ending::Fails, Ending::Sticks, Ending::Clings] {
+        for status in S::ALL {
+            for wanted in [None, Some('a'), Some('b'), Some('c')] {
+                let case = format!("{} {ending:?} {wanted:?}", status.as_str());
+                let model = Model(Mutex::new(world(status, ending)));
+                let table = MemoryTable::default();
+                if let Some(digit) = wanted {
+                    table.replace(NAME, &wish(digit));
+                }
+                assert!(settle(&model, &table), "{case}: it never comes to rest");
+                let calls = model.0.lock().unwrap().calls;
+                assert!(settle(&model, &table));
+                let world = model.0.lock().unwrap();
+                assert_eq!(world.calls, calls, "{case}: it does not rest");
+                assert!(world.illegal.is_empty(), "{case}: {:?}", world.illegal);
+                let row = run_at_once(table.get(&RowKey(NAME.to_owned()))).unwrap();
+                check(&case, &world, wanted, row.as_ref());
+            }
+        }
+    }
+}
+
+fn check(case: &str, world: &World, wanted: Option<char>, row: Option<&Row>) {
+    let Some(digit) = wanted else {
+        assert!(row.is_none() && world.stack.is_none(), "{case}: {world:?}");
+        return;
+    };
+    let report = &row.expect("nobody deleted it").report;
+    let target = deployment(digit).target;
+    let runs = world.stack.as_ref().and_then(|stack| stack.outputs.get("Target").cloned());
+    let runs_it = runs.as_deref() == Some(target.as_str());
+    match report.status {
+        Some(Status::Deployed) => assert!(runs_it, "{case}: the row lies: {report:?} {world:?}"),
+        Some(Status::DeployFailed) => {
+            assert!(!runs_it && report.reason.is_some(), "{case}: {report:?} {world:?}");
+            // `b` was what had failed before, where anything had.
+            let may_fail = matches!(world.ending, Ending::Fails | Ending::Sticks) || digit == 'b';
+            assert!(may_fail, "{case}: {report:?} {world:?}");
+        }
+        Some(Status::Deploying | Status::Invalid) | None => {
+            panic!("{case}: it rests, and the row says {:?}", report.status)
+        }
+    }
+    let revision = report.revision.as_ref().map(Commit::as_str);
+    let serves = world.stack.as_ref().and_then(|stack| stack.outputs.get("Commit"));
+    assert_eq!(revision, serves.map(String::as_str), "{case}");
+}
