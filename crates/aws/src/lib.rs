@@ -15,6 +15,7 @@ mod metric;
 #[cfg(test)]
 mod model;
 mod outbound;
+pub mod package;
 mod platform;
 mod priority;
 mod reactor;
