@@ -2,6 +2,7 @@
 //!
 //! It translates and performs; what to do is decided in `rowhouse-core`.
 
+pub mod certificate;
 pub mod client;
 mod event;
 mod history;
@@ -16,6 +17,7 @@ mod table;
 mod token;
 
 pub use event::Event;
+pub use repository::Repositories;
 pub use stack::{Described, MANAGED_BY};
 pub use status::StackStatus;
 pub use table::DynamoTable;
