@@ -33,6 +33,7 @@ pub use event::Event;
 pub use manifest::Manifest;
 pub use platform::CloudFormationPlatform;
 pub use reactor::Reactor;
+pub use repository::Repositories;
 pub use stack::{Described, MANAGED_BY};
 pub use status::StackStatus;
 pub use table::DynamoTable;

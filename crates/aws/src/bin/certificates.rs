@@ -3,20 +3,12 @@
 use std::time::SystemTime;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use rowhouse_aws::{certificate, client};
+use rowhouse_aws::{certificate, client, telemetry};
 use serde_json::Value;
-use tracing_subscriber::filter::LevelFilter;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    // CloudWatch keeps the time of each line itself.
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .without_time()
-        .with_target(false)
-        .with_max_level(LevelFilter::INFO)
-        .init();
+    telemetry::init();
     let s3 = client::s3(&client::shared_config().await);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
         let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();

@@ -18,7 +18,7 @@ use crate::repository::reference::{Advertised, NotUnderstood, References};
 
 /// Repositories that are reached by https.
 #[derive(Debug)]
-pub(crate) struct Repositories {
+pub struct Repositories {
     outbound: Outbound,
     secrets: Secrets,
 }
@@ -44,7 +44,7 @@ impl From<NotUnderstood> for Failure {
 
 impl Repositories {
     /// `allowed_hosts`: may have any address. `secrets`: where tokens of private repositories are kept.
-    pub(crate) fn new(
+    pub fn new(
         allowed_hosts: &[String],
         secrets: Option<aws_sdk_secretsmanager::Client>,
     ) -> Repositories {
@@ -56,7 +56,7 @@ impl Repositories {
     }
 
     /// Says which commit a version names; 40 hex digits name themselves, else a branch goes before a tag.
-    pub(crate) async fn resolve(&self, repository: &str, version: &Version) -> Resolution {
+    pub async fn resolve(&self, repository: &str, version: &Version) -> Resolution {
         if let Some(commit) = Commit::parse(version.as_str()) {
             return Resolution::Known(commit);
         }

@@ -71,19 +71,22 @@ impl Emulator {
 
     /// `environment`: settings of ministack, such as `AUTH=true`.
     pub(crate) async fn start_with(environment: &[(&str, &str)]) -> Emulator {
+        Emulator::start_on(free_port(), environment).await
+    }
+
+    /// The same on a port that was chosen before, so that the environment can name it.
+    pub(crate) async fn start_on(port: u16, environment: &[(&str, &str)]) -> Emulator {
         let folder = TempDir::new().unwrap();
         for name in ["s3", "state", "temporary"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
         let log = File::create(folder.path().join("log")).unwrap();
-        let port = free_port();
         let process = Command::new(program("ministack"))
             .envs([("BIND_HOST", "127.0.0.1"), ("IOT_MTLS_ENABLED", "0"), ("SFTP_ENABLED", "0")])
             .env("GATEWAY_PORT", port.to_string())
             .envs([("MINISTACK_REGION", REGION), ("AWS_DEFAULT_REGION", REGION)])
             .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
-            // What the functions in it have as theirs.
-            .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
+            .env_remove("AWS_ENDPOINT_URL")
             .env("S3_DATA_DIR", folder.path().join("s3"))
             .env("STATE_DIR", folder.path().join("state"))
             .env("TMPDIR", folder.path().join("temporary"))

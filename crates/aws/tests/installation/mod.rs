@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::date_time::Format;
 use serde_json::{Value, json};
 
-use crate::emulator::{Emulator, outputs, status, until};
+use crate::emulator::{Emulator, free_port, outputs, status, until};
 
 pub(crate) const DOMAIN: &str = "apps.example.com";
 const PLATFORM: &str = include_str!("../../../../templates/platform.yaml");
@@ -45,7 +45,10 @@ impl Installation {
 
     /// `files`: more files of the reactor's package, by name.
     pub(crate) async fn start_with(files: &[(&str, &str)]) -> Installation {
-        let emulator = Emulator::start().await;
+        let port = free_port();
+        // What the functions in it have as theirs.
+        let endpoint = format!("http://127.0.0.1:{port}");
+        let emulator = Emulator::start_on(port, &[("AWS_ENDPOINT_URL", &endpoint)]).await;
         let reactor = Path::new(env!("CARGO_BIN_EXE_app-demo-reactor-lambda"));
         let certificates = Path::new(env!("CARGO_BIN_EXE_create-elb-backend-certificates"));
         let (bucket, reactor) = emulator.upload_with("reactor", reactor, files).await;

@@ -14,14 +14,14 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
-pub(super) const PASSWORD: &str = "hunter2";
+pub(crate) const PASSWORD: &str = "hunter2";
 
 /// A server with one repository, `site.git`, at several paths. It ends with the test's process.
-pub(super) struct Server {
-    pub(super) port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     /// The certificate of the authority, as PEM.
-    pub(super) authority: String,
-    pub(super) folder: TempDir,
+    pub(crate) authority: String,
+    pub(crate) folder: TempDir,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -34,7 +34,7 @@ struct Request {
 }
 
 impl Server {
-    pub(super) fn start() -> Server {
+    pub(crate) fn start() -> Server {
         let folder = TempDir::new().unwrap();
         fill(folder.path());
         let (authority, config) = certificates();
@@ -52,18 +52,18 @@ impl Server {
         Server { port, authority, folder, requests }
     }
 
-    pub(super) fn address(&self, path: &str) -> String {
+    pub(crate) fn address(&self, path: &str) -> String {
         format!("https://localhost:{}/{path}", self.port)
     }
 
     /// The commit that git itself finds for a revision.
-    pub(super) fn commit(&self, revision: &str) -> Commit {
+    pub(crate) fn commit(&self, revision: &str) -> Commit {
         Commit::parse(git(&self.folder.path().join("site.git"), &["rev-parse", revision]).trim())
             .unwrap()
     }
 
     /// The heads of the requests so far, in lower case.
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
