@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod emulator;
+#[allow(dead_code, reason = "each test uses a part")]
 #[path = "../src/repository/tests/server.rs"]
 mod server;
 

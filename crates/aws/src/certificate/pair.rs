@@ -1,4 +1,5 @@
-//! A private key and the self-signed certificate of its public one.
+//! A private key and the self-signed certificate of its public one. The crate `rsa` finds the primes and does nothing
+//! else with them: its signatures take a time that tells of the key (RUSTSEC-2023-0071), so `ring` signs.
 
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};

@@ -22,7 +22,12 @@ fn repositories(server: &Server, allowed: &[&str]) -> Repositories {
 }
 
 async fn resolve(server: &Server, path: &str, name: &str) -> Resolution {
-    repositories(server, &["localhost"]).resolve(&server.address(path), &version(name)).await
+    let (repositories, address) = (repositories(server, &["localhost"]), server.address(path));
+    let version = version(name);
+    // The port to a platform asks for futures that may change threads.
+    let resolution: &mut (dyn Future<Output = Resolution> + Send + Unpin) =
+        &mut Box::pin(repositories.resolve(&address, &version));
+    resolution.await
 }
 
 #[track_caller]
