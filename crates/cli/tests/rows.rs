@@ -192,3 +192,29 @@ fn five_hundred_rows_at_scale_0_and_twenty_apps_are_listed_at_once() {
     // At once: two orders of magnitude of room for a busy machine.
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
+
+#[test]
+fn the_folders_of_a_name_that_a_rename_brought_back_stay_and_those_of_a_deleted_one_go() {
+    let mut house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    house.put("web", "v1", 1, &repository);
+    house.deployed("web", &commit, 1);
+    house.sql(
+        "insert into deletions (name, at) values ('shop', '2020-01-01T00:00:00Z'), \
+         ('zoo', '2020-01-01T00:00:00Z'); update apps set name = 'shop' where name = 'web'",
+    );
+    wait_for("the app to answer by its new name", || house.page("shop"));
+    let kept = house.data().join("data/shop/kept");
+    std::fs::write(&kept, "").unwrap();
+    let expired = house.data().join("data/zoo");
+    std::fs::create_dir_all(&expired).unwrap();
+    // Even where the note of the deletion is back, by a restored table, say.
+    house
+        .sql("insert or replace into deletions (name, at) values ('shop', '2020-01-01T00:00:00Z')");
+    house.end_up("-TERM");
+    // Each start begins with a full sweep, and names are tidied in their order.
+    house.up();
+    wait_for("the expired folder to be gone", || (!expired.exists()).then_some(()));
+    assert!(kept.exists());
+}

@@ -41,8 +41,12 @@ create trigger if not exists apps_deleted after delete on apps begin
     insert or replace into deletions (name, at)
         values (old.name, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
 end;
-create trigger if not exists apps_renamed after update on apps when old.name is not new.name begin
+drop trigger if exists apps_renamed;
+create trigger apps_renamed after update on apps when old.name is not new.name begin
     insert into changes (name) values (old.name);
+    delete from deletions where name = new.name;
+    insert or replace into deletions (name, at)
+        values (old.name, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
 end;
 create trigger if not exists apps_updated after update on apps when not (
     old.name is new.name and old.version is new.version and old.scale is new.scale
@@ -54,6 +58,12 @@ create trigger if not exists apps_updated after update on apps when not (
     insert into changes (name) values (new.name);
 end;
 ";
+
+/// The names whose rows went before a time. Whether one is there again is asked of the rows: any program may
+/// have written it, also past the triggers.
+const DELETED_BEFORE: &str = "select name from deletions where at < ?1 \
+                              and not exists (select 1 from apps where apps.name = deletions.name) \
+                              order by name";
 
 /// A row with the time of its last change of status.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,11 +98,12 @@ impl TableFile {
     pub fn open(path: &Path) -> Result<TableFile, Unreachable> {
         let opened = (|| {
             let connection = open(path, Durability::Full)?;
-            // Written only where something is missing, so that opening never waits for a writer.
+            // Written only where something is missing, so that opening never waits for a writer. A table that was
+            // made before a rename was a deletion has another trigger of that name.
             let made: bool = connection.query_row(
                 "select count(*) = 8 from sqlite_master where name in ('apps', 'history', \
                  'changes', 'deletions', 'apps_inserted', 'apps_deleted', 'apps_renamed', \
-                 'apps_updated')",
+                 'apps_updated') and (name <> 'apps_renamed' or sql like '%into deletions%')",
                 [],
                 |found| found.get(0),
             )?;
@@ -208,7 +219,7 @@ impl SqliteTable {
     pub async fn deleted_before(&self, days: u32) -> Result<Vec<RowKey>, Unreachable> {
         let limit = days_ago(days);
         self.run(move |connection| {
-            let mut statement = connection.prepare("select name from deletions where at < ?1")?;
+            let mut statement = connection.prepare(DELETED_BEFORE)?;
             let names = statement.query_map(params![limit], |row| Ok(RowKey(row.get(0)?)))?;
             names.collect()
         })
@@ -235,7 +246,7 @@ impl SqliteTable {
         let limit = days_ago(KEPT_DAYS);
         self.run(move |connection| {
             connection.execute(
-                "delete from history where name in (select name from deletions where at < ?1)",
+                &format!("delete from history where name in ({DELETED_BEFORE})"),
                 params![limit],
             )?;
             Ok(())
