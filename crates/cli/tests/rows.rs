@@ -218,3 +218,28 @@ fn the_folders_of_a_name_that_a_rename_brought_back_stay_and_those_of_a_deleted_
     wait_for("the expired folder to be gone", || (!expired.exists()).then_some(()));
     assert!(kept.exists());
 }
+
+#[test]
+fn a_password_in_a_repositorys_address_is_answered_and_told_without_it() {
+    let house = House::start_with(&["--repo", "https://bot:hunter2@localhost:1/default.git"]);
+    house.sql(
+        "insert into apps (name, version, scale, repo) values \
+         ('refused', 'main', 1, 'http://bot:hunter2@localhost:1/a.git'), \
+         ('away', 'main', 1, 'https://bot:hunter2@localhost:1/a.git'), ('default', 'main', 1, null)",
+    );
+    let refused = house.wait_row("refused", |row| row.status == "invalid").reason;
+    let away = house.wait_row("away", |row| row.reason.contains("retrying")).reason;
+    let default = house.wait_row("default", |row| row.reason.contains("retrying")).reason;
+    let told = |arguments: &[&str]| {
+        let output = house.rowhouse(arguments);
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat()
+    };
+    let list = told(&["ls", "--json"]);
+    assert!(list.contains("https://bot:***@localhost:1/default.git"), "{list}");
+    let events = told(&["events", "--json"]);
+    for text in
+        [refused, away, default, list, events, told(&["show", "away", "--json"]), house.log()]
+    {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}

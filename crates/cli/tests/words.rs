@@ -322,6 +322,29 @@ fn show_as_json_has_the_attributes_of_the_table_and_masks_secrets() {
 }
 
 #[test]
+fn the_password_of_a_repository_that_is_refused_is_not_repeated() {
+    let house = shop();
+    for repo in ["http://bot:hunter2@example.com/a.git", "bot:hunter2@example.com/a.git"] {
+        house.set("shop", &format!("repo = '{repo}'"));
+        house.sql(&format!("update history set repo = '{repo}'"));
+        for arguments in [
+            &["show", "shop"] as &[&str],
+            &["show", "shop", "--json"],
+            &["ls", "--json"],
+            &["history", "shop", "--json"],
+            &["put", "shop", "--repo", repo],
+            &["put", "shop", "--repo", repo, "--version", "v1"],
+            &["put", "new", "--repo", repo],
+        ] {
+            let Said { out, err, .. } = run(&house, arguments);
+            assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{out}{err}");
+        }
+        let revealed = json(&run(&house, &["show", "shop", "--json", "--reveal"]).out);
+        assert_eq!(revealed["Repo"], repo);
+    }
+}
+
+#[test]
 fn hostile_text_in_a_row_cannot_drive_a_terminal() {
     let house = shop();
     house.set("shop", "reason = 'a' || char(27) || '[2Jb' || char(10) || 'error: c', version = char(27) || ']0;x' || char(7), load_balancer = '--help' || char(8238)");

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use rowhouse_core::Row;
+use rowhouse_core::{Row, without_password};
 use rowhouse_machine::up::{Config, Ended, House, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -153,7 +153,8 @@ pub(crate) fn absolute_repository(text: &str) -> anyhow::Result<String> {
     let path = std::path::absolute(text)?;
     let path = path.canonicalize().map_err(|error| {
         bad_input(
-            format!("the repository `{}` cannot be found: {error}", path.display()),
+            // As it was typed: an address that was misspelt comes here too, perhaps with its password.
+            format!("the repository `{}` cannot be found: {error}", without_password(text)),
             "`--repo` is a git URL, or the path of a git repository on this machine",
         )
     })?;
