@@ -151,6 +151,35 @@ fn bad_rows_are_answered_with_a_sentence_and_cost_nothing_else() {
 }
 
 #[test]
+fn a_name_that_is_no_text_costs_nothing_else() {
+    let mut house = House::start();
+    let repository = house.repository("app");
+    let (one, two) = (repository.web("v1"), repository.web("v2"));
+    house.sql(&format!(
+        "insert into apps (name, version, scale, repo) values ('shop', 'v1', 1, '{0}'), \
+         (x'ff', 'v1', 1, '{0}'), (cast(x'ff' as text), 'v1', 1, '{0}'), ('web', 'v1', 1, '{0}')",
+        repository.path.display()
+    ));
+    house.deployed("shop", &one, 1);
+    house.deployed("web", &one, 1);
+    // Also by the sweep with which each start begins, and while such a name was deleted.
+    house.sql("delete from apps where name = x'ff'; insert into apps (name) values (x'ff00')");
+    let expired = house.data().join("data/zoo");
+    std::fs::create_dir_all(&expired).unwrap();
+    house.sql(
+        "insert into deletions (name, at) values ('zoo', ''); update deletions set at = '2020'",
+    );
+    house.end_up("-TERM");
+    house.set("web", "version = 'v2'");
+    house.up();
+    house.deployed("web", &two, 1);
+    wait_for("the expired folder to be gone", || (!expired.exists()).then_some(()));
+    let list = String::from_utf8(house.rowhouse(&["ls"]).stdout).unwrap();
+    assert!(list.contains("x'ff00'") && list.contains("shop"), "{list}");
+    assert_eq!(house.rowhouse(&["doctor"]).status.code(), Some(0));
+}
+
+#[test]
 fn two_names_are_never_confused() {
     let house = House::start();
     let repository = house.repository("app");

@@ -11,6 +11,7 @@ use rustix::fs::inotify;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
+use crate::column::read_name;
 use crate::database::{Durability, explain, open};
 
 /// The watch may miss a change (a network file system, a full queue), so the table is looked at once a second
@@ -105,17 +106,19 @@ impl Feed {
             return Ok(false);
         }
         let mut names = BTreeSet::new();
+        let mut rung = self.rung;
         {
-            let mut statement = self.connection.prepare_cached(
-                "select id, cast(name as text) from changes where id > ?1 order by id",
-            )?;
+            let mut statement = self
+                .connection
+                .prepare_cached("select id, name from changes where id > ?1 order by id")?;
             let mut rows = statement.query(params![self.rung])?;
             while let Some(row) = rows.next()? {
-                self.rung = row.get(0)?;
-                names.insert(RowKey(row.get(1)?));
+                rung = row.get(0)?;
+                names.extend(read_name(row.get_ref(1)?));
             }
         }
-        self.version = version;
+        // Only now: what was read before an error is read again.
+        (self.rung, self.version) = (rung, version);
         let any = !names.is_empty();
         for name in names {
             // Nobody listens: the thread ends with the next turn.

@@ -11,7 +11,7 @@ use rowhouse_core::{
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::column::{COLUMNS, column, read_row, sql_value};
+use crate::column::{COLUMNS, column, read_name, read_row, sql_value};
 use crate::database::{Database, Durability, explain, open};
 
 /// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite, which may be
@@ -220,8 +220,9 @@ impl SqliteTable {
         let limit = days_ago(days);
         self.run(move |connection| {
             let mut statement = connection.prepare(DELETED_BEFORE)?;
-            let names = statement.query_map(params![limit], |row| Ok(RowKey(row.get(0)?)))?;
-            names.collect()
+            let names =
+                statement.query_map(params![limit], |row| Ok(read_name(row.get_ref(0)?)))?;
+            names.filter_map(Result::transpose).collect()
         })
         .await
     }

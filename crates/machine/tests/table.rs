@@ -228,6 +228,24 @@ async fn a_row_that_is_there_is_not_deleted_whatever_was_noted_of_it() {
     assert_eq!(kept, 1);
 }
 
+#[tokio::test]
+async fn a_name_that_is_no_text_keeps_no_other_from_being_read() {
+    let house = house();
+    house
+        .raw
+        .execute_batch(
+            "insert into apps (name, version) values \
+             (x'ff', 'v1'), (cast(x'ff' as text), 'v1'), ('shop', 'v1'), (x'73686f70', 'v2')",
+        )
+        .unwrap();
+    let names: Vec<String> =
+        house.table.list().await.unwrap().into_iter().map(|row| row.key.0).collect();
+    assert_eq!(names, ["shop", "\u{fffd}", "x'73686f70'", "x'ff'"]);
+    house.raw.execute_batch("delete from apps").unwrap();
+    age_deletions(&house.raw);
+    assert_eq!(house.table.deleted_before(7).await.unwrap(), [key("shop"), key("\u{fffd}")]);
+}
+
 #[test]
 fn a_table_of_an_earlier_version_gets_the_trigger_of_this_one() {
     let folder = tempfile::tempdir().unwrap();
