@@ -23,6 +23,7 @@ const USUAL_PORT: u16 = 8080;
 
 /// Runs the demo until Ctrl-C.
 pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyhow::Result<Exit> {
+    output::work_on()?;
     let data = match named(data)? {
         Some(data) => std::path::absolute(data)?,
         None => default_data("rowhouse-demo")?,

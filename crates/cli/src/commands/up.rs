@@ -18,6 +18,7 @@ use crate::{output, row_text};
 
 /// Runs until it is told to end.
 pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
+    output::work_on()?;
     let repository = up.repo.as_deref().map(absolute_repository).transpose()?;
     let config = Config {
         data: context.folder.root().to_owned(),
@@ -130,6 +131,7 @@ fn hand_over(listener: TcpListener) -> anyhow::Error {
     // The kernel names a file that was replaced so; what stands in its place is meant.
     let name = program.display().to_string();
     let program = name.strip_suffix(" (deleted)").map_or(program.clone(), PathBuf::from);
+    output::finish();
     let error = std::process::Command::new(&program)
         .args(std::env::args_os().skip(1))
         .env(HANDED_OVER, "1")
