@@ -3,7 +3,7 @@
 
 mod house;
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -653,4 +653,43 @@ fn deploy_takes_the_project_in_the_folder_and_warns_of_what_is_left_out() {
     let said = deploy(&part);
     assert!(said.err.contains("has a password in it") && !said.err.contains("hunter2"));
     assert!(house.sql(&format!("{row} 'part'")).contains(&root.display().to_string()));
+}
+
+#[test]
+fn the_demo_removes_nothing_but_what_an_earlier_demo_has_made() {
+    let house = House::new(&[]);
+    let (data, thesis) = (house.data(), house.data().join("thesis.txt"));
+    std::fs::create_dir_all(data.join("hello-repository")).unwrap();
+    std::fs::write(&thesis, "years of work").unwrap();
+    refused(&house, &["demo"], "holds something that is no demo");
+    assert!(thesis.exists() && data.join("hello-repository").exists());
+    // A demo's folder, into which somebody has put something since.
+    std::fs::remove_dir(data.join("hello-repository")).unwrap();
+    std::fs::remove_file(&thesis).unwrap();
+    let demo = || {
+        let listen = format!("127.0.0.1:{}", house.port);
+        let mut child = Command::new(PROGRAM)
+            .args(["demo", "--listen", &listen, "--data"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let before: Vec<String> =
+            told.by_ref().take_while(|line| !line.starts_with("hello: ")).collect();
+        let second = run(&house, &["demo"]);
+        assert!(second.err.contains("a demo is running already"), "{}", second.err);
+        house::kill("-INT", child.id());
+        told.for_each(drop);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        before.concat()
+    };
+    assert!(!demo().contains("starting clean"));
+    std::fs::write(&thesis, "years of work").unwrap();
+    let old = data.join("logs/old");
+    std::fs::create_dir(&old).unwrap();
+    assert!(demo().contains("starting clean"));
+    assert_eq!(std::fs::read_to_string(&thesis).unwrap(), "years of work");
+    assert!(!old.exists());
 }

@@ -11,6 +11,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::room::remove_now;
+
 /// A data folder that cannot be used.
 #[derive(Debug, Error)]
 pub enum FolderError {
@@ -137,6 +139,17 @@ impl DataFolder {
         self.root.join("home").join(app.as_str())
     }
 
+    /// Removes everything of a platform, and nothing that somebody else has put beside it. The lock stays, for
+    /// it is held.
+    pub fn clear(&self, _held: &Hold) -> io::Result<()> {
+        let with_logs = |file: &Path| ["", "-wal", "-shm"].map(|end| beside(file, end));
+        let databases = [self.table(), self.journal()];
+        let folders = [self.mirrors(), self.builds(), self.build_home()];
+        let of_apps = ["logs", "instances", "data", "home"].map(|name| self.root.join(name));
+        let databases = databases.iter().flat_map(|file| with_logs(file));
+        databases.chain(folders).chain(of_apps).try_for_each(|path| remove_now(&path))
+    }
+
     fn lock_path(&self) -> PathBuf {
         self.root.join("state/lock")
     }
@@ -175,6 +188,12 @@ impl DataFolder {
     }
 }
 
+fn beside(file: &Path, end: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
 fn read_holder(mut file: &File) -> Option<Holder> {
     let mut text = String::new();
     file.rewind().ok()?;
@@ -199,5 +218,32 @@ impl Hold {
     /// Leaves a sign of life, so that readers know since when a reactor is gone.
     pub fn beat(&self) -> io::Result<()> {
         self.file.set_modified(std::time::SystemTime::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_clear_a_folder_leaves_what_is_somebody_elses_and_the_lock() {
+        let room = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(room.path()).unwrap();
+        let name = AppName::parse("shop").unwrap();
+        for path in [folder.builds(), folder.app_data(&name), folder.app_home(&name)] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let thesis = room.path().join("thesis.txt");
+        for path in [folder.table(), beside(&folder.table(), "-wal"), folder.journal(), thesis] {
+            fs::write(path, "").unwrap();
+        }
+        folder.clear(&folder.hold().unwrap()).unwrap();
+        let mut left: Vec<String> = fs::read_dir(room.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["state", "thesis.txt"]);
+        assert!(!folder.journal().exists() && folder.lock_path().exists());
     }
 }
