@@ -76,6 +76,18 @@ fn a_data_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
+fn a_folder_that_stays_open_to_its_group_is_told_with_what_that_means() {
+    let mut house = House::start();
+    house.end_up("-TERM");
+    assert!(!house.log().contains("open to others"), "{}", house.log());
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o770);
+    std::fs::set_permissions(house.data(), mode).unwrap();
+    house.up();
+    wait_for("the warning", || house.log().contains("may run code as its owner").then_some(()));
+    assert!(house.log().contains("`chmod 700 "), "{}", house.log());
+}
+
+#[test]
 fn a_table_locked_by_another_process_for_seconds_delays_and_loses_nothing() {
     let house = House::start();
     let repository = house.repository("app");

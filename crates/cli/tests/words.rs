@@ -4,6 +4,7 @@
 mod house;
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -52,7 +53,7 @@ fn refused(house: &House, arguments: &[&str], words: &str) {
 /// A folder with a table of no rows.
 fn empty() -> House {
     let house = House::new(&[]);
-    std::fs::create_dir(house.data()).unwrap();
+    std::fs::DirBuilder::new().mode(0o700).create(house.data()).unwrap();
     assert_eq!(run(&house, &["ls"]).status, Some(0));
     house
 }
@@ -692,4 +693,34 @@ fn the_demo_removes_nothing_but_what_an_earlier_demo_has_made() {
     assert!(demo().contains("starting clean"));
     assert_eq!(std::fs::read_to_string(&thesis).unwrap(), "years of work");
     assert!(!old.exists());
+}
+
+#[test]
+fn a_folder_that_is_open_to_others_is_closed_before_a_row_is_written() {
+    let house = House::new(&[]);
+    let data = house.data();
+    let open = |mode| {
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mode = |name: &str| data.join(name).metadata().unwrap().mode() & 0o7777;
+    std::fs::create_dir(&data).unwrap();
+    open(0o755);
+    let put = ["put", "shop", "--repo", "https://example.com/a", "--version", "v1"];
+    let said = run(&house, &put);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert!(said.err.starts_with("warning: the data folder `"), "{}", said.err);
+    assert!(said.err.contains("was open to others (mode 755), and is closed now"), "{}", said.err);
+    assert_eq!(
+        (mode(""), mode("rowhouse.db"), mode("state/journal.sqlite")),
+        (0o700, 0o600, 0o600)
+    );
+    // Opened to the group once there is a table: on purpose, and told by those whose part it is.
+    open(0o770);
+    assert!(!run(&house, &put).err.contains("open to others"));
+    assert_eq!(mode(""), 0o770);
+    let doctor = run(&house, &["doctor"]).out;
+    assert!(doctor.contains("the data folder is open to others (mode 770)"), "{doctor}");
+    assert!(doctor.contains("`chmod 700 "), "{doctor}");
+    open(0o700);
+    assert!(run(&house, &["doctor"]).out.contains("only its owner may enter the data folder"));
 }

@@ -19,6 +19,7 @@ use crate::{output, row_text};
 /// Runs until it is told to end.
 pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     output::work_on()?;
+    context.warn_if_open();
     let repository = up.repo.as_deref().map(absolute_repository).transpose()?;
     let config = Config {
         data: context.folder.root().to_owned(),
