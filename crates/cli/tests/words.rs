@@ -9,6 +9,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use house::{House, PROGRAM};
+use rowhouse_machine::folder::DataFolder;
+use rowhouse_machine::journal::JournalFile;
+use rowhouse_machine::stack::{Ongoing, StackRecord};
 
 /// What the program said: exit status, stdout, stderr.
 struct Said {
@@ -723,4 +726,35 @@ fn a_folder_that_is_open_to_others_is_closed_before_a_row_is_written() {
     assert!(doctor.contains("`chmod 700 "), "{doctor}");
     open(0o700);
     assert!(run(&house, &["doctor"]).out.contains("only its owner may enter the data folder"));
+}
+
+#[test]
+fn rm_waits_for_a_stack_that_the_reactor_is_just_making() {
+    let house = shop();
+    house.set("shop", "status = 'deploying'");
+    // A platform at work that has claimed the row, and not yet journalled what it makes.
+    let folder = DataFolder::open(&house.data()).unwrap();
+    let _hold = folder.hold().unwrap();
+    let mut child = program(house.room())
+        .args(["rm", "shop", "--data"])
+        .arg(house.data())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    house::wait_for("the row to be deleted", || {
+        (house.sql("select count(*) from apps") == "0").then_some(())
+    });
+    let journal = rusqlite::Connection::open(folder.journal()).unwrap();
+    let name = rowhouse_core::AppName::parse("shop").unwrap();
+    let record = StackRecord::new(name, "1".to_owned(), Ongoing::RollBack { failed: None });
+    JournalFile::open(&folder.journal()).unwrap().write(&record).unwrap();
+    house.sql("delete from changes");
+    let event = "insert into events (at, name, kind, text) values ('', 'shop', 'cancelled', 'now')";
+    journal.execute_batch(event).unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(told.next().as_deref(), Some("shop: cancelled: now"));
+    journal.execute_batch("delete from stacks").unwrap();
+    let said = Said::from(child.wait_with_output().unwrap());
+    assert_eq!((said.status, said.out.as_str()), (Some(0), "shop  deleted\n"));
 }

@@ -72,6 +72,15 @@ pub struct StoredRow {
     pub changed_at: Option<String>,
 }
 
+/// A row that was deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Removed {
+    /// As it was last.
+    pub row: Row,
+    /// The change by which the reactor is rung.
+    pub change: i64,
+}
+
 /// A history entry as it stands in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEntry {
@@ -158,11 +167,26 @@ impl TableFile {
         edited.map_err(|error: rusqlite::Error| self.unreachable(&error))
     }
 
-    /// Deletes a row; false where there was none.
-    pub fn remove(&mut self, key: &RowKey) -> Result<bool, Unreachable> {
+    /// Deletes a row; `None`: there was none.
+    pub fn remove(&mut self, key: &RowKey) -> Result<Option<Removed>, Unreachable> {
+        let removed = (|| {
+            let transaction =
+                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let Some(StoredRow { row, .. }) = get(&transaction, key)? else { return Ok(None) };
+            transaction.execute("delete from apps where name = ?1", params![key.as_str()])?;
+            let change =
+                transaction.query_row("select max(id) from changes", [], |row| row.get(0))?;
+            transaction.commit()?;
+            Ok(Some(Removed { row, change }))
+        })();
+        removed.map_err(|error: rusqlite::Error| self.unreachable(&error))
+    }
+
+    /// Whether the reactor was rung for a change, a second ago or longer.
+    pub fn was_rung(&self, change: i64) -> Result<bool, Unreachable> {
         self.connection
-            .execute("delete from apps where name = ?1", params![key.as_str()])
-            .map(|count| count > 0)
+            .prepare_cached("select not exists (select 1 from changes where id = ?1)")
+            .and_then(|mut statement| statement.query_row(params![change], |row| row.get(0)))
             .map_err(|error| self.unreachable(&error))
     }
 

@@ -122,8 +122,10 @@ fn an_edit_changes_only_what_is_given() {
     );
     let row = file.edit(&key("shop"), set(Attribute::Scale, None)).unwrap().unwrap();
     assert!(!row.user.contains_key(&Attribute::Scale));
-    assert!(file.remove(&key("shop")).unwrap());
-    assert!(!file.remove(&key("shop")).unwrap());
+    let removed = file.remove(&key("shop")).unwrap().unwrap();
+    assert_eq!(removed.row.user.len(), 1);
+    assert!(!file.was_rung(removed.change).unwrap(), "nobody listens");
+    assert_eq!(file.remove(&key("shop")).unwrap(), None);
 }
 
 #[test]
