@@ -3,7 +3,7 @@
 
 mod house;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use house::{House, wait_for};
 
@@ -271,4 +271,35 @@ fn a_password_in_a_repositorys_address_is_answered_and_told_without_it() {
     {
         assert!(!text.contains("hunter2"), "{text}");
     }
+}
+
+#[test]
+fn what_nobody_has_fetched_from_for_long_is_removed_and_a_rollback_works_after_it() {
+    let mut house = House::start();
+    let repository = house.repository("app");
+    let (one, two) = (repository.web("v1"), repository.web("v2"));
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &one, 1);
+    house.set("shop", "version = 'v2'");
+    house.deployed("shop", &two, 1);
+    let mirrors = house.data().join("mirrors");
+    let mirror = std::fs::read_dir(&mirrors).unwrap().next().unwrap().unwrap().path();
+    let make_old = |path: std::path::PathBuf, hours| {
+        let time = SystemTime::now() - Duration::from_hours(hours);
+        std::fs::File::open(path).unwrap().set_modified(time).unwrap();
+    };
+    make_old(mirror.join("rowhouse-used"), 24 * 40);
+    let expired = mirrors.join("other.git");
+    std::fs::create_dir(&expired).unwrap();
+    make_old(expired.clone(), 24 * 40);
+    house.end_up("-TERM");
+    // Each start begins with a full sweep.
+    house.up();
+    wait_for("the expired mirror to be gone", || (!expired.exists()).then_some(()));
+    wait_for("the other to be packed", || mirror.join("rowhouse-tidied").exists().then_some(()));
+    assert!(house.page("shop").unwrap().starts_with("v2"));
+    house.set("shop", &format!("version = '{one}'"));
+    house.deployed("shop", &one, 1);
+    house.set("shop", "version = 'v2', build_env = '{\"A\": \"1\"}'");
+    house.deployed("shop", &two, 1);
 }

@@ -106,7 +106,8 @@ impl DataFolder {
         self.root.join("builds")
     }
 
-    /// The home folder of builds, where package managers keep their caches.
+    /// The home folder of builds, where package managers keep their caches. It is never tidied: all apps share
+    /// it, and their builds may lean on what is in it, such as a Python that uv has fetched.
     pub fn build_home(&self) -> PathBuf {
         self.root.join("build-home")
     }

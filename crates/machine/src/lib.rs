@@ -36,3 +36,4 @@ pub mod table;
 mod tidy;
 pub mod toolchain;
 pub mod up;
+mod upkeep;

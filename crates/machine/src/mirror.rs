@@ -14,9 +14,10 @@ use crate::digest::digest;
 use crate::git::{Git, GitError, unreachable, version_objection};
 use crate::repository::Repository;
 use crate::room::remove_now;
+use crate::upkeep::mark_used;
 
-const LOOK: Duration = Duration::from_mins(1);
-const FETCH: Duration = Duration::from_mins(15);
+pub(crate) const LOOK: Duration = Duration::from_mins(1);
+pub(crate) const FETCH: Duration = Duration::from_mins(15);
 const FILES: Duration = Duration::from_mins(5);
 /// Submodules of submodules, to this depth.
 const DEPTH: usize = 8;
@@ -100,7 +101,7 @@ impl Mirrors {
 
     /// Makes `folder`, which must not exist, the files of `commit`, submodules included, without
     /// any `.git`. It appears whole or not at all. A commit that was checked out once is kept in
-    /// the mirror for good, and needs no network again.
+    /// the mirror until `tidy` lets it go, and needs no network again.
     ///
     /// # Errors
     /// [`GitError::Refused`]: there is no such commit, or a submodule is not allowed.
@@ -128,21 +129,6 @@ impl Mirrors {
             remove(&new)?;
         }
         result
-    }
-
-    /// Packs the mirror of `repository` and drops what no branch, tag or deployed commit needs.
-    ///
-    /// # Errors
-    /// [`GitError::Io`] or [`GitError::DiskFull`].
-    pub async fn tidy(&self, repository: &Repository) -> Result<(), GitError> {
-        let mirror = self.mirror(repository);
-        if !mirror.is_dir() {
-            return Ok(());
-        }
-        let lock = self.lock(&mirror);
-        let _held = lock.lock().await;
-        let git = Git::new(&mirror, repository).args(["--git-dir=.", "gc", "--quiet"]);
-        git.run("pack a mirror", FETCH).await.map(drop)
     }
 
     /// Fills `folder` and then those of the submodules in it, level by level.
@@ -227,6 +213,7 @@ impl Mirrors {
         let pin = format!("refs/rowhouse/{commit}");
         let pinned = git().args(["show-ref", "--verify", "--quiet", &pin]).ask(LOOK).await?;
         if pinned.success() {
+            mark_used(mirror);
             return Ok(());
         }
         if !reached(repository, commit, mirror).await? {
@@ -248,7 +235,9 @@ impl Mirrors {
             return Err(GitError::Refused { reason });
         }
         let keep = git().args(["update-ref", &pin, commit.as_str()]);
-        keep.run("keep a commit", LOOK).await.map(drop)
+        keep.run("keep a commit", LOOK).await?;
+        mark_used(mirror);
+        Ok(())
     }
 
     async fn no_such(&self, repository: &Repository, version: &str) -> Result<Resolved, GitError> {
@@ -290,12 +279,16 @@ impl Mirrors {
         Ok(git.reach(LOOK).await?.text())
     }
 
-    fn mirror(&self, repository: &Repository) -> PathBuf {
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn mirror(&self, repository: &Repository) -> PathBuf {
         let name = digest(repository.as_str().as_bytes());
         self.folder.join(format!("{name}.git"))
     }
 
-    fn lock(&self, mirror: &Path) -> Arc<tokio::sync::Mutex<()>> {
+    pub(crate) fn lock(&self, mirror: &Path) -> Arc<tokio::sync::Mutex<()>> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(busy.entry(mirror.to_owned()).or_default())
     }
@@ -452,7 +445,7 @@ fn make(folder: &Path) -> Result<(), GitError> {
     })
 }
 
-fn remove(path: &Path) -> Result<(), GitError> {
+pub(crate) fn remove(path: &Path) -> Result<(), GitError> {
     remove_now(path)
         .map_err(|error| GitError::io(format!("remove `{}`", path.display()), path, error))
 }

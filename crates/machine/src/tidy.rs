@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rowhouse_core::{AppName, Unreachable};
+use rowhouse_core::{AppName, Commit, Unreachable};
 use tracing::warn;
 
-use crate::build::BuildKey;
+use crate::build::{BuildKey, BuildRequest, Builds};
 use crate::instance::lock;
 use crate::live::LiveStack;
 use crate::log;
 use crate::machine::Machine;
+use crate::repository::Repository;
 use crate::stack::Ongoing;
 use crate::table::SqliteTable;
 
@@ -38,6 +39,7 @@ pub(crate) async fn after_sweep(machine: &Arc<Machine>, table: &SqliteTable, orp
     if let Err(error) = folders_of_the_deleted(machine, table).await {
         warn!(reason = %error, "cannot tidy the folders of deleted apps");
     }
+    mirrors(machine).await;
 }
 
 /// Removes what apps leave in folders of their own.
@@ -83,22 +85,44 @@ pub(crate) fn logs(machine: &Machine, stack: &LiveStack) {
     }
 }
 
-/// Removes builds that no stack runs, aims at, or has run lately.
-pub(crate) async fn builds(machine: &Arc<Machine>) {
-    let mut keep = BTreeSet::new();
+/// What stacks run, aim at, or have run lately, and the requests for what they run and aim at.
+async fn kept(machine: &Machine) -> (BTreeSet<BuildKey>, Vec<BuildRequest>) {
+    let (mut builds, mut requests) = (BTreeSet::new(), Vec::new());
     for stack in machine.all_stacks() {
         let Some(record) = stack.record().await else { continue };
-        keep.extend(record.builds.iter().filter_map(|key| BuildKey::parse(key)));
+        builds.extend(record.builds.iter().filter_map(|key| BuildKey::parse(key)));
         let aimed = match &record.ongoing {
             Some(Ongoing::Create { plan, .. } | Ongoing::Update { plan, .. }) => Some(plan),
             Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => None,
         };
         for plan in [aimed, record.running.as_ref()].into_iter().flatten() {
             if let Ok(request) = machine.build_request(plan) {
-                keep.insert(request.key());
+                builds.insert(request.key());
+                requests.push(request);
             }
         }
     }
+    (builds, requests)
+}
+
+/// Lets go of the commits whose builds are gone.
+async fn mirrors(machine: &Machine) {
+    let (builds, requests) = kept(machine).await;
+    let named = requests.iter().map(|request| request.repository.clone()).collect();
+    let is_needed = |repository: &Repository, commit: &Commit| {
+        requests.iter().filter(|request| request.repository == *repository).any(|request| {
+            let key = Builds::key(repository, &request.path, commit, &request.build_env);
+            builds.contains(&key)
+        })
+    };
+    if let Err(error) = machine.mirrors.tidy(&named, is_needed).await {
+        warn!(reason = %error, "cannot tidy the mirrors");
+    }
+}
+
+/// Removes builds that no stack runs, aims at, or has run lately.
+pub(crate) async fn builds(machine: &Arc<Machine>) {
+    let (keep, _) = kept(machine).await;
     let machine = Arc::clone(machine);
     let pruned =
         tokio::task::spawn_blocking(move || machine.builds.prune(&keep, KEPT_UNUSED_BUILDS)).await;
