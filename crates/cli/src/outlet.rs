@@ -127,7 +127,7 @@ mod tests {
         for _ in 0..=WAITING {
             allow.send(()).unwrap();
         }
-        let read = |count| (&lines).into_iter().take(count).collect::<Vec<String>>();
+        let read = |count| lines.iter().take(count).collect::<Vec<String>>();
         assert_eq!(read(WAITING + 1).last().unwrap(), &format!("{}\n", WAITING - 1));
         outlet.say(b"last\n");
         for _ in 0..2 {

@@ -39,13 +39,12 @@ pub(crate) fn line(text: &str) {
 /// A line of a program that works on, whether or not somebody still reads.
 pub(crate) fn announce(text: &str) {
     let line = format!("{text}\n");
-    match OUTLETS.get() {
-        Some([stdout, _]) => stdout.say(line.as_bytes()),
-        None => {
-            let mut stdout = io::stdout().lock();
-            // Where stdout is gone there is nobody to tell, and apps to run.
-            let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
-        }
+    if let Some([stdout, _]) = OUTLETS.get() {
+        stdout.say(line.as_bytes());
+    } else {
+        let mut stdout = io::stdout().lock();
+        // Where stdout is gone there is nobody to tell, and apps to run.
+        let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
     }
 }
 

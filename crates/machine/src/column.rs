@@ -79,8 +79,9 @@ pub(crate) fn read_name(stored: ValueRef<'_>) -> Option<RowKey> {
 fn literal(stored: ValueRef<'_>) -> String {
     match stored {
         ValueRef::Blob(bytes) => {
-            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("x'{digits}'")
+            let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            let digits = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
+            format!("x'{}'", digits.collect::<String>())
         }
         ValueRef::Integer(number) => number.to_string(),
         ValueRef::Real(number) => number.to_string(),

@@ -61,6 +61,9 @@ pub enum Presence {
     Absent(Option<Timestamp>),
 }
 
+/// What those may do who are neither the owner nor of the group.
+const OTHERS: u32 = 0o007;
+
 /// The folder of one platform.
 #[derive(Clone, Debug)]
 pub struct DataFolder {
@@ -170,7 +173,7 @@ impl DataFolder {
         let parts = self.parts();
         let close = || -> io::Result<bool> {
             let is_mine = self.root.metadata()?.uid() == rustix::process::geteuid().as_raw();
-            let is_for_the_group = mode & 0o007 == 0 && self.table().exists();
+            let is_for_the_group = mode & OTHERS == 0 && self.table().exists();
             let is_shared = mode & 0o1000 != 0
                 || fs::read_dir(&self.root)?
                     .flatten()
