@@ -53,8 +53,33 @@ pub struct Config {
     pub drain: Duration,
     /// This program's own file, started again as the small parent of each process.
     pub program: PathBuf,
-    /// Kills the platform at the n-th point that recovery must survive; only tests ask for it.
-    pub failpoint: Option<u32>,
+    /// What goes wrong on purpose; only tests ask for it.
+    pub failpoint: Option<Failpoint>,
+}
+
+/// Trouble that recovery must survive, at the n-th point where it could strike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failpoint {
+    /// The platform is killed.
+    Kill(u32),
+    /// A write of the journal fails.
+    FailJournal(u32),
+}
+
+impl Failpoint {
+    /// `3`: killed at the third point; `journal:3`: the third write fails.
+    pub fn parse(text: &str) -> Option<Failpoint> {
+        match text.strip_prefix("journal:") {
+            Some(count) => count.parse().ok().map(Failpoint::FailJournal),
+            None => text.parse().ok().map(Failpoint::Kill),
+        }
+    }
+
+    fn count(self) -> u32 {
+        match self {
+            Failpoint::Kill(count) | Failpoint::FailJournal(count) => count,
+        }
+    }
 }
 
 /// How the platform is asked to end.
@@ -229,7 +254,9 @@ fn machine(
         stacks: Mutex::default(),
         port,
         path,
-        failpoints_left: AtomicI64::new(config.failpoint.map_or(0, i64::from)),
+        failpoints_left: AtomicI64::new(
+            config.failpoint.map_or(0, |failpoint| i64::from(failpoint.count())),
+        ),
         names: AtomicU64::new(1),
         folder,
         config,
@@ -299,10 +326,12 @@ async fn settle(machine: &Arc<Machine>) {
 
 async fn end(machine: &Arc<Machine>, proxy: Proxy, how: Shutdown) -> usize {
     let stacks = machine.all_stacks();
-    for stack in &stacks {
-        // What is under way is in the journal, and is carried on at the next start.
-        end_task(stack).await;
+    // What is under way is in the journal, and is carried on at the next start.
+    let mut ending = JoinSet::new();
+    for stack in stacks.clone() {
+        ending.spawn(async move { end_task(&stack).await });
     }
+    ending.join_all().await;
     proxy.stop(machine.config.drain).await;
     let instances: Vec<_> = stacks
         .iter()
