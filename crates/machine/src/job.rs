@@ -26,6 +26,7 @@ pub(crate) struct Job {
     folder: PathBuf,
     log: PathBuf,
     limit: Option<Duration>,
+    open_files: Option<u64>,
     stop: CancellationToken,
 }
 
@@ -42,6 +43,7 @@ impl Job {
             folder: machine.folder.instances(name).join(machine.unique_name("job")),
             log,
             limit,
+            open_files: machine.open_files,
             stop: CancellationToken::new(),
         }
     }
@@ -72,6 +74,7 @@ impl Job {
             log_limit: LOG_LIMIT,
             stop_grace_ms: STOP_GRACE_MS,
             time_limit_ms: limit_ms,
+            open_files: self.open_files,
         };
         let process = Supervised::start(&self.program, &self.folder, &spec)?;
         let end = tokio::select! {

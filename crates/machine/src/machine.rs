@@ -45,6 +45,8 @@ pub(crate) struct Machine {
     /// The port in URLs: where the proxy really listens.
     pub(crate) port: u16,
     pub(crate) path: String,
+    /// How many files processes may have open, where the platform has raised its own limit.
+    pub(crate) open_files: Option<u64>,
     /// How many failpoints are passed before one acts; for the tests of recovery.
     pub(crate) failpoints_left: AtomicI64,
     pub(crate) names: AtomicU64,
@@ -173,6 +175,7 @@ impl Machine {
             log_limit: LOG_LIMIT,
             stop_grace_ms: STOP_GRACE_MS,
             time_limit_ms: None,
+            open_files: self.open_files,
         })
     }
 

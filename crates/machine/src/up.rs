@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rowhouse_core::{Platform, Row, RowKey, Sweep, Unreachable};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
@@ -254,6 +255,7 @@ fn machine(
         stacks: Mutex::default(),
         port,
         path,
+        open_files: raise_open_files(),
         failpoints_left: AtomicI64::new(
             config.failpoint.map_or(0, |failpoint| i64::from(failpoint.count())),
         ),
@@ -261,6 +263,21 @@ fn machine(
         folder,
         config,
     })
+}
+
+/// Lets this process have as many files open as it may: each connection of a client is one, and one more to an
+/// instance. The usual limit of 1,024 is kept for apps, some of which cannot do with more (`select(2)`); it is
+/// returned where it was another.
+fn raise_open_files() -> Option<u64> {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => before.current.filter(|_| before.current != before.maximum),
+        Err(error) => {
+            warn!(reason = %error, "cannot have more files open; connections above the limit wait");
+            None
+        }
+    }
 }
 
 fn listen_error(config: &Config, source: std::io::Error) -> UpError {
