@@ -10,6 +10,7 @@ use rowhouse_machine::table::{StoredRow, TableFile};
 
 use crate::args::DATA_VARIABLE;
 use crate::failure::bad_input;
+use crate::output::clean;
 use crate::{names, output};
 
 /// The folder that a command was pointed to.
@@ -26,6 +27,10 @@ pub(crate) enum Missing {
     Make,
     Refuse,
 }
+
+/// What an open folder means.
+pub(crate) const OPEN: &str =
+    "whoever may write in it may run code as its owner, and whoever may read it may see secrets";
 
 /// The XDG data folder, <https://specifications.freedesktop.org/basedir-spec/>.
 pub(crate) fn default_data(name: &str) -> anyhow::Result<PathBuf> {
@@ -85,7 +90,27 @@ impl Context {
         // With the variable set, the default one must be named.
         let has_variable = std::env::var_os(DATA_VARIABLE).is_some_and(|path| !path.is_empty());
         let is_implied = is_variable || is_default && !has_variable;
-        Ok(Context { folder: DataFolder::open(&root)?, is_implied })
+        let context = Context { folder: DataFolder::open(&root)?, is_implied };
+        if missing == Missing::Make
+            && let Some(mode) = context.folder.close()?
+        {
+            let shown = root.display();
+            output::warning(&clean(&format!(
+                "the data folder `{shown}` was open to others (mode {mode:o}), and is closed now (700): {OPEN}"
+            )));
+        }
+        Ok(context)
+    }
+
+    /// Says what it means that the folder is open to others, where it was left so.
+    pub(crate) fn warn_if_open(&self) {
+        if let Some(mode) = self.folder.open_to_others() {
+            let root = self.folder.root().display().to_string();
+            output::warning(&clean(&format!(
+                "the data folder `{root}` is open to others (mode {mode:o}): {OPEN}"
+            )));
+            output::hint(&format!("`chmod 700 {}` closes it", quoted(&root)));
+        }
     }
 
     pub(crate) fn table(&self) -> anyhow::Result<TableFile> {

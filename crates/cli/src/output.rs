@@ -2,23 +2,51 @@
 #![expect(clippy::exit, reason = "it is what this file is for")]
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
+
+use crate::outlet::Outlet;
+
+/// Stdout and stderr of a program that works on.
+static OUTLETS: OnceLock<[Outlet; 2]> = OnceLock::new();
+
+/// From now on nobody is waited for who does not read: there are apps to run.
+pub(crate) fn work_on() -> io::Result<()> {
+    let outlets = [Outlet::new(io::stdout())?, Outlet::new(io::stderr())?];
+    // Those of an earlier call do as well.
+    let _ = OUTLETS.set(outlets);
+    Ok(())
+}
+
+/// Waits a moment for the last lines to be read.
+pub(crate) fn finish() {
+    OUTLETS.get().into_iter().flatten().for_each(Outlet::finish);
+}
 
 /// A line of the answer.
 pub(crate) fn line(text: &str) {
-    let mut stdout = std::io::stdout().lock();
+    if OUTLETS.get().is_some() {
+        return announce(text);
+    }
+    let mut stdout = io::stdout().lock();
     if let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         // `rowhouse ls | head -1` is a success.
-        let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
+        let gone = error.kind() == io::ErrorKind::BrokenPipe;
         std::process::exit(if gone { 0 } else { 2 });
     }
 }
 
 /// A line of a program that works on, whether or not somebody still reads.
 pub(crate) fn announce(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    // Where stdout is gone there is nobody to tell, and apps to run.
-    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    let line = format!("{text}\n");
+    match OUTLETS.get() {
+        Some([stdout, _]) => stdout.say(line.as_bytes()),
+        None => {
+            let mut stdout = io::stdout().lock();
+            // Where stdout is gone there is nobody to tell, and apps to run.
+            let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
+        }
+    }
 }
 
 /// One JSON document, or one object of a stream.
@@ -31,7 +59,27 @@ pub(crate) fn json(value: &serde_json::Value, pretty: bool) {
 /// What goes on meanwhile.
 pub(crate) fn note(text: &str) {
     // Where stderr is gone there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = Stderr.write_all(format!("{text}\n").as_bytes());
+}
+
+/// Stderr for lines that come whole.
+#[derive(Debug)]
+pub(crate) struct Stderr;
+
+impl io::Write for Stderr {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        match OUTLETS.get() {
+            Some([_, stderr]) => {
+                stderr.say(lines);
+                Ok(lines.len())
+            }
+            None => io::stderr().write(lines),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What went wrong.
@@ -50,7 +98,7 @@ pub(crate) fn hint(text: &str) {
 }
 
 fn labelled(label: &str, colour: &str, text: &str) {
-    if has_colours(std::io::stderr().is_terminal()) {
+    if has_colours(io::stderr().is_terminal()) {
         note(&format!("\u{1b}[{colour}m{label}\u{1b}[0m: {text}"));
     } else {
         note(&format!("{label}: {text}"));
@@ -98,7 +146,7 @@ pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
-    if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout())
+    if let Ok(size) = rustix::termios::tcgetwinsize(io::stdout())
         && size.ws_col > 0
     {
         table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);

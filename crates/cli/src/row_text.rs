@@ -1,7 +1,6 @@
 //! Rows as people read them: a word for the status, `2/3`, one line.
 
 use rowhouse_core::{Attribute, Commit, Generation, Row, Status, Value, shortened};
-use rowhouse_machine::repository::Repository;
 
 use crate::output::{clean, cut};
 
@@ -47,11 +46,6 @@ pub(crate) fn user(row: &Row, attribute: Attribute) -> String {
 /// A version for a table's cell: a commit abbreviated, anything else not too long.
 pub(crate) fn version(text: &str) -> String {
     Commit::parse(text).map_or_else(|| cut(&clean(text), 40), |commit| commit.short().to_owned())
-}
-
-/// A repository's address without a password that may stand in it.
-pub(crate) fn repository(text: &str) -> String {
-    Repository::parse(text).map_or_else(|_| text.to_owned(), |repository| repository.to_string())
 }
 
 /// The app's name; of a key that is none, what is needed to find it.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rowhouse_core::{Generation, Row, RowKey, Status};
 use rowhouse_machine::journal::{Event, JournalFile};
-use rowhouse_machine::table::TableFile;
+use rowhouse_machine::table::{Removed, TableFile};
 
 use crate::args::Waiting;
 use crate::context::Context;
@@ -157,10 +157,26 @@ fn answer(context: &Context, row: &Row) -> Option<Exit> {
     }
 }
 
+/// An app that was deleted.
+pub(crate) struct Leaving {
+    /// Made before that.
+    pub(crate) progress: Progress,
+    pub(crate) removed: Option<Removed>,
+}
+
+impl Leaving {
+    /// The change that the reactor must have heard before it is known that no stack comes any more: it had claimed
+    /// the row, and may just be making one.
+    fn claimed(&self) -> Option<i64> {
+        let removed = self.removed.as_ref()?;
+        (removed.row.report.status == Some(Status::Deploying)).then_some(removed.change)
+    }
+}
+
 /// Waits until nothing is left of deleted apps.
 pub(crate) async fn gone(
     context: &Context,
-    mut apps: Vec<Progress>,
+    mut apps: Vec<Leaving>,
     waiting: &Waiting,
 ) -> anyhow::Result<Exit> {
     if !context.is_at_work() {
@@ -173,12 +189,17 @@ pub(crate) async fn gone(
     }
     let (table, journal) = (context.table()?, context.journal()?);
     let began = Instant::now();
-    for progress in &mut apps {
-        let (name, shown) = (progress.name.clone(), clean(&progress.name));
+    for app in &mut apps {
+        let (name, shown) = (app.progress.name.clone(), clean(&app.progress.name));
+        let mut awaited = app.claimed();
         loop {
+            // Before the stack is looked for: what was made until then is seen.
+            let is_heard = awaited.map_or(Ok(true), |change| table.was_rung(change))?;
             let is_there = journal.stacks()?.iter().any(|stack| stack.name.as_str() == name);
-            progress.tell()?;
-            if !is_there {
+            app.progress.tell()?;
+            if is_there {
+                awaited = None;
+            } else if is_heard {
                 break;
             }
             if table.get(&RowKey(name.clone()))?.is_some() {

@@ -3,6 +3,9 @@
 
 mod house;
 
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use house::{House, PROGRAM, wait_for};
@@ -19,6 +22,33 @@ fn a_port_that_is_taken_is_named_with_the_way_out() {
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
     assert!(said.contains(&house.port.to_string()) && said.contains("--listen"), "{said}");
+}
+
+/// A stream whose reader has stopped: nothing more fits into it.
+fn stalled() -> (UnixStream, Stdio) {
+    let (reader, writer) = UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    while (&writer).write(&[b'.'; 1000]).is_ok() {}
+    while (&writer).write(b".").is_ok() {}
+    writer.set_nonblocking(false).unwrap();
+    (reader, OwnedFd::from(writer).into())
+}
+
+#[test]
+fn a_platform_whose_output_nobody_reads_works_and_ends() {
+    let mut house = House::new(&[]);
+    house.environment = vec![("RUST_LOG".to_owned(), "trace".to_owned())];
+    let ((_out, stdout), (_err, stderr)) = (stalled(), stalled());
+    house.spawn_into(stdout, stderr);
+    wait_for("the table", || house.table().exists().then_some(()));
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    wait_for("the proxy", || std::net::TcpStream::connect(("127.0.0.1", house.port)).ok());
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &commit, 1);
+    house::kill("-INT", house.up_pid());
+    assert_eq!(house.wait_up().code(), Some(0));
+    assert!(house.processes().is_empty(), "{:?}", house.processes());
 }
 
 #[test]
@@ -43,6 +73,18 @@ fn a_data_folder_that_cannot_be_made_is_named() {
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
     assert!(said.contains("file/data") && said.contains("--data"), "{said}");
+}
+
+#[test]
+fn a_folder_that_stays_open_to_its_group_is_told_with_what_that_means() {
+    let mut house = House::start();
+    house.end_up("-TERM");
+    assert!(!house.log().contains("open to others"), "{}", house.log());
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o770);
+    std::fs::set_permissions(house.data(), mode).unwrap();
+    house.up();
+    wait_for("the warning", || house.log().contains("may run code as its owner").then_some(()));
+    assert!(house.log().contains("`chmod 700 "), "{}", house.log());
 }
 
 #[test]

@@ -3,11 +3,15 @@
 
 mod house;
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use house::{House, PROGRAM};
+use rowhouse_machine::folder::DataFolder;
+use rowhouse_machine::journal::JournalFile;
+use rowhouse_machine::stack::{Ongoing, StackRecord};
 
 /// What the program said: exit status, stdout, stderr.
 struct Said {
@@ -52,7 +56,7 @@ fn refused(house: &House, arguments: &[&str], words: &str) {
 /// A folder with a table of no rows.
 fn empty() -> House {
     let house = House::new(&[]);
-    std::fs::create_dir(house.data()).unwrap();
+    std::fs::DirBuilder::new().mode(0o700).create(house.data()).unwrap();
     assert_eq!(run(&house, &["ls"]).status, Some(0));
     house
 }
@@ -318,6 +322,29 @@ fn show_as_json_has_the_attributes_of_the_table_and_masks_secrets() {
     {
         let said = run(&house, arguments).out;
         assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn the_password_of_a_repository_that_is_refused_is_not_repeated() {
+    let house = shop();
+    for repo in ["http://bot:hunter2@example.com/a.git", "bot:hunter2@example.com/a.git"] {
+        house.set("shop", &format!("repo = '{repo}'"));
+        house.sql(&format!("update history set repo = '{repo}'"));
+        for arguments in [
+            &["show", "shop"] as &[&str],
+            &["show", "shop", "--json"],
+            &["ls", "--json"],
+            &["history", "shop", "--json"],
+            &["put", "shop", "--repo", repo],
+            &["put", "shop", "--repo", repo, "--version", "v1"],
+            &["put", "new", "--repo", repo],
+        ] {
+            let Said { out, err, .. } = run(&house, arguments);
+            assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{out}{err}");
+        }
+        let revealed = json(&run(&house, &["show", "shop", "--json", "--reveal"]).out);
+        assert_eq!(revealed["Repo"], repo);
     }
 }
 
@@ -630,4 +657,104 @@ fn deploy_takes_the_project_in_the_folder_and_warns_of_what_is_left_out() {
     let said = deploy(&part);
     assert!(said.err.contains("has a password in it") && !said.err.contains("hunter2"));
     assert!(house.sql(&format!("{row} 'part'")).contains(&root.display().to_string()));
+}
+
+#[test]
+fn the_demo_removes_nothing_but_what_an_earlier_demo_has_made() {
+    let house = House::new(&[]);
+    let (data, thesis) = (house.data(), house.data().join("thesis.txt"));
+    std::fs::create_dir_all(data.join("hello-repository")).unwrap();
+    std::fs::write(&thesis, "years of work").unwrap();
+    refused(&house, &["demo"], "holds something that is no demo");
+    assert!(thesis.exists() && data.join("hello-repository").exists());
+    // A demo's folder, into which somebody has put something since.
+    std::fs::remove_dir(data.join("hello-repository")).unwrap();
+    std::fs::remove_file(&thesis).unwrap();
+    let demo = || {
+        let listen = format!("127.0.0.1:{}", house.port);
+        let mut child = Command::new(PROGRAM)
+            .args(["demo", "--listen", &listen, "--data"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let before: Vec<String> =
+            told.by_ref().take_while(|line| !line.starts_with("hello: ")).collect();
+        let second = run(&house, &["demo"]);
+        assert!(second.err.contains("a demo is running already"), "{}", second.err);
+        house::kill("-INT", child.id());
+        told.for_each(drop);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        before.concat()
+    };
+    assert!(!demo().contains("starting clean"));
+    std::fs::write(&thesis, "years of work").unwrap();
+    let old = data.join("logs/old");
+    std::fs::create_dir(&old).unwrap();
+    assert!(demo().contains("starting clean"));
+    assert_eq!(std::fs::read_to_string(&thesis).unwrap(), "years of work");
+    assert!(!old.exists());
+}
+
+#[test]
+fn a_folder_that_is_open_to_others_is_closed_before_a_row_is_written() {
+    let house = House::new(&[]);
+    let data = house.data();
+    let open = |mode| {
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mode = |name: &str| data.join(name).metadata().unwrap().mode() & 0o7777;
+    std::fs::create_dir(&data).unwrap();
+    open(0o755);
+    let put = ["put", "shop", "--repo", "https://example.com/a", "--version", "v1"];
+    let said = run(&house, &put);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert!(said.err.starts_with("warning: the data folder `"), "{}", said.err);
+    assert!(said.err.contains("was open to others (mode 755), and is closed now"), "{}", said.err);
+    assert_eq!(
+        (mode(""), mode("rowhouse.db"), mode("state/journal.sqlite")),
+        (0o700, 0o600, 0o600)
+    );
+    // Opened to the group once there is a table: on purpose, and told by those whose part it is.
+    open(0o770);
+    assert!(!run(&house, &put).err.contains("open to others"));
+    assert_eq!(mode(""), 0o770);
+    let doctor = run(&house, &["doctor"]).out;
+    assert!(doctor.contains("the data folder is open to others (mode 770)"), "{doctor}");
+    assert!(doctor.contains("`chmod 700 "), "{doctor}");
+    open(0o700);
+    assert!(run(&house, &["doctor"]).out.contains("only its owner may enter the data folder"));
+}
+
+#[test]
+fn rm_waits_for_a_stack_that_the_reactor_is_just_making() {
+    let house = shop();
+    house.set("shop", "status = 'deploying'");
+    // A platform at work that has claimed the row, and not yet journalled what it makes.
+    let folder = DataFolder::open(&house.data()).unwrap();
+    let _hold = folder.hold().unwrap();
+    let mut child = program(house.room())
+        .args(["rm", "shop", "--data"])
+        .arg(house.data())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    house::wait_for("the row to be deleted", || {
+        (house.sql("select count(*) from apps") == "0").then_some(())
+    });
+    let journal = rusqlite::Connection::open(folder.journal()).unwrap();
+    let name = rowhouse_core::AppName::parse("shop").unwrap();
+    let record = StackRecord::new(name, "1".to_owned(), Ongoing::RollBack { failed: None });
+    JournalFile::open(&folder.journal()).unwrap().write(&record).unwrap();
+    house.sql("delete from changes");
+    let event = "insert into events (at, name, kind, text) values ('', 'shop', 'cancelled', 'now')";
+    journal.execute_batch(event).unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(told.next().as_deref(), Some("shop: cancelled: now"));
+    journal.execute_batch("delete from stacks").unwrap();
+    let said = Said::from(child.wait_with_output().unwrap());
+    assert_eq!((said.status, said.out.as_str()), (Some(0), "shop  deleted\n"));
 }

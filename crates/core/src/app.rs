@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::without_password;
 use crate::platform::Settings;
 use crate::row::{Attribute, Row, RowKey, UserAttributes, Value, shortened};
 
@@ -294,7 +295,11 @@ fn repository(text: &str, settings: &Settings) -> Result<String, String> {
         && (is_url("https://")
             || settings.local_repositories && (is_url("ssh://") || is_short_ssh() || is_local()))
         && (!has_blank || is_local());
-    if fits { Ok(text.to_owned()) } else { Err(wrong(Attribute::Repo, &shortened(text), allowed)) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong(Attribute::Repo, &shortened(&without_password(text)), allowed))
+    }
 }
 
 fn folder(text: &str) -> Result<String, String> {
@@ -509,6 +514,16 @@ mod tests {
             "a\nb",
         ] {
             refused(Attribute::Repo, of(repo));
+        }
+    }
+
+    #[test]
+    fn a_refused_address_is_shown_without_its_password() {
+        for repo in ["http://bot:hunter2@git/x", "https://bot:hunter2@git/a b", "bot:hunter2@git:x"]
+        {
+            let row = row("shop", &[(Attribute::Repo, of(repo))]);
+            let reason = App::parse(&row, &settings()).unwrap_err();
+            assert!(!reason.contains("hunter2") && reason.contains("@git"), "{reason}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rowhouse_core::AppName;
+use rowhouse_core::{AppName, Unreachable};
 use tracing::warn;
 
 use crate::build::BuildKey;
@@ -35,20 +35,32 @@ pub(crate) async fn after_sweep(machine: &Arc<Machine>, table: &SqliteTable, orp
         warn!(reason = %error, "cannot tidy the history");
     }
     builds(machine).await;
-    match table.deleted_before(KEPT_DATA_DAYS).await {
-        Ok(names) => {
-            for name in names.iter().filter_map(|key| AppName::parse(key.as_str()).ok()) {
-                for folder in [
-                    machine.folder.app_data(&name),
-                    machine.folder.app_home(&name),
-                    machine.folder.logs(&name),
-                ] {
-                    let _ = tokio::fs::remove_dir_all(folder).await;
-                }
+    if let Err(error) = folders_of_the_deleted(machine, table).await {
+        warn!(reason = %error, "cannot tidy the folders of deleted apps");
+    }
+}
+
+/// Removes what apps leave in folders of their own.
+async fn folders_of_the_deleted(machine: &Machine, table: &SqliteTable) -> Result<(), Unreachable> {
+    for key in table.deleted_before(KEPT_DATA_DAYS).await? {
+        let Ok(name) = AppName::parse(key.as_str()) else { continue };
+        let folder = &machine.folder;
+        for folder in [folder.app_data(&name), folder.app_home(&name), folder.logs(&name)] {
+            if !folder.exists() {
+                continue;
+            }
+            // A folder may be large: meanwhile somebody may have put the app again. And a stack that no sweep may
+            // delete runs on without a row.
+            let has_stack = machine.stack(&name).record().await.is_some();
+            if has_stack || !table.deleted_before(KEPT_DATA_DAYS).await?.contains(&key) {
+                break;
+            }
+            if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
+                warn!(folder = %folder.display(), reason = %error, "cannot remove a deleted app's folder");
             }
         }
-        Err(error) => warn!(reason = %error, "cannot tidy the folders of deleted apps"),
     }
+    Ok(())
 }
 
 /// Removes the oldest logs of instances that are gone.

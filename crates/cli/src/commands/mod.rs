@@ -51,10 +51,9 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
             return Exit::Ours.into();
         }
     };
-    match runtime.block_on(dispatch(arguments)) {
-        Ok(exit) => exit.into(),
-        Err(error) => tell(&error).into(),
-    }
+    let exit = runtime.block_on(dispatch(arguments)).unwrap_or_else(|error| tell(&error));
+    output::finish();
+    exit.into()
 }
 
 async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
