@@ -156,6 +156,33 @@ fn a_kill_at_any_point_of_an_update_changes_nothing_about_its_end() {
 }
 
 #[test]
+fn a_journal_that_fails_at_any_write_of_an_update_costs_no_request_and_changes_nothing_about_its_end()
+ {
+    let (one, two) = two_commits();
+    let wanted = running(&two, "v2", 1);
+    for write in 1.. {
+        let mut house = House::start();
+        commits(&house);
+        put(&house, "v1", 1);
+        house.deployed("shop", &one, 1);
+        house.end_up("-TERM");
+        house.environment = vec![("ROWHOUSE_FAILPOINT".to_owned(), format!("journal:{write}"))];
+        house.up();
+        house.deployed("shop", &one, 1);
+        house.set("shop", "version = 'v2'");
+        wait_for("the end", || {
+            assert!(house.page("shop").is_some(), "write {write}: nobody answers");
+            (end_state(&house) == wanted && is_quiet(&house)).then_some(())
+        });
+        if !house.log().contains("failpoint") {
+            println!("{} writes of the journal", write - 1);
+            assert!(write > 3, "{write}");
+            return;
+        }
+    }
+}
+
+#[test]
 fn a_kill_at_any_point_of_a_change_of_scale_keeps_the_other_instances() {
     let (one, _) = two_commits();
     for (from, to, keeps) in [(1, 2, 1), (2, 1, 1)] {

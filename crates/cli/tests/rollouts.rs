@@ -70,6 +70,60 @@ fn an_instance_that_is_killed_costs_no_request_that_can_be_sent_again() {
 }
 
 #[test]
+fn a_health_check_that_what_runs_does_not_pass_costs_nothing() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    let sick = house.room().join("sick");
+    std::fs::write(&sick, "").unwrap();
+    house.put("shop", "v1", 2, &repository);
+    house.set("shop", &format!("env = '{{\"SICK\": \"{}\"}}'", sick.display()));
+    house.deployed("shop", &commit, 2);
+    wait_for("the environment", || {
+        house.get("shop", "/health").ok().filter(|(code, _)| *code == 500)
+    });
+    let pids = house.pids("shop");
+    house.set("shop", "health = '/health', health_timeout = 1");
+    let row = house.failed("shop", "does not pass the new health check");
+    assert!(row.reason.contains("GET /health answered 500"), "{row:?}");
+    assert_eq!((row.healthy, house.pids("shop")), (2, pids.clone()));
+    assert!(house.page("shop").is_some());
+    // It is the same instances that pass it later.
+    std::fs::remove_file(&sick).unwrap();
+    house.set("shop", "redeploy = null, health_timeout = 2");
+    house.deployed("shop", &commit, 2);
+    assert_eq!(house.pids("shop"), pids);
+}
+
+#[test]
+fn a_build_that_is_overtaken_has_ended_before_the_next_begins() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.web("base");
+    let (begun, go) = (house.room().join("begun"), house.room().join("go"));
+    let commit = repository.procfile(
+        "v1",
+        &format!(
+            "build: trap '' TERM; echo $$ >> {}; while [ ! -e {} ]; do sleep 0.05; done\n\
+             web: exec python3 web.py\n",
+            begun.display(),
+            go.display()
+        ),
+    );
+    house.put("shop", "v1", 1, &repository);
+    let builds = || -> Vec<u32> {
+        let text = std::fs::read_to_string(&begun).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    };
+    wait_for("the first build", || (builds().len() == 1).then_some(()));
+    house.set("shop", "scale = 2");
+    let both = wait_for("the second build", || Some(builds()).filter(|pids| pids.len() == 2));
+    assert!(!house::lives(both[0]));
+    std::fs::write(&go, "").unwrap();
+    house.deployed("shop", &commit, 2);
+}
+
+#[test]
 fn what_is_open_when_a_rollout_starts_ends_well_within_the_drain_time() {
     let house = House::start();
     let repository = house.repository("app");

@@ -66,6 +66,11 @@ fn an_environment_is_what_is_documented_and_the_rows_own() {
             "TMPDIR"
         ]
     );
+    // The platform itself has as many files open as it may: each of its clients is one.
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", house.up_pid())).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let files: Vec<&str> = files.split_whitespace().collect();
+    assert_eq!(files[0], files[1], "{limits}");
 }
 
 #[test]

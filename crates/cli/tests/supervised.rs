@@ -45,6 +45,7 @@ impl Room {
             log_limit: 1 << 20,
             stop_grace_ms: 2_000,
             time_limit_ms: None,
+            open_files: None,
         }
     }
 
@@ -178,6 +179,14 @@ async fn a_process_that_takes_too_long_is_ended_at_its_limit() {
     let room = Room::new();
     let spec = ShimSpec { time_limit_ms: Some(100), ..room.spec("sleep 1000 & wait") };
     assert_eq!(room.start_with(&spec).ended().await, End::TimedOut);
+}
+
+#[tokio::test]
+async fn a_process_may_have_as_many_files_open_as_it_was_given() {
+    let room = Room::new();
+    let spec = ShimSpec { open_files: Some(64), ..room.spec("ulimit -Sn") };
+    assert_eq!(room.start_with(&spec).ended().await, End::Exited(0));
+    assert!(room.log().contains("64"), "{}", room.log());
 }
 
 #[tokio::test]

@@ -133,6 +133,25 @@ fn a_git_server_that_is_gone_is_retried_and_costs_nothing_that_runs() {
 }
 
 #[test]
+fn a_git_server_that_does_not_answer_keeps_no_other_app_waiting() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    // Connections are taken, and that is all.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    for number in 0..12 {
+        house.sql(&format!(
+            "insert into apps (name, version, scale, repo) \
+             values ('a{number}', 'main', 1, 'https://127.0.0.1:{port}/app.git')"
+        ));
+    }
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &commit, 1);
+    assert_eq!(house.row("a0").status, "");
+}
+
+#[test]
 fn a_private_repository_without_credentials_names_the_cure_and_never_asks() {
     let mut house = House::new(&[]);
     let port = house::free_port();

@@ -223,6 +223,9 @@ impl Instance {
                 Ok(())
             }
             Outcome::PortTaken => Err(StartFailure::PortTaken),
+            Outcome::Ended(end @ End::Lost) => {
+                Err(StartFailure::Ours(format!("{} {end}", self.id)))
+            }
             Outcome::Ended(End::NotStarted { reason }) => {
                 Err(StartFailure::App(format!("{} could not be started: {reason}", self.id)))
             }
@@ -238,6 +241,29 @@ impl Instance {
                     self.id
                 )))
             }
+        }
+    }
+
+    /// Waits until it answers what the plan asks, while it serves; an instance that is down is not asked.
+    pub(crate) async fn answers(
+        &self,
+        machine: &Machine,
+        stack: &LiveStack,
+        plan: &Plan,
+    ) -> Result<(), StartFailure> {
+        let Some(process) = self.process().filter(|_| self.is_healthy()) else { return Ok(()) };
+        let limit = Duration::from_secs(u64::from(plan.app.health_timeout));
+        let host = machine.host(&stack.name);
+        let port = self.record().port;
+        match health::wait_healthy(&process, port, &check(plan), &host, limit).await {
+            Outcome::Healthy => Ok(()),
+            Outcome::PortTaken => Err(StartFailure::PortTaken),
+            Outcome::Ended(end) => Err(StartFailure::Ours(format!("{} {end}", self.id))),
+            Outcome::Deadline { last } => Err(StartFailure::App(format!(
+                "{} serves, but does not pass the new health check within {} s: {last}",
+                self.id,
+                limit.as_secs()
+            ))),
         }
     }
 
@@ -345,6 +371,8 @@ impl Instance {
         if let Some(watch) = lock(&self.watch).take() {
             watch.abort();
         }
+        // Whoever looks at it again half-way does not take it for one that serves.
+        *lock(&self.state) = State::Down(format!("{} is being stopped", self.id));
         let cut = self.upstream().drain(drain).await;
         self.end_process().await;
         cut

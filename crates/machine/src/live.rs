@@ -7,9 +7,12 @@ use std::time::Duration;
 use rowhouse_core::{AppName, Observed, Plan, Target, Unreachable};
 use tokio::task::JoinHandle;
 use tokio::time::Instant as Moment;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::instance::{Instance, State, lock};
 use crate::machine::Machine;
+use crate::operation::Failure;
 use crate::stack::{Condition, InstanceId, Ongoing, StackRecord, translate};
 
 const FIRST_HOLD: Duration = Duration::from_secs(1);
@@ -36,6 +39,8 @@ pub(crate) struct LiveStack {
     /// The instances that may receive requests when they are healthy.
     traffic: Mutex<BTreeSet<InstanceId>>,
     pub(crate) task: Mutex<Option<JoinHandle<()>>>,
+    /// Builds and releases: each ends what it has started before it ends, also when nobody waits for it.
+    jobs: TaskTracker,
     hold: Mutex<Option<Hold>>,
     /// What a reader of `deployed` should know beside the instances.
     note: Mutex<Option<String>>,
@@ -50,6 +55,7 @@ impl LiveStack {
             instances: Mutex::default(),
             traffic: Mutex::default(),
             task: Mutex::default(),
+            jobs: TaskTracker::new(),
             hold: Mutex::default(),
             note: Mutex::default(),
         }
@@ -58,6 +64,24 @@ impl LiveStack {
     /// The record as it is now.
     pub(crate) async fn record(&self) -> Option<StackRecord> {
         self.record.lock().await.clone()
+    }
+
+    /// Does work that starts processes. When the future is dropped, `stop` tells the work to end them.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        stop: CancellationToken,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let _stop = stop.drop_guard();
+        let done = self.jobs.spawn(work).await;
+        done.map_err(|error| Failure::Ours(format!("a job ended without an answer: {error}")))
+    }
+
+    /// Waits until nothing is left of the work that was given up.
+    pub(crate) async fn jobs_ended(&self) {
+        self.jobs.close();
+        self.jobs.wait().await;
+        self.jobs.reopen();
     }
 
     /// What requests are sent to: the plan that traffic has moved to, else what runs.
@@ -88,6 +112,7 @@ impl LiveStack {
         let Some(mut changed) = record.clone() else { return Ok(()) };
         change(&mut changed);
         machine.failpoint("before journal");
+        machine.failing_journal()?;
         machine.journal.write(&changed).await?;
         machine.failpoint("after journal");
         *record = Some(changed);
@@ -102,6 +127,7 @@ impl LiveStack {
     ) -> Result<(), Unreachable> {
         let mut record = self.record.lock().await;
         machine.failpoint("before journal");
+        machine.failing_journal()?;
         machine.journal.write(&fresh).await?;
         machine.failpoint("after journal");
         *record = Some(fresh);
@@ -112,6 +138,7 @@ impl LiveStack {
     pub(crate) async fn forget(&self, machine: &Machine) -> Result<(), Unreachable> {
         let mut record = self.record.lock().await;
         machine.failpoint("before journal");
+        machine.failing_journal()?;
         machine.journal.remove(&self.name).await?;
         machine.failpoint("after journal");
         *record = None;

@@ -16,6 +16,7 @@ use crate::job::Job;
 use crate::live::LiveStack;
 use crate::machine::Machine;
 use crate::stack::{InstanceDigest, InstanceId, InstanceRecord, Ongoing};
+use crate::supervised::End;
 use crate::tidy;
 
 /// How many builds of an app stay ready for a rollback, the running one included.
@@ -67,9 +68,16 @@ async fn carry_on(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), 
     match record.ongoing {
         None => Ok(()),
         Some(Ongoing::Create { plan, moved } | Ongoing::Update { plan, moved }) => {
-            match converge(machine, stack, &plan, moved).await {
-                Ok(()) => Ok(()),
-                Err(Failure::App(reason)) => {
+            let failure = match converge(machine, stack, &plan, moved).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            // The old instances may be gone already: whatever went wrong, the new ones are what serves.
+            if stack.record().await.is_some_and(|record| record.has_moved()) {
+                return Err(Unreachable { reason: failure.reason().to_owned() });
+            }
+            match failure {
+                Failure::App(reason) => {
                     machine.journal.tell(&stack.name, "failed", reason.clone()).await;
                     let failed = Some(Attempt {
                         target: plan.deployment.target.clone(),
@@ -84,7 +92,7 @@ async fn carry_on(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), 
                         .await?;
                     roll_back(machine, stack).await
                 }
-                Err(Failure::Ours(reason)) => {
+                Failure::Ours(reason) => {
                     let pause = stack.hold(&plan.deployment.target, &reason);
                     let text = format!("{reason}; trying again in {} s", pause.as_secs());
                     machine.journal.tell(&stack.name, "put_off", text).await;
@@ -109,17 +117,20 @@ async fn converge(
     plan: &Plan,
     moved: bool,
 ) -> Result<(), Failure> {
-    // At scale 0 nothing runs, so nothing needs to be built either.
-    let built = match plan.app.scale {
-        0 => None,
-        _ => Some(machine.built(stack, plan).await?),
-    };
     let key = machine.build_request(plan)?.key();
+    let built = match (plan.app.scale, moved) {
+        // At scale 0 nothing runs, so nothing needs to be built either.
+        (0, _) => None,
+        (_, false) => Some(machine.built(stack, plan).await?),
+        // What serves was made from it.
+        (_, true) => machine.builds.finished(&key),
+    };
     let digest = InstanceDigest::of(plan, &key);
     if !moved {
         if let Some(built) = &built {
             release(machine, stack, plan, built, &digest).await?;
             start_missing(machine, stack, plan, built, &digest).await?;
+            ask_the_others(machine, stack, plan, &digest).await?;
         }
         stack
             .change(machine, |record| match &mut record.ongoing {
@@ -168,7 +179,11 @@ fn not_run(built: &Built) -> Option<String> {
 
 impl Machine {
     /// The build of a plan: at hand, or made now.
-    pub(crate) async fn built(&self, stack: &LiveStack, plan: &Plan) -> Result<Built, Failure> {
+    pub(crate) async fn built(
+        self: &Arc<Self>,
+        stack: &LiveStack,
+        plan: &Plan,
+    ) -> Result<Built, Failure> {
         let request = self.build_request(plan)?;
         if let Some(built) = self.builds.finished(&request.key()) {
             return Ok(built);
@@ -177,7 +192,9 @@ impl Machine {
         self.journal.tell(&stack.name, "building", format!("building {commit}")).await;
         let log = self.folder.logs(&stack.name).join(format!("build-{commit}.log"));
         let job = Job::new(self, &stack.name, log.clone(), Some(self.config.build_timeout));
-        match self.builds.build(&request, &job).await {
+        let (machine, stop) = (Arc::clone(self), job.stop());
+        let work = async move { machine.builds.build(&request, &job).await };
+        match stack.work(stop, work).await? {
             Ok(built) => {
                 let text = format!("built {commit} ({})", built.recipe.kind);
                 self.journal.tell(&stack.name, "built", text).await;
@@ -231,12 +248,19 @@ async fn release(
         .environment(&stack.name, plan, built, None, job.temporary())
         .map_err(|error| Failure::Ours(format!("cannot make the app's folders: {error}")))?;
     let shell = ["/bin/sh", "-c", command].map(str::to_owned).to_vec();
-    let end = job
-        .run(&shell, &built.folder, &environment)
-        .await
+    let (folder, stop) = (built.folder.clone(), job.stop());
+    let work = async move { job.run(&shell, &folder, &environment).await };
+    let end = stack
+        .work(stop, work)
+        .await?
         .map_err(|error| Failure::Ours(format!("cannot start a process: {error}")))?;
-    if end != crate::supervised::End::Exited(0) {
-        return Err(Failure::App(format!("its `release` command {end}{}", last_words(&log))));
+    match end {
+        End::Exited(0) => {}
+        End::Lost => return Err(Failure::Ours(format!("its `release` command {end}"))),
+        End::Exited(_) | End::Signalled(_) | End::TimedOut | End::NotStarted { .. } => {
+            let reason = format!("its `release` command {end}{}", last_words(&log));
+            return Err(machine.blame(reason));
+        }
     }
     stack
         .change(machine, |record| {
@@ -282,12 +306,43 @@ async fn start_missing(
     while let Some(start) = starts.join_next().await {
         match start {
             Ok(Ok(())) => {}
-            Ok(Err(StartFailure::App(reason))) => return Err(Failure::App(reason)),
+            Ok(Err(StartFailure::App(reason))) => return Err(machine.blame(reason)),
             Ok(Err(StartFailure::Ours(reason))) => return Err(Failure::Ours(reason)),
             Ok(Err(StartFailure::PortTaken)) => {
                 return Err(Failure::Ours("its port was taken by another program".to_owned()));
             }
             Err(error) => return Err(Failure::Ours(format!("a start ended: {error}"))),
+        }
+    }
+    Ok(())
+}
+
+/// Asks the instances that run already and will go on as the plan says, if it asks something new of them: a check
+/// that they do not pass must not become theirs.
+async fn ask_the_others(
+    machine: &Arc<Machine>,
+    stack: &Arc<LiveStack>,
+    plan: &Plan,
+    digest: &InstanceDigest,
+) -> Result<(), Failure> {
+    let Some(record) = stack.record().await else { return Ok(()) };
+    if record.running.is_none_or(|running| running.app.health == plan.app.health) {
+        return Ok(());
+    }
+    let mut asked = JoinSet::new();
+    for id in kept(stack, plan, digest).await {
+        let Some(instance) = stack.instance(&id) else { continue };
+        let (machine, stack, plan) = (Arc::clone(machine), Arc::clone(stack), plan.clone());
+        asked.spawn(async move { instance.answers(&machine, &stack, &plan).await });
+    }
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok(Ok(())) => {}
+            Ok(Err(StartFailure::App(reason))) => return Err(Failure::App(reason)),
+            Ok(Err(StartFailure::Ours(reason))) => return Err(Failure::Ours(reason)),
+            Ok(Err(StartFailure::PortTaken)) | Err(_) => {
+                return Err(Failure::Ours("an instance could not be asked".to_owned()));
+            }
         }
     }
     Ok(())
@@ -455,10 +510,7 @@ pub(crate) async fn adopt(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
             .await;
     }
     // Until an operation moves traffic, it goes where it went: to what ran.
-    let moved = matches!(
-        record.ongoing,
-        Some(Ongoing::Create { moved: true, .. } | Ongoing::Update { moved: true, .. })
-    );
+    let moved = record.has_moved();
     let in_operation =
         |known: &&InstanceRecord| record.ongoing.is_some() && !moved && known.born == record.serial;
     let serving: BTreeSet<InstanceId> = record

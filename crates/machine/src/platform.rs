@@ -199,4 +199,6 @@ pub(crate) async fn end_task(stack: &LiveStack) {
         // Cancelled is what it was meant to be.
         let _ = task.await;
     }
+    // Nothing that it had started writes into what comes next.
+    stack.jobs_ended().await;
 }

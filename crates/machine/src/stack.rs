@@ -114,6 +114,14 @@ impl StackRecord {
         Base::of(&self.id, &self.serial.to_string())
     }
 
+    /// Whether an operation is past the point of no return: traffic goes to what it brought up.
+    pub fn has_moved(&self) -> bool {
+        match &self.ongoing {
+            Some(Ongoing::Create { moved, .. } | Ongoing::Update { moved, .. }) => *moved,
+            Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => false,
+        }
+    }
+
     /// Begins an operation.
     pub fn begin(&mut self, ongoing: Ongoing) {
         self.serial += 1;

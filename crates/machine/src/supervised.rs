@@ -111,7 +111,7 @@ impl Supervised {
             }
         }
         write(folder, SPEC, spec)?;
-        let child = Command::new(program)
+        let mut child = Command::new(program)
             .arg("shim")
             .arg(folder)
             .stdin(lock)
@@ -122,7 +122,16 @@ impl Supervised {
             .current_dir("/")
             .spawn()?;
         let pid = Pid::from_child(&child);
-        let shim = pidfd_open(pid, PidfdFlags::empty())?;
+        let shim = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(shim) => shim,
+            Err(error) => {
+                // Nobody would find it again. Its own child goes with it.
+                let _ = child.kill();
+                let _ = child.wait();
+                kill_remnants(folder);
+                return Err(error.into());
+            }
+        };
         Ok(Supervised {
             folder: folder.to_owned(),
             shim,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rowhouse_core::{Platform, Row, RowKey, Sweep, Unreachable};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
@@ -53,8 +54,33 @@ pub struct Config {
     pub drain: Duration,
     /// This program's own file, started again as the small parent of each process.
     pub program: PathBuf,
-    /// Kills the platform at the n-th point that recovery must survive; only tests ask for it.
-    pub failpoint: Option<u32>,
+    /// What goes wrong on purpose; only tests ask for it.
+    pub failpoint: Option<Failpoint>,
+}
+
+/// Trouble that recovery must survive, at the n-th point where it could strike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failpoint {
+    /// The platform is killed.
+    Kill(u32),
+    /// A write of the journal fails.
+    FailJournal(u32),
+}
+
+impl Failpoint {
+    /// `3`: killed at the third point; `journal:3`: the third write fails.
+    pub fn parse(text: &str) -> Option<Failpoint> {
+        match text.strip_prefix("journal:") {
+            Some(count) => count.parse().ok().map(Failpoint::FailJournal),
+            None => text.parse().ok().map(Failpoint::Kill),
+        }
+    }
+
+    fn count(self) -> u32 {
+        match self {
+            Failpoint::Kill(count) | Failpoint::FailJournal(count) => count,
+        }
+    }
 }
 
 /// How the platform is asked to end.
@@ -229,11 +255,29 @@ fn machine(
         stacks: Mutex::default(),
         port,
         path,
-        failpoints_left: AtomicI64::new(config.failpoint.map_or(0, i64::from)),
+        open_files: raise_open_files(),
+        failpoints_left: AtomicI64::new(
+            config.failpoint.map_or(0, |failpoint| i64::from(failpoint.count())),
+        ),
         names: AtomicU64::new(1),
         folder,
         config,
     })
+}
+
+/// Lets this process have as many files open as it may: each connection of a client is one, and one more to an
+/// instance. The usual limit of 1,024 is kept for apps, some of which cannot do with more (`select(2)`); it is
+/// returned where it was another.
+fn raise_open_files() -> Option<u64> {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => before.current.filter(|_| before.current != before.maximum),
+        Err(error) => {
+            warn!(reason = %error, "cannot have more files open; connections above the limit wait");
+            None
+        }
+    }
 }
 
 fn listen_error(config: &Config, source: std::io::Error) -> UpError {
@@ -299,10 +343,12 @@ async fn settle(machine: &Arc<Machine>) {
 
 async fn end(machine: &Arc<Machine>, proxy: Proxy, how: Shutdown) -> usize {
     let stacks = machine.all_stacks();
-    for stack in &stacks {
-        // What is under way is in the journal, and is carried on at the next start.
-        end_task(stack).await;
+    // What is under way is in the journal, and is carried on at the next start.
+    let mut ending = JoinSet::new();
+    for stack in stacks.clone() {
+        ending.spawn(async move { end_task(&stack).await });
     }
+    ending.join_all().await;
     proxy.stop(machine.config.drain).await;
     let instances: Vec<_> = stacks
         .iter()

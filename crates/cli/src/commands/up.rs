@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rowhouse_core::{Row, without_password};
-use rowhouse_machine::up::{Config, Ended, House, Shutdown};
+use rowhouse_machine::up::{Config, Ended, Failpoint, House, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Up;
@@ -31,7 +31,9 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         build_timeout: up.build_timeout,
         drain: up.drain,
         program: std::env::current_exe().context("cannot find this program's own file")?,
-        failpoint: std::env::var("ROWHOUSE_FAILPOINT").ok().and_then(|count| count.parse().ok()),
+        failpoint: std::env::var("ROWHOUSE_FAILPOINT")
+            .ok()
+            .and_then(|text| Failpoint::parse(&text)),
     };
     let domain = config.domain.clone();
     let has_repository = config.repository.is_some();
