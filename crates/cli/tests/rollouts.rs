@@ -391,3 +391,38 @@ fn a_branch_that_moves_is_shipped_by_redeploy_and_by_follow_alone() {
     house.deployed("shop", &old, 2);
     assert_ne!(forced, old);
 }
+
+#[test]
+fn a_first_version_that_is_tried_again_is_told_truthfully_and_in_its_own_words() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.procfile("v1", "web: echo out of luck; exit 3\n");
+    house.put("shop", "v1", 1, &repository);
+    house.failed("shop", "out of luck");
+    for redeploy in 1..3 {
+        let generation = house.row("shop").generation;
+        house.set("shop", &format!("redeploy = {redeploy}"));
+        let row = house
+            .wait_row("shop", |row| row.status == "deploy_failed" && row.generation != generation);
+        // Not those of the tries before.
+        assert!(row.reason.ends_with("; last output: out of luck"), "{}", row.reason);
+    }
+    let events = house.rowhouse(&["events", "shop"]);
+    let events = String::from_utf8_lossy(&events.stdout);
+    assert!(events.contains("removed what failed before"), "{events}");
+    assert!(!events.contains("row is gone") && !events.contains("deleted"), "{events}");
+}
+
+#[test]
+fn a_build_that_is_tried_again_is_told_in_its_own_words() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.procfile("v1", "build: echo no compiler; exit 3\nweb: true\n");
+    house.put("shop", "v1", 1, &repository);
+    house.failed("shop", "no compiler");
+    let generation = house.row("shop").generation;
+    house.set("shop", "redeploy = 1");
+    let row =
+        house.wait_row("shop", |row| row.status == "deploy_failed" && row.generation != generation);
+    assert!(row.reason.ends_with("; last output: no compiler"), "{}", row.reason);
+}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rowhouse_core::{Attempt, Plan, Unreachable};
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -192,6 +193,7 @@ impl Machine {
         self.journal.tell(&stack.name, "building", format!("building {commit}")).await;
         let log = self.folder.logs(&stack.name).join(format!("build-{commit}.log"));
         let job = Job::new(self, &stack.name, log.clone(), Some(self.config.build_timeout));
+        let began = Timestamp::now();
         let (machine, stop) = (Arc::clone(self), job.stop());
         let work = async move { machine.builds.build(&request, &job).await };
         match stack.work(stop, work).await? {
@@ -202,7 +204,7 @@ impl Machine {
             }
             Err(error) if error.is_refused() => {
                 let words = match &error {
-                    BuildError::Failed { .. } => last_words(&log),
+                    BuildError::Failed { .. } => last_words(&log, began),
                     BuildError::BadPath { .. }
                     | BuildError::NoWay(_)
                     | BuildError::Git(_)
@@ -244,6 +246,7 @@ async fn release(
     machine.journal.tell(&stack.name, "releasing", format!("releasing {commit}")).await;
     let log: PathBuf = machine.folder.logs(&stack.name).join(format!("release-{commit}.log"));
     let job = Job::new(machine, &stack.name, log.clone(), Some(machine.config.build_timeout));
+    let began = Timestamp::now();
     let environment = machine
         .environment(&stack.name, plan, built, None, job.temporary())
         .map_err(|error| Failure::Ours(format!("cannot make the app's folders: {error}")))?;
@@ -258,7 +261,7 @@ async fn release(
         End::Exited(0) => {}
         End::Lost => return Err(Failure::Ours(format!("its `release` command {end}"))),
         End::Exited(_) | End::Signalled(_) | End::TimedOut | End::NotStarted { .. } => {
-            let reason = format!("its `release` command {end}{}", last_words(&log));
+            let reason = format!("its `release` command {end}{}", last_words(&log, began));
             return Err(machine.blame(reason));
         }
     }
@@ -473,15 +476,18 @@ async fn roll_back(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(),
 
 /// Ends everything of the app but its data.
 async fn delete(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), Unreachable> {
+    let has_only_failed = stack.record().await.is_some_and(|record| record.has_only_failed());
     machine.routes.remove(stack.name.as_str());
     retire_others(machine, stack, &BTreeSet::new()).await?;
     stack.forget(machine).await?;
     machine.routes.remove(stack.name.as_str());
     let _ = tokio::fs::remove_dir_all(machine.folder.instances(&stack.name)).await;
-    machine
-        .journal
-        .tell(&stack.name, "deleted", "its processes and routes are gone".to_owned())
-        .await;
+    let (kind, text) = if has_only_failed {
+        ("removed", "removed what failed before")
+    } else {
+        ("deleted", "its processes and routes are gone")
+    };
+    machine.journal.tell(&stack.name, kind, text.to_owned()).await;
     Ok(())
 }
 

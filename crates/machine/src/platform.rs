@@ -69,9 +69,9 @@ impl Platform for MachinePlatform {
             Operation::Create(plan) => self.create(&stack, record, plan).await,
             Operation::Update(plan) => self.update(&stack, record, plan).await,
             Operation::Cancel => self.cancel(&stack).await,
-            Operation::Delete { retain: _ } if record.is_some() => self.delete(&stack).await,
-            // There is nothing to delete; and a rollback here cannot fail for good, so none is ever continued.
-            Operation::Delete { retain: _ } | Operation::ContinueRollback => Ok(Outcome::Busy),
+            Operation::Delete { retain: _ } => self.delete(&stack, record).await,
+            // A rollback here cannot fail for good, so none is ever continued.
+            Operation::ContinueRollback => Ok(Outcome::Busy),
         };
         performed.unwrap_or_else(|error| Outcome::Unreachable { reason: error.reason })
     }
@@ -159,12 +159,23 @@ impl MachinePlatform {
         Ok(Outcome::Started)
     }
 
-    async fn delete(&self, stack: &Arc<LiveStack>) -> Result<Outcome, Unreachable> {
+    async fn delete(
+        &self,
+        stack: &Arc<LiveStack>,
+        record: Option<StackRecord>,
+    ) -> Result<Outcome, Unreachable> {
+        let Some(record) = record else { return Ok(Outcome::Busy) };
         end_task(stack).await;
         let written = stack.change(&self.machine, |record| record.begin(Ongoing::Delete)).await;
         operation::spawn(&self.machine, stack);
         written?;
-        self.machine.journal.tell(&stack.name, "deleting", "its row is gone".to_owned()).await;
+        // What runs is deleted for one reason alone; what never came up also makes way for another try.
+        let (kind, text) = if record.has_only_failed() {
+            ("removing", "removing what failed before")
+        } else {
+            ("deleting", "its row is gone")
+        };
+        self.machine.journal.tell(&stack.name, kind, text.to_owned()).await;
         Ok(Outcome::Started)
     }
 }

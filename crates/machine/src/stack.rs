@@ -122,6 +122,11 @@ impl StackRecord {
         }
     }
 
+    /// Whether it was tried, and never came up.
+    pub fn has_only_failed(&self) -> bool {
+        self.running.is_none() && self.tried.is_some()
+    }
+
     /// Begins an operation.
     pub fn begin(&mut self, ongoing: Ongoing) {
         self.serial += 1;
