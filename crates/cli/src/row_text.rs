@@ -62,6 +62,12 @@ pub(crate) fn name(row: &Row) -> String {
     }
 }
 
+/// Why the app is as it is, where the row says so.
+pub(crate) fn why(row: &Row) -> Option<String> {
+    let reason = row.report.reason.as_ref()?;
+    Some(format!("{}: {}", name(row), cut(&clean(reason), 200)))
+}
+
 /// A row as one line, with the reason where something is wrong.
 pub(crate) fn line(row: &Row) -> String {
     let report = &row.report;

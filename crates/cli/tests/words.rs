@@ -294,6 +294,19 @@ fn a_list_says_first_that_nobody_keeps_it_true() {
 }
 
 #[test]
+fn what_keeps_an_app_from_coming_up_is_said_wherever_somebody_looks() {
+    let house = shop();
+    house.sql("delete from history");
+    house.set("shop", "status = 'deploying', reason = 'retrying: cannot reach repository `x`'");
+    for arguments in [&["ls"] as &[&str], &["logs", "shop"], &["history", "shop"]] {
+        let said = run(&house, arguments);
+        assert_eq!(said.status, Some(0));
+        let why = "\nshop: retrying: cannot reach repository `x`\n";
+        assert!(said.err.contains(why), "{arguments:?}: {}", said.err);
+    }
+}
+
+#[test]
 fn show_as_json_has_the_attributes_of_the_table_and_masks_secrets() {
     let house = shop();
     let text = run(&house, &["show", "shop", "--json"]).out;

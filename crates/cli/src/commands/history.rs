@@ -14,7 +14,8 @@ pub(crate) fn history(context: &Context, one: &One) -> anyhow::Result<Exit> {
     let key = RowKey(one.name.clone());
     let entries = table.history(&key)?;
     // It outlives the row.
-    if entries.is_empty() && table.get(&key)?.is_none() {
+    let row = table.get(&key)?.map(|stored| stored.row);
+    if entries.is_empty() && row.is_none() {
         return Err(context.no_such_app(&table, &one.name)?);
     }
     if one.json {
@@ -24,6 +25,9 @@ pub(crate) fn history(context: &Context, one: &One) -> anyhow::Result<Exit> {
     }
     if entries.is_empty() {
         output::note("no rollout has ended yet");
+        if let Some(why) = row.as_ref().and_then(row_text::why) {
+            output::note(&why);
+        }
         return Ok(Exit::Done);
     }
     let rows = entries.into_iter().map(|entry| {

@@ -1,11 +1,10 @@
 //! `rowhouse ls`: all apps.
 
-use rowhouse_core::{Attribute, Status};
+use rowhouse_core::Attribute;
 use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Exit;
-use crate::output::{clean, cut};
 use crate::{output, row_json, row_text};
 
 pub(crate) fn ls(context: &Context, as_json: bool) -> anyhow::Result<Exit> {
@@ -36,11 +35,8 @@ pub(crate) fn ls(context: &Context, as_json: bool) -> anyhow::Result<Exit> {
     });
     output::table(&["name", "status", "healthy", "version", "revision", "url"], lines.collect());
     for stored in &rows {
-        if let Some(reason) = &stored.row.report.reason
-            && stored.row.report.status != Some(Status::Deploying)
-        {
-            let reason = cut(&clean(reason), 200);
-            output::note(&format!("{}: {reason}", row_text::name(&stored.row)));
+        if let Some(why) = row_text::why(&stored.row) {
+            output::note(&why);
         }
     }
     Ok(Exit::Done)
