@@ -51,11 +51,11 @@ impl Progress {
     }
 }
 
-/// An event as a short line. How a rollout ends is told at the end, with its reason.
+/// An event as a short line. What stands in the row is told from there: how a rollout ends, and why it is tried again.
 fn sentence(event: &Event) -> Option<String> {
     let text = clean(&event.text);
     match event.kind.as_str() {
-        "failed" => None,
+        "failed" | "refused" | "retrying" => None,
         "creating" | "updating" | "deployed" => Some(format!("{} {text}", event.kind)),
         "serving" => Some(text),
         kind if text.starts_with(kind) => Some(text),

@@ -226,3 +226,35 @@ fn a_crash_loop_shows_in_the_row_while_it_lasts() {
     std::fs::remove_file(house.data().join("data/shop/once")).unwrap();
     house.deployed("shop", &commit, 1);
 }
+
+#[test]
+fn a_version_that_cannot_be_had_is_told_once_among_the_events() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.web("v1");
+    let told = |kind: &str| {
+        let events = house.rowhouse(&["events", "shop", "--json"]);
+        let events: serde_json::Value = serde_json::from_slice(&events.stdout).unwrap();
+        let of_kind = |event: &&serde_json::Value| event["Kind"] == kind;
+        let events = events["Events"].as_array().unwrap().iter().filter(of_kind);
+        events.map(|event| event["Text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let away = house.room().join("away");
+    std::fs::rename(&repository.path, &away).unwrap();
+    house.put("shop", "v0", 1, &repository);
+    let row = house.wait_row("shop", |row| row.reason.contains("retrying"));
+    wait_for("the event", || Some(()).filter(|()| !told("retrying").is_empty()));
+    // It is tried again and again meanwhile.
+    std::fs::rename(&away, &repository.path).unwrap();
+    let refused = house.failed("shop", "no branch or tag `v0`");
+    wait_for("the event", || Some(()).filter(|()| !told("refused").is_empty()));
+    house.set("shop", "redeploy = 1");
+    wait_for("the second refusal", || Some(()).filter(|()| told("refused").len() == 2));
+    assert_eq!(told("retrying"), [row.reason.strip_prefix("retrying: ").unwrap()]);
+    assert_eq!(told("refused"), [refused.reason.clone(), refused.reason]);
+    // What an operation tells is not told again.
+    repository.procfile("bad", "web: exit 3\n");
+    house.set("shop", "version = 'bad'");
+    house.failed("shop", "exited with status 3");
+    assert_eq!((told("failed").len(), told("refused").len()), (1, 2));
+}

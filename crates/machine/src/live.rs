@@ -232,6 +232,11 @@ impl LiveStack {
             .map(|hold| hold.reason.clone())
     }
 
+    /// Whether this is why an operation was put off last.
+    pub(crate) fn is_put_off_for(&self, reason: &str) -> bool {
+        lock(&self.hold).as_ref().is_some_and(|hold| hold.reason == reason)
+    }
+
     pub(crate) fn release_hold(&self) {
         *lock(&self.hold) = None;
     }

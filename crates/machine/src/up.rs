@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tracing::warn;
 
+use crate::answer::Answers;
 use crate::build::Builds;
 use crate::feed;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
@@ -198,9 +199,12 @@ impl House {
             let orphans = sweep.refused_orphans.clone();
             tokio::spawn(async move { tidy::after_sweep(&machine, &table, &orphans).await });
         };
+        let telling = Arc::clone(&machine);
         let tell = async move {
+            let mut answers = Answers::default();
             while let Some(row) = answered.recv().await {
                 changed(&row);
+                answers.tell(&telling, &row).await;
             }
         };
         let beat = async {
