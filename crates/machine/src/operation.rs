@@ -145,14 +145,18 @@ async fn converge(
     // From here on there is no way back but forward.
     let keep = kept(stack, plan, &digest).await;
     stack.set_note(built.as_ref().and_then(not_run));
-    stack.move_traffic(machine, keep.clone());
+    stack.move_traffic(machine, keep.clone(), plan.app.scale);
     for id in &keep {
         if let Some(instance) = stack.instance(id) {
             instance.watch(machine, stack);
         }
     }
     let commit = plan.deployment.commit.short();
-    machine.journal.tell(&stack.name, "serving", format!("{commit} serves")).await;
+    let (kind, text) = match plan.app.scale {
+        0 => ("scaled", "scaled to 0".to_owned()),
+        _ => ("serving", format!("{commit} serves")),
+    };
+    machine.journal.tell(&stack.name, kind, text).await;
     retire_others(machine, stack, &keep).await?;
     stack
         .change(machine, |record| {
@@ -536,7 +540,7 @@ pub(crate) async fn adopt(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
         if let Ok(request) = machine.build_request(plan) {
             stack.set_note(machine.builds.finished(&request.key()).as_ref().and_then(not_run));
         }
-        stack.move_traffic(machine, serving.clone());
+        stack.move_traffic(machine, serving.clone(), plan.app.scale);
         for id in &serving {
             if let Some(instance) = stack.instance(id) {
                 instance.watch(machine, stack);

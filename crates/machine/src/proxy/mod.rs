@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 pub use limits::Limits;
-pub use routes::Routes;
+pub use routes::{Routes, Vacancy};
 pub use upstream::Upstream;
 use worker::{Stage, Worker};
 
