@@ -136,6 +136,7 @@ fn what_could_never_run_is_refused_before_it_is_written() {
     put("shop", "--health", "health", "`Health` is");
     put("shop", "--health-timeout", "2h", "`HealthTimeout` is");
     put("shop", "--env", "1A=x", "a name must be letters");
+    put("shop", "--env", "PORT=8080", "`Env` has `PORT`, which the platform gives");
     put("shop", "--env", "hunter2", "`--env` got a text without `=`");
     put("shop", "--env-file", "/nowhere", "cannot read the file `/nowhere`");
     refused(
