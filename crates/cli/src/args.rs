@@ -95,7 +95,7 @@ pub(crate) struct Waiting {
     /// Do not wait for the outcome
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// How long to wait
+    /// How long to wait; for a repository that does not answer, 30 s at the most
     #[arg(long, default_value = "20m", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
 }

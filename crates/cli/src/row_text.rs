@@ -1,6 +1,7 @@
 //! Rows as people read them: a word for the status, `2/3`, one line.
 
 use rowhouse_core::{Attribute, Commit, Generation, Row, Status, Value, shortened};
+use rowhouse_machine::git::{self, Unreached};
 use rowhouse_machine::repository::Repository;
 
 use crate::output::{clean, cut};
@@ -17,6 +18,12 @@ pub(crate) fn status(row: &Row) -> &'static str {
         Some(status) if is_answered(row) => status.as_str(),
         Some(_) | None => "pending",
     }
+}
+
+/// Why the app's repository does not answer, and how, while that is what its deployment waits for.
+pub(crate) fn unreached(row: &Row) -> Option<(&str, Unreached)> {
+    let reason = row.report.reason.as_deref()?.strip_prefix("retrying: ")?;
+    git::unreached(reason).filter(|_| is_answered(row)).map(|how| (reason, how))
 }
 
 /// How many instances answer, of how many.

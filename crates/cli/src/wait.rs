@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rowhouse_core::{Generation, Row, RowKey, Status};
+use rowhouse_machine::git::Unreached;
 use rowhouse_machine::journal::{Event, JournalFile};
 use rowhouse_machine::table::TableFile;
 
@@ -13,6 +14,8 @@ use crate::output::clean;
 use crate::{output, row_text};
 
 const PAUSE: Duration = Duration::from_millis(40);
+/// How long a repository that does not answer is waited for: longer than a network is gone for a moment.
+const SILENT_FOR: Duration = Duration::from_secs(30);
 
 /// Tells the events of an app as they come.
 pub(crate) struct Progress {
@@ -85,6 +88,7 @@ pub(crate) async fn outcome(
     }
     let look = context.command(&format!("show {shown}"));
     let began = Instant::now();
+    let mut silence = Silence::default();
     loop {
         progress.tell()?;
         let Some(row) = table.get(&RowKey(name.to_owned()))?.map(|stored| stored.row) else {
@@ -103,6 +107,10 @@ pub(crate) async fn outcome(
                 return Ok(exit);
             }
             progress.tell_reason(row.report.reason.as_deref());
+            if silence.is_too_long(&row, Instant::now()) {
+                tell_unreached(context, &row);
+                return Ok(Exit::Yours);
+            }
         }
         if !context.is_at_work() {
             output::problem(&format!(
@@ -124,6 +132,43 @@ pub(crate) async fn outcome(
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Since when the repository of an app does not answer.
+#[derive(Default)]
+struct Silence(Option<Instant>);
+
+impl Silence {
+    /// Whether waiting for it alone is of no use.
+    fn is_too_long(&mut self, row: &Row, now: Instant) -> bool {
+        match (row_text::unreached(row), &row.report.reason) {
+            (Some((_, Unreached::Refused)), _) => true,
+            (Some((_, Unreached::Silent)), _) => {
+                now.duration_since(*self.0.get_or_insert(now)) >= SILENT_FOR
+            }
+            // It is being asked again.
+            (None, None) => false,
+            (None, Some(_)) => {
+                self.0 = None;
+                false
+            }
+        }
+    }
+}
+
+fn tell_unreached(context: &Context, row: &Row) {
+    let name = row_text::name(row);
+    let reason = row_text::unreached(row).map_or("", |(reason, _)| reason);
+    output::problem(&format!("`{name}` is not deployed: {}", clean(reason)));
+    if let Some(commit) = &row.report.revision {
+        output::note(&format!("{} serves on, with {} healthy", commit.short(), row.report.healthy));
+    }
+    output::note("the repository is asked again and again until it answers or the row changes");
+    output::hint(&format!(
+        "`{}` gives another address; `{}` goes on telling",
+        context.command(&format!("put {name} --repo URL")),
+        context.command(&format!("events {name} -f"))
+    ));
 }
 
 fn answer(context: &Context, row: &Row) -> Option<Exit> {
@@ -203,6 +248,38 @@ pub(crate) async fn gone(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repository_is_waited_for_as_long_as_waiting_may_help() {
+        let user = rowhouse_core::UserAttributes::default();
+        let generation = Some(Generation::of(&user));
+        let row = |reason: Option<&str>| Row {
+            key: RowKey("shop".to_owned()),
+            user: user.clone(),
+            report: rowhouse_core::Report {
+                status: Some(Status::Deploying),
+                reason: reason.map(|reason| format!("retrying: {reason}")),
+                generation: generation.clone(),
+                ..Default::default()
+            },
+            seq: 1,
+        };
+        let silent = row(Some("cannot reach repository `x`: Could not resolve host: h"));
+        let full = row(Some("no space left on the device"));
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let mut silence = Silence::default();
+        assert!(!silence.is_too_long(&silent, begin));
+        assert!(!silence.is_too_long(&silent, after(29)));
+        assert!(!silence.is_too_long(&row(None), after(31)));
+        assert!(silence.is_too_long(&silent, after(32)));
+        // It has answered, and other trouble is waited out.
+        assert!(!silence.is_too_long(&full, after(1_000)));
+        assert!(!silence.is_too_long(&silent, after(1_001)));
+        let missing =
+            row(Some("cannot reach repository `x`: 'x' does not appear to be a git repository"));
+        assert!(silence.is_too_long(&missing, after(1_002)));
+    }
 
     #[test]
     fn events_are_short_lines_that_say_nothing_twice() {

@@ -91,6 +91,31 @@ fn a_git_server_that_is_gone_is_retried_and_costs_nothing_that_runs() {
 }
 
 #[test]
+fn who_waits_for_a_repository_that_is_none_is_told_at_once_and_may_try_again() {
+    let house = House::start();
+    let folder = house.room().join("app");
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.display().to_string();
+    let put = ["put", "shop", "--version", "main", "--repo", &path];
+    for _ in 0..2 {
+        let output = house.rowhouse(&put);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = stderr(&output);
+        assert!(said.contains("error: `shop` is not deployed: cannot reach repository"), "{said}");
+        assert!(
+            said.contains("asked again and again") && said.contains("put shop --repo"),
+            "{said}"
+        );
+    }
+    assert_eq!(house.row("shop").status, "deploying");
+    let commit = house.repository("app").web("v1");
+    // What was found before is not taken for the answer.
+    let output = house.rowhouse(&put);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    house.deployed("shop", &commit, 1);
+}
+
+#[test]
 fn a_git_server_that_does_not_answer_keeps_no_other_app_waiting() {
     let house = House::start();
     let repository = house.repository("app");
@@ -164,6 +189,10 @@ fn a_private_repository_without_credentials_names_the_cure_and_never_asks() {
          ('private', 'main', 1, 'https://localhost:{port}/a.git')"
     ));
     let row = house.wait_row("private", |row| row.reason.contains("retrying"));
+    // Nobody who waits for it waits in vain.
+    let waited = house.rowhouse(&["put", "private", "--scale", "1"]);
+    assert_eq!(waited.status.code(), Some(1), "{waited:?}");
+    assert!(stderr(&waited).contains("credential"), "{waited:?}");
     server.kill().unwrap();
     server.wait().unwrap();
     assert!(row.reason.contains("credential"), "{}", row.reason);

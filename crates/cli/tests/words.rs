@@ -147,7 +147,13 @@ fn what_could_never_run_is_refused_before_it_is_written() {
     refused(&house, &["put", "shop", "--repo", "ext::sh -c id", "--version", "v1"], "`Repo` is");
     refused(&house, &["put", "shop", "--repo", "./nowhere"], "cannot be found");
     refused(&house, &["put", "shop"], "no repository is known");
-    refused(&house, &["put", "shop", "--repo", "/"], "--version REF");
+    refused(
+        &house,
+        &["put", "shop", "--repo", "/"],
+        "hint: look at the address: `git ls-remote /`",
+    );
+    let empty = house.repository("empty").path.display().to_string();
+    refused(&house, &["put", "shop", "--repo", &empty], "--version REF");
     assert_eq!(house.sql("select count(*) from apps"), "0");
     assert!(!commit.is_empty());
 }

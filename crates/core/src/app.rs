@@ -104,16 +104,8 @@ pub struct App {
 
 /// Variables that every process of an app gets from the platform, and `Env` cannot set: an app that listens elsewhere
 /// than on its `PORT` would never be found. `PATH` and `LANG` are the row's to change.
-pub const PLATFORM_VARIABLES: [&str; 8] = [
-    "APP_NAME",
-    "APP_REVISION",
-    "APP_VERSION",
-    "DATA_DIR",
-    "HOME",
-    "HOST",
-    "PORT",
-    "TMPDIR",
-];
+pub const PLATFORM_VARIABLES: [&str; 8] =
+    ["APP_NAME", "APP_REVISION", "APP_VERSION", "DATA_DIR", "HOME", "HOST", "PORT", "TMPDIR"];
 
 const TEXT_LIMIT: usize = 2048;
 const ENV_LIMIT: usize = 64 * 1024;

@@ -8,7 +8,7 @@ use rowhouse_machine::repository::Repository;
 use crate::args::Put;
 use crate::change::{Changes, Unchanged, carry_out, number, text};
 use crate::commands::up::absolute_repository;
-use crate::context::Context;
+use crate::context::{Context, quoted};
 use crate::environment::EnvironmentChange;
 use crate::failure::{Exit, bad_input};
 
@@ -79,12 +79,18 @@ async fn default_version(context: &Context, changes: &Changes) -> anyhow::Result
             "name it with `--repo URL`, or run `rowhouse deploy` in the project's folder",
         ));
     };
-    let refused = |error: GitError| {
-        bad_input(
-            format!("{:#}", anyhow::Error::from(error)),
-            "name the version with `--version REF`",
-        )
-    };
-    let repository = Repository::parse(&given).map_err(refused)?;
-    Mirrors::new(context.folder.mirrors()).default_branch(&repository).await.map_err(refused)
+    let repository = Repository::parse(&given)
+        .map_err(|error| bad_input(error.to_string(), "give another one with `--repo`"))?;
+    let branch = Mirrors::new(context.folder.mirrors()).default_branch(&repository).await;
+    branch.map_err(|error| match error {
+        GitError::Refused { reason } => bad_input(reason, "name the version with `--version REF`"),
+        GitError::Unreachable { reason } => {
+            let ask = format!("git ls-remote {}", quoted(&repository.to_string()));
+            bad_input(
+                reason,
+                format!("look at the address: `{ask}` must answer, and ask for nothing"),
+            )
+        }
+        error @ (GitError::DiskFull { .. } | GitError::Io { .. }) => error.into(),
+    })
 }
