@@ -545,6 +545,34 @@ fn on_a_terminal_labels_have_colour_unless_no_color_is_set() {
 }
 
 #[test]
+fn on_a_narrow_terminal_no_word_is_broken() {
+    let house = shop();
+    house.set("shop", "version = 'a-branch-of-thirty-five-letters-long'");
+    let said = |columns: u32, arguments: &str| {
+        let line = format!(
+            "stty cols {columns}; {PROGRAM} {arguments} --data {} 2>/dev/null",
+            house.data().display()
+        );
+        let output = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .stdin(Stdio::null())
+            .output();
+        let output = output.ok().filter(|output| !output.stdout.is_empty())?;
+        Some(String::from_utf8(output.stdout).unwrap().replace('\r', ""))
+    };
+    let Some(list) = said(60, "ls") else {
+        println!("skipped: there is no `script` to make a terminal");
+        return;
+    };
+    assert!(list.contains("\n    fedcba9 http://shop.localhost:8080\n"), "{list}");
+    let history = said(60, "history shop").unwrap();
+    assert!(history.contains("2026-01-02T10:00:00Z  deploy_failed"), "{history}");
+    for text in [list, history, said(80, "ls").unwrap()] {
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}
+
+#[test]
 fn doctor_checks_everything_and_names_the_cures() {
     let house = shop();
     let said = run(&house, &["doctor"]);

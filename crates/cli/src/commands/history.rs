@@ -30,17 +30,20 @@ pub(crate) fn history(context: &Context, one: &One) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    let rows = entries.into_iter().map(|entry| {
-        vec![
-            seconds(&entry.at),
-            entry.status.unwrap_or_default(),
-            entry.version.as_deref().map_or_else(|| "-".to_owned(), row_text::version),
-            entry.revision.as_ref().map_or("-", Commit::short).to_owned(),
-            entry.scale.map_or_else(|| "-".to_owned(), |scale| scale.to_string()),
-            cut(&clean(&entry.reason.unwrap_or_default()), 120),
-        ]
-    });
-    output::table(&["at", "status", "version", "revision", "scale", "reason"], rows.collect());
+    let rows: Vec<_> = entries
+        .into_iter()
+        .map(|entry| {
+            vec![
+                seconds(&entry.at),
+                entry.status.unwrap_or_default(),
+                entry.version.as_deref().map_or_else(|| "-".to_owned(), row_text::version),
+                entry.revision.as_ref().map_or("-", Commit::short).to_owned(),
+                entry.scale.map_or_else(|| "-".to_owned(), |scale| scale.to_string()),
+                cut(&clean(&entry.reason.unwrap_or_default()), 120),
+            ]
+        })
+        .collect();
+    output::table(&["at", "status", "version", "revision", "scale", "reason"], &rows);
     Ok(Exit::Done)
 }
 

@@ -43,12 +43,15 @@ pub(crate) fn show(context: &Context, show: &Show) -> anyhow::Result<Exit> {
     }
     if !instances.is_empty() {
         output::line("");
-        let rows = instances.iter().map(|instance| {
-            ["Id", "Pid", "Port", "State", "Revision", "StartedAt"]
-                .map(|name| cell(name, &instance[name]))
-                .to_vec()
-        });
-        output::table(&["instance", "pid", "port", "state", "revision", "started"], rows.collect());
+        let rows: Vec<_> = instances
+            .iter()
+            .map(|instance| {
+                ["Id", "Pid", "Port", "State", "Revision", "StartedAt"]
+                    .map(|name| cell(name, &instance[name]))
+                    .to_vec()
+            })
+            .collect();
+        output::table(&["instance", "pid", "port", "state", "revision", "started"], &rows);
     }
     Ok(Exit::Done)
 }
