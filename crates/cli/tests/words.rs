@@ -389,6 +389,17 @@ fn rollback_writes_the_commit_and_turns_following_off_and_nothing_else() {
 }
 
 #[test]
+fn rollback_names_no_branch_that_was_never_deployed() {
+    let house = shop();
+    let [one, _] = commits();
+    house.sql(&format!("update history set version = '{one}' where status = 'deployed'"));
+    house.set("shop", "version = 'no-such-branch'");
+    let said = run(&house, &["rollback", "shop", &one]);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert!(!said.err.contains("to return to the branch"), "{}", said.err);
+}
+
+#[test]
 fn rollback_takes_a_revision_by_its_first_digits_if_that_is_clear() {
     let house = shop();
     let two = &commits()[1];
