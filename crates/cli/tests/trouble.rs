@@ -19,6 +19,8 @@ fn a_port_that_is_taken_is_named_with_the_way_out() {
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
     assert!(said.contains(&house.port.to_string()) && said.contains("--listen"), "{said}");
+    assert_eq!(said.matches("cannot listen on").count(), 1, "{said}");
+    assert!(!said.contains("os error"), "{said}");
 }
 
 #[test]

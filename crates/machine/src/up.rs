@@ -111,7 +111,7 @@ pub enum UpError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     #[error("cannot listen on {address}: {hint}")]
-    Listen { address: SocketAddr, hint: String, source: std::io::Error },
+    Listen { address: SocketAddr, hint: String },
     #[error("cannot start")]
     Start { source: std::io::Error },
     #[error(transparent)]
@@ -141,7 +141,7 @@ impl House {
         let table = Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?);
         let listener = match inherited {
             Some(listener) => listener,
-            None => Proxy::bind(config.listen).map_err(|source| listen_error(&config, source))?,
+            None => Proxy::bind(config.listen).map_err(|error| listen_error(&config, &error))?,
         };
         let kept = listener.try_clone().map_err(start)?;
         let address = listener.local_addr().map_err(start)?;
@@ -284,10 +284,10 @@ fn raise_open_files() -> Option<u64> {
     }
 }
 
-fn listen_error(config: &Config, source: std::io::Error) -> UpError {
+fn listen_error(config: &Config, error: &std::io::Error) -> UpError {
     let address = config.listen;
     let next = SocketAddr::new(address.ip(), address.port().wrapping_add(1));
-    let is = |kind| source.kind() == kind;
+    let is = |kind| error.kind() == kind;
     let hint = if is(std::io::ErrorKind::AddrInUse) {
         format!(
             "another program, perhaps another `rowhouse up`, listens there; choose another with \
@@ -298,9 +298,9 @@ fn listen_error(config: &Config, source: std::io::Error) -> UpError {
     } else if is(std::io::ErrorKind::AddrNotAvailable) {
         "this machine has no such address; `ip address` lists its own".to_owned()
     } else {
-        source.to_string()
+        error.to_string()
     };
-    UpError::Listen { address, hint, source }
+    UpError::Listen { address, hint }
 }
 
 /// Ends one-off processes, such as builds, of a platform that was killed: their operations begin them again.

@@ -54,11 +54,9 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// The address is in use, not ours, or needs a privilege; the error names it.
+    /// The address is in use, not ours, or needs a privilege.
     pub fn bind(address: SocketAddr) -> io::Result<net::TcpListener> {
-        listener(address).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-        })
+        listener(address)
     }
 
     /// Serves the connections of `listener` with that many threads, at least one.
