@@ -393,6 +393,36 @@ fn a_branch_that_moves_is_shipped_by_redeploy_and_by_follow_alone() {
 }
 
 #[test]
+fn draining_that_takes_its_time_is_told_while_it_lasts() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let one = repository.web("v1");
+    let two = repository.web("v2");
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &one, 1);
+    let mut slow = TcpStream::connect(("127.0.0.1", house.port)).unwrap();
+    slow.write_all(b"GET /slow/20 HTTP/1.1\r\nHost: shop.localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    slow.read_exact(&mut [0; 1]).unwrap();
+    house.set("shop", "version = 'v2'");
+    let said = |arguments: &[&str]| String::from_utf8(house.rowhouse(arguments).stdout).unwrap();
+    wait_for("the event", || {
+        Some(()).filter(|()| said(&["events", "shop"]).contains("draining 1 instance"))
+    });
+    let shown = said(&["show", "shop", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let states: Vec<&str> = shown["Instances"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|instance| instance["State"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["draining", "running"]);
+    drop(slow);
+    house.deployed("shop", &two, 1);
+}
+
+#[test]
 fn a_first_version_that_is_tried_again_is_told_truthfully_and_in_its_own_words() {
     let house = House::start();
     let repository = house.repository("app");

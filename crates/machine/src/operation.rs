@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,15 @@ use crate::instance::{Instance, StartFailure, State, last_words, lock};
 use crate::job::Job;
 use crate::live::LiveStack;
 use crate::machine::Machine;
+use crate::platform::instances;
 use crate::stack::{InstanceDigest, InstanceId, InstanceRecord, Ongoing};
 use crate::supervised::End;
 use crate::tidy;
 
 /// How many builds of an app stay ready for a rollback, the running one included.
 const KEPT_BUILDS: usize = 5;
+/// Draining that takes longer is told.
+const MOMENT: Duration = Duration::from_secs(1);
 /// How many releases are remembered as done.
 const KEPT_RELEASES: usize = 20;
 
@@ -304,10 +308,7 @@ async fn start_missing(
         starts.spawn(async move { instance.come_up(&machine, &stack, &plan, &built).await });
     }
     if !starts.is_empty() {
-        let text = match starts.len() {
-            1 => "starting 1 instance".to_owned(),
-            count => format!("starting {count} instances"),
-        };
+        let text = format!("starting {}", instances(starts.len()));
         machine.journal.tell(&stack.name, "starting", text).await;
     }
     while let Some(start) = starts.join_next().await {
@@ -419,7 +420,7 @@ async fn retire_others(
         .cloned()
         .collect();
     let mut retiring = JoinSet::new();
-    for instance in others {
+    for instance in others.iter().cloned() {
         let drain = machine.config.drain;
         retiring.spawn(async move {
             let cut = instance.retire(drain).await;
@@ -427,7 +428,18 @@ async fn retire_others(
         });
     }
     let mut gone = BTreeSet::new();
-    while let Some(retired) = retiring.join_next().await {
+    let mut moment = pin!(tokio::time::sleep(MOMENT));
+    let mut is_long = false;
+    loop {
+        let retired = tokio::select! {
+            retired = retiring.join_next() => retired,
+            () = &mut moment, if !is_long => {
+                is_long = true;
+                tell_draining(machine, stack, &others).await;
+                continue;
+            }
+        };
+        let Some(retired) = retired else { break };
         let Ok((instance, cut)) = retired else { continue };
         if cut > 0 {
             let text = format!(
@@ -448,6 +460,17 @@ async fn retire_others(
         .await?;
     lock(&stack.instances).retain(|id, _| !gone.contains(id));
     Ok(())
+}
+
+/// Says what the end of an operation waits for, when it takes its time.
+async fn tell_draining(machine: &Arc<Machine>, stack: &LiveStack, retiring: &[Arc<Instance>]) {
+    let busy = retiring.iter().filter(|instance| instance.upstream().in_flight() > 0).count();
+    if busy > 0 {
+        let limit = machine.config.drain.as_secs();
+        let text =
+            format!("draining {}: requests in flight may take up to {limit} s", instances(busy));
+        machine.journal.tell(&stack.name, "draining", text).await;
+    }
 }
 
 /// Goes back to what ran before; what never ran is left without an instance.

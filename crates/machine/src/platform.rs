@@ -1,5 +1,6 @@
 //! The platform port on this machine: observes stacks in hand, and starts operations on them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rowhouse_core::{
@@ -191,8 +192,9 @@ pub(crate) fn settings(config: &crate::up::Config) -> Settings {
     }
 }
 
-fn instances(scale: u32) -> String {
-    if scale == 1 { "1 instance".to_owned() } else { format!("{scale} instances") }
+/// A number of instances, in words.
+pub(crate) fn instances<N: fmt::Display + PartialEq + From<u8>>(count: N) -> String {
+    if count == N::from(1) { "1 instance".to_owned() } else { format!("{count} instances") }
 }
 
 fn is_cancellable(record: Option<&StackRecord>) -> bool {

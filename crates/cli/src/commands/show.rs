@@ -81,6 +81,7 @@ fn instances(context: &Context, name: &str) -> anyhow::Result<Vec<Value>> {
     let shown = stack.instances.iter().map(|instance| {
         let now = snapshot(&context.folder.instances(&name).join(&instance.id.0));
         let state = match (&now.running, &now.end) {
+            (Some(_), _) if stack.is_draining(instance) => "draining".to_owned(),
             (Some(_), _) => "running".to_owned(),
             (None, Some(end)) => end.to_string(),
             (None, None) => "not running".to_owned(),
