@@ -118,7 +118,8 @@ pub(crate) async fn carry_out(
         output::line(&row_text::line(&written));
         return Ok(Exit::Done);
     }
-    wait::outcome(context, &table, &written, progress, waiting).await
+    let outcome = wait::outcome(context, &table, &written, progress, waiting);
+    wait::unless_interrupted(context, &[key.0.clone()], outcome).await
 }
 
 fn after(before: Option<&Row>, changes: &Changes) -> UserAttributes {

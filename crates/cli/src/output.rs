@@ -162,7 +162,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Leaves at once, because somebody asked twice.
+/// Leaves at once, because somebody pressed Ctrl-C.
 pub(crate) fn leave() -> ! {
     std::process::exit(130)
 }

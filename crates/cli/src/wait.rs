@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use rowhouse_core::{Generation, Row, RowKey, Status};
+use rowhouse_core::{AppName, Generation, Row, RowKey, Status};
 use rowhouse_machine::git::Unreached;
 use rowhouse_machine::journal::{Event, JournalFile};
+use rowhouse_machine::log::{logs, tail};
 use rowhouse_machine::table::TableFile;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Waiting;
 use crate::context::Context;
@@ -190,7 +192,9 @@ fn answer(context: &Context, row: &Row) -> Option<Exit> {
                     report.healthy
                 ));
             }
-            output::hint(&format!("`{}` shows more", context.command(&format!("logs {name}"))));
+            if has_log(context, row) {
+                output::hint(&format!("`{}` shows more", context.command(&format!("logs {name}"))));
+            }
             Some(Exit::Yours)
         }
         Status::Invalid => {
@@ -198,6 +202,33 @@ fn answer(context: &Context, row: &Row) -> Option<Exit> {
             let change = context.command(&format!("put {name} …"));
             output::hint(&format!("`{change}` changes what is given; what runs is left alone"));
             Some(Exit::Yours)
+        }
+    }
+}
+
+/// Whether anything of the app has ever printed something.
+fn has_log(context: &Context, row: &Row) -> bool {
+    AppName::parse(row.key.as_str())
+        .is_ok_and(|name| !tail(&logs(&context.folder.logs(&name)), 1).is_empty())
+}
+
+/// Waits, unless somebody does not want to: what was written stands, and goes on.
+pub(crate) async fn unless_interrupted(
+    context: &Context,
+    names: &[String],
+    waiting: impl Future<Output = anyhow::Result<Exit>>,
+) -> anyhow::Result<Exit> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        exit = waiting => exit,
+        _ = interrupt.recv() => {
+            output::note("what was asked for goes on; only the waiting has ended");
+            let follow = match names {
+                [name] => format!("events {} -f", clean(name)),
+                _ => "events -f".to_owned(),
+            };
+            output::hint(&format!("`{}` goes on telling", context.command(&follow)));
+            output::leave()
         }
     }
 }

@@ -26,5 +26,6 @@ pub(crate) async fn rm(context: &Context, remove: Remove) -> anyhow::Result<Exit
             table.ring(&key)?;
         }
     }
-    wait::gone(context, removed, &remove.waiting).await
+    let gone = wait::gone(context, removed, &remove.waiting);
+    wait::unless_interrupted(context, &remove.names, gone).await
 }
