@@ -9,8 +9,11 @@ pub(crate) fn line(text: &str) {
     let mut stdout = std::io::stdout().lock();
     if let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         // `rowhouse ls | head -1` is a success.
-        let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
-        std::process::exit(if gone { 0 } else { 2 });
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        problem(&format!("cannot write the answer: {error}"));
+        std::process::exit(2);
     }
 }
 

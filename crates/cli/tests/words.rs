@@ -110,7 +110,9 @@ fn a_mistyped_command_line_is_the_users_and_ends_with_1() {
         &["put", "shop", "--timeout", "soon"],
         &["put", "shop", "--follow", "perhaps"],
         &["up", "--listen", "nowhere"],
+        &["up", "--listen", "127.0.0.1"],
         &["up", "--max-scale", "many"],
+        &["up", "--max-scale", "0"],
     ] {
         refused(&house, arguments, "error:");
     }
@@ -132,6 +134,7 @@ fn what_could_never_run_is_refused_before_it_is_written() {
     for name in ["Shop", "my_shop", "", "1shop", "shop-", &"x".repeat(64)] {
         put(name, "--scale", "1", "`Name` is");
     }
+    put("My_shop-", "--scale", "1", "hint: such as `my-shop`\n");
     put("shop", "--path", "../etc", "`Path` is");
     put("shop", "--health", "health", "`Health` is");
     put("shop", "--health-timeout", "2h", "`HealthTimeout` is");
@@ -503,6 +506,89 @@ fn a_mistyped_folder_is_not_made_by_those_who_only_read() {
         refused(&house, arguments, "there is no data folder");
     }
     assert!(!house.data().exists());
+}
+
+#[test]
+fn a_mistake_makes_no_data_folder() {
+    let house = House::new(&[]);
+    let outside = house.room().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    refused(&house, &["put", "shop"], "no repository is known for a new app");
+    refused(&house, &["put", "Shop", "--version", "main"], "`Name` is");
+    refused(&house, &["put", "shop", "--repo", "./nowhere"], "cannot be found");
+    let deploy = program(house.room())
+        .args(["deploy", "--data"])
+        .arg(house.data())
+        .current_dir(outside)
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert_eq!(deploy.status, Some(1), "{}", deploy.err);
+    assert!(!house.data().exists());
+}
+
+#[test]
+fn a_file_in_place_of_the_data_folder_is_said_to_be_one() {
+    let house = House::new(&[]);
+    std::fs::write(house.data(), "").unwrap();
+    let said = run(&house, &["up"]);
+    assert_eq!(said.status, Some(2));
+    assert!(said.err.contains("hint: that is a file: name a folder"), "{}", said.err);
+}
+
+#[test]
+fn a_usage_asks_for_no_option_that_a_variable_gives() {
+    let house = shop();
+    let said = program(house.room())
+        .arg("put")
+        .env("ROWHOUSE_DATA", house.data())
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert!(said.err.contains("Usage: rowhouse put"), "{}", said.err);
+    assert!(!said.err.contains("--data"), "{}", said.err);
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error_that_is_told() {
+    let house = shop();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let said = program(house.room())
+        .args(["history", "shop", "--data"])
+        .arg(house.data())
+        .stdout(full)
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert_eq!(said.status, Some(2));
+    assert!(said.err.contains("error: cannot write the answer: No space left"), "{}", said.err);
+}
+
+#[test]
+fn the_browser_that_somebody_names_is_opened() {
+    let house = shop();
+    let browser = house.room().join("browser");
+    std::fs::write(
+        &browser,
+        format!("#!/bin/sh\necho \"$@\" > {}/opened\n", house.room().display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&browser, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    let bin = house.room().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let said = program(house.room())
+        .args(["open", "shop", "--data"])
+        .arg(house.data())
+        // No other opener is there.
+        .env("PATH", bin)
+        .env("BROWSER", format!("nowhere:{} --new", browser.display()))
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert!(!said.err.contains("no browser"), "{}", said.err);
+    let opened = std::fs::read_to_string(house.room().join("opened")).unwrap();
+    assert_eq!(opened, "--new http://shop.localhost:8080\n");
 }
 
 #[test]

@@ -31,7 +31,9 @@ pub(crate) fn open(context: &Context, open: &Open) -> anyhow::Result<Exit> {
         let show = context.command(&format!("show {}", clean(name)));
         output::hint(&format!("`{show}` says more"));
     }
-    let is_opened = has_screen() && ["xdg-open", "open"].iter().any(|opener| opens(opener, &url));
+    let browser = std::env::var("BROWSER").unwrap_or_default();
+    let openers = ["xdg-open", "open"].into_iter().chain(browser.split(':'));
+    let is_opened = has_screen() && openers.into_iter().any(|opener| opens(opener, &url));
     if !is_opened {
         output::note("no browser can be opened here");
     }
@@ -40,7 +42,10 @@ pub(crate) fn open(context: &Context, open: &Open) -> anyhow::Result<Exit> {
 }
 
 fn opens(opener: &str, url: &str) -> bool {
-    Command::new(opener)
+    let mut words = opener.split_whitespace();
+    let Some(program) = words.next() else { return false };
+    Command::new(program)
+        .args(words)
         .arg(url)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
