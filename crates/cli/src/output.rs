@@ -99,14 +99,28 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
 /// A table without frames. Where a terminal is too narrow for it, the last columns go below their row: a word that
 /// is broken, such as a URL, can be neither read nor copied.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    let width = size.map_or(0, |size| usize::from(size.ws_col));
     let head: Vec<String> = head.iter().map(|name| name.to_uppercase()).collect();
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
-    for text in table_lines(&head, &rows, if width == 0 { usize::MAX } else { width }) {
+    for text in table_lines(&head, &rows, width()) {
         line(&text);
     }
+}
+
+/// One line of a list of names and texts; in a terminal as many as the text takes, each ending between words.
+pub(crate) fn field(name: &str, text: &str) {
+    const COLUMN: usize = 15;
+    let mut name = name;
+    for part in wrapped(text, width().saturating_sub(COLUMN)) {
+        line(&format!("{name:14} {part}"));
+        name = "";
+    }
+}
+
+/// How many letters a line of the answer may have.
+fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0).unwrap_or(usize::MAX)
 }
 
 /// What stands between two columns.
@@ -126,8 +140,10 @@ fn table_lines(head: &[String], rows: &[Vec<String>], width: usize) -> Vec<Strin
         lines.push(line);
         let below: Vec<&str> =
             row[columns..].iter().map(String::as_str).filter(|cell| !cell.is_empty()).collect();
-        let room = width.saturating_sub(INDENT.len());
-        lines.extend(wrapped(&below.join(" "), room).iter().map(|text| format!("{INDENT}{text}")));
+        if !below.is_empty() {
+            let parts = wrapped(&below.join(" "), width.saturating_sub(INDENT.len()));
+            lines.extend(parts.iter().map(|part| format!("{INDENT}{part}")));
+        }
     }
     lines
 }
@@ -153,7 +169,7 @@ fn aligned(head: &[String], rows: &[Vec<String>], columns: usize) -> (Vec<String
 /// A text on lines that end between words.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
+    for word in text.split(' ') {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
                 line.push(' ');
@@ -222,6 +238,7 @@ mod tests {
                 "    deployed",
             ]
         );
+        assert_eq!(wrapped("as  it  is", usize::MAX), ["as  it  is"]);
         assert_eq!(wrapped("out of luck; exit status 3", 12), ["out of luck;", "exit status", "3"]);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rowhouse_core::{AppName, Generation, Row, RowKey, Status};
+use rowhouse_core::{AppName, Commit, Generation, Row, RowKey, Status};
 use rowhouse_machine::git::Unreached;
 use rowhouse_machine::journal::{Event, JournalFile};
 use rowhouse_machine::log::{logs, tail};
@@ -162,9 +162,7 @@ fn tell_unreached(context: &Context, row: &Row) {
     let name = row_text::name(row);
     let reason = row_text::unreached(row).map_or("", |(reason, _)| reason);
     output::problem(&format!("`{name}` is not deployed: {}", clean(reason)));
-    if let Some(commit) = &row.report.revision {
-        output::note(&format!("{} serves on, with {} healthy", commit.short(), row.report.healthy));
-    }
+    tell_what_stays(row);
     output::note("the repository is asked again and again until it answers or the row changes");
     output::hint(&format!(
         "`{}` gives another address; `{}` goes on telling",
@@ -185,13 +183,7 @@ fn answer(context: &Context, row: &Row) -> Option<Exit> {
         }
         Status::DeployFailed => {
             output::problem(&format!("`{name}` was not deployed: {reason}"));
-            if let Some(commit) = &report.revision {
-                output::note(&format!(
-                    "{} serves on, with {} healthy",
-                    commit.short(),
-                    report.healthy
-                ));
-            }
+            tell_what_stays(row);
             if has_log(context, row) {
                 output::hint(&format!("`{}` shows more", context.command(&format!("logs {name}"))));
             }
@@ -204,6 +196,14 @@ fn answer(context: &Context, row: &Row) -> Option<Exit> {
             Some(Exit::Yours)
         }
     }
+}
+
+fn tell_what_stays(row: &Row) {
+    let Some(commit) = row.report.revision.as_ref().map(Commit::short) else { return };
+    output::note(&match row.report.healthy {
+        0 => format!("{commit} stays, of which no instance answers now"),
+        healthy => format!("{commit} serves on, with {healthy} healthy"),
+    });
 }
 
 /// Whether anything of the app has ever printed something.

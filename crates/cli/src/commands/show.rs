@@ -36,7 +36,7 @@ pub(crate) fn show(context: &Context, show: &Show) -> anyhow::Result<Exit> {
     for name in ORDER.into_iter().map(str::to_owned).chain(others) {
         match object.get(&name) {
             Some(Value::Object(variables)) => variable_lines(&name, variables),
-            Some(Value::String(text)) => output::line(&format!("{name:14} {}", clean(text))),
+            Some(Value::String(text)) => output::field(&name, &clean(text)),
             Some(value) => output::line(&format!("{name:14} {value}")),
             None => {}
         }

@@ -26,7 +26,7 @@ pub(super) fn unknown(host: &[u8]) -> Response<ResponseBody> {
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>No such app</title>\n\
          <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}}</style>\n\
          <h1>No such app</h1>\n<p>{asked}</p>\n\
-         <p>An app answers here as soon as there is a row with its name.</p>\n</html>\n"
+         <p>An app answers here as soon as the row with its name is deployed.</p>\n</html>\n"
     );
     answer(StatusCode::NOT_FOUND, &HTML, Bytes::from(page))
 }
