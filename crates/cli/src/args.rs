@@ -40,8 +40,7 @@ pub(crate) enum Command {
     Scale(Scale),
     /// Deploy the same row again: a failed one, or a branch that has moved
     Redeploy(Changed),
-    /// Go back to an earlier revision of the history: after a failed change to what serves, else to what served
-    /// before that; so a second time in a row goes forth again
+    /// Go back to an earlier revision of the history
     Rollback(Rollback),
     /// Delete apps
     Rm(Remove),
@@ -170,7 +169,8 @@ pub(crate) struct Changed {
 #[derive(Debug, Args)]
 pub(crate) struct Rollback {
     pub(crate) name: String,
-    /// A commit of the history, in full or its first digits [default: the one before]
+    /// A commit of the history, in full or its first digits [default: after a failed change what serves, else what
+    /// served before that; so a second rollback takes the first one back]
     pub(crate) revision: Option<String>,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
@@ -242,7 +242,7 @@ fn folder() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// An address with a port; `localhost` is the one that browsers try first.
+/// An address with a port; of names, `localhost` alone is sure to mean this machine.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     named.as_deref().unwrap_or(text).parse().map_err(|_| {

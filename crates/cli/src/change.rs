@@ -119,7 +119,7 @@ pub(crate) async fn carry_out(
         return Ok(Exit::Done);
     }
     let outcome = wait::outcome(context, &table, &written, progress, waiting);
-    wait::unless_interrupted(context, &[key.0.clone()], outcome).await
+    wait::unless_interrupted(context, std::slice::from_ref(&key.0), outcome).await
 }
 
 fn after(before: Option<&Row>, changes: &Changes) -> UserAttributes {

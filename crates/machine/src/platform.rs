@@ -193,7 +193,7 @@ pub(crate) fn settings(config: &crate::up::Config) -> Settings {
 }
 
 /// A number of instances, in words.
-pub(crate) fn instances<N: fmt::Display + PartialEq + From<u8>>(count: N) -> String {
+pub(crate) fn instances<N: fmt::Display + Copy + PartialEq + From<u8>>(count: N) -> String {
     if count == N::from(1) { "1 instance".to_owned() } else { format!("{count} instances") }
 }
 
