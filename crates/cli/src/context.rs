@@ -42,23 +42,20 @@ pub(crate) fn default_data(name: &str) -> anyhow::Result<PathBuf> {
         .context("there is neither `HOME` nor `XDG_DATA_HOME`: name a folder with `--data DIR`")
 }
 
-/// The folder that somebody named. An empty variable is as good as none; an empty option is a mistake, such as
-/// a variable of a script that is not set.
+/// The folder that somebody named. An empty option is a mistake, such as a variable of a script that is not set.
 pub(crate) fn named(data: Option<&Path>) -> anyhow::Result<Option<&Path>> {
     match data {
-        Some(data) if data.as_os_str().is_empty() => {
-            let is_of_variable =
-                std::env::var_os(DATA_VARIABLE).is_some_and(|path| path.is_empty());
-            if is_of_variable {
-                return Ok(None);
-            }
-            Err(bad_input(
-                "`--data` is empty",
-                "name a folder, or leave it out for the default one",
-            ))
-        }
+        Some(data) if data.as_os_str().is_empty() => Err(bad_input(
+            "`--data` is empty",
+            "name a folder, or leave it out for the default one",
+        )),
         other => Ok(other),
     }
+}
+
+/// The folder of the variable. An empty one is as good as none.
+pub(crate) fn of_variable() -> Option<PathBuf> {
+    std::env::var_os(DATA_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// A text as a shell takes it for one word.
@@ -85,11 +82,9 @@ impl Context {
                 format!("`rowhouse up --data {}` makes one", quoted(&root.display().to_string())),
             ));
         }
-        let is_variable = std::env::var_os(DATA_VARIABLE)
-            .is_some_and(|path| std::path::absolute(path).is_ok_and(|path| path == root));
         // With the variable set, the default one must be named.
-        let has_variable = std::env::var_os(DATA_VARIABLE).is_some_and(|path| !path.is_empty());
-        let is_implied = is_variable || is_default && !has_variable;
+        let is_implied = of_variable()
+            .map_or(is_default, |path| std::path::absolute(path).is_ok_and(|path| path == root));
         let context = Context { folder: DataFolder::open(&root)?, is_implied };
         if missing == Missing::Make
             && let Some(mode) = context.folder.close()?

@@ -134,7 +134,7 @@ fn origin(folder: &Path) -> anyhow::Result<(Option<String>, Origin)> {
 }
 
 /// A legal host name that is as close to the text as can be.
-fn label(text: &str) -> String {
+pub(crate) fn label(text: &str) -> String {
     let mut name = String::new();
     for letter in text.to_lowercase().chars() {
         if letter.is_ascii_alphanumeric() {

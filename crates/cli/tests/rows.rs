@@ -308,3 +308,35 @@ fn what_nobody_has_fetched_from_for_long_is_removed_and_a_rollback_works_after_i
     house.set("shop", "version = 'v2', build_env = '{\"A\": \"1\"}'");
     house.deployed("shop", &two, 1);
 }
+
+#[test]
+fn an_app_that_does_not_answer_says_which_of_the_reasons_it_is() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    repository.procfile("bad", "web: exit 3\n");
+    house.put("shop", "bad", 1, &repository);
+    house.failed("shop", "exited with status 3");
+    let (status, page) = house.get("shop", "/").unwrap();
+    assert!(status == 503 && page.contains("`rowhouse show shop`"), "{status} {page}");
+    let said = |arguments: &[&str]| {
+        let output = house.rowhouse(arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(said(&["open", "shop"]).contains("no instance answers now"));
+    said(&["put", "shop", "--version", "v1"]);
+    house.deployed("shop", &commit, 1);
+    assert!(!said(&["open", "shop"]).contains("warning"));
+    let progress = said(&["scale", "shop", "0"]);
+    assert!(progress.contains("shop: scaled to 0\n"), "{progress}");
+    assert!(!progress.contains("serves"), "{progress}");
+    let (status, page) = house.get("shop", "/").unwrap();
+    assert!(status == 503 && page.contains("scaled to 0"), "{status} {page}");
+    assert!(said(&["open", "shop"]).contains("it is scaled to 0"));
+    // And it is known again by the next platform.
+    let mut house = house;
+    house.end_up("-9");
+    house.up();
+    assert!(house.get("shop", "/").unwrap().1.contains("scaled to 0"));
+}

@@ -114,7 +114,9 @@ fn a_mistyped_command_line_is_the_users_and_ends_with_1() {
         &["put", "shop", "--timeout", "soon"],
         &["put", "shop", "--follow", "perhaps"],
         &["up", "--listen", "nowhere"],
+        &["up", "--listen", "127.0.0.1"],
         &["up", "--max-scale", "many"],
+        &["up", "--max-scale", "0"],
     ] {
         refused(&house, arguments, "error:");
     }
@@ -136,10 +138,12 @@ fn what_could_never_run_is_refused_before_it_is_written() {
     for name in ["Shop", "my_shop", "", "1shop", "shop-", &"x".repeat(64)] {
         put(name, "--scale", "1", "`Name` is");
     }
+    put("My_shop-", "--scale", "1", "hint: such as `my-shop`\n");
     put("shop", "--path", "../etc", "`Path` is");
     put("shop", "--health", "health", "`Health` is");
     put("shop", "--health-timeout", "2h", "`HealthTimeout` is");
     put("shop", "--env", "1A=x", "a name must be letters");
+    put("shop", "--env", "PORT=8080", "`Env` has `PORT`, which the platform gives");
     put("shop", "--env", "hunter2", "`--env` got a text without `=`");
     put("shop", "--env-file", "/nowhere", "cannot read the file `/nowhere`");
     refused(
@@ -150,7 +154,13 @@ fn what_could_never_run_is_refused_before_it_is_written() {
     refused(&house, &["put", "shop", "--repo", "ext::sh -c id", "--version", "v1"], "`Repo` is");
     refused(&house, &["put", "shop", "--repo", "./nowhere"], "cannot be found");
     refused(&house, &["put", "shop"], "no repository is known");
-    refused(&house, &["put", "shop", "--repo", "/"], "--version REF");
+    refused(
+        &house,
+        &["put", "shop", "--repo", "/"],
+        "hint: look at the address: `git ls-remote /`",
+    );
+    let empty = house.repository("empty").path.display().to_string();
+    refused(&house, &["put", "shop", "--repo", &empty], "--version REF");
     assert_eq!(house.sql("select count(*) from apps"), "0");
     assert!(!commit.is_empty());
 }
@@ -298,6 +308,19 @@ fn a_list_says_first_that_nobody_keeps_it_true() {
 }
 
 #[test]
+fn what_keeps_an_app_from_coming_up_is_said_wherever_somebody_looks() {
+    let house = shop();
+    house.sql("delete from history");
+    house.set("shop", "status = 'deploying', reason = 'retrying: cannot reach repository `x`'");
+    for arguments in [&["ls"] as &[&str], &["logs", "shop"], &["history", "shop"]] {
+        let said = run(&house, arguments);
+        assert_eq!(said.status, Some(0));
+        let why = "\nshop: retrying: cannot reach repository `x`\n";
+        assert!(said.err.contains(why), "{arguments:?}: {}", said.err);
+    }
+}
+
+#[test]
 fn show_as_json_has_the_attributes_of_the_table_and_masks_secrets() {
     let house = shop();
     let text = run(&house, &["show", "shop", "--json"]).out;
@@ -393,6 +416,17 @@ fn rollback_writes_the_commit_and_turns_following_off_and_nothing_else() {
     assert!(said.err.contains(back), "{}", said.err);
     assert_eq!(house.sql("select version, follow from apps"), format!("{}|0", commits()[0]));
     assert_eq!(house.sql(rest), before);
+}
+
+#[test]
+fn rollback_names_no_branch_that_was_never_deployed() {
+    let house = shop();
+    let [one, _] = commits();
+    house.sql(&format!("update history set version = '{one}' where status = 'deployed'"));
+    house.set("shop", "version = 'no-such-branch'");
+    let said = run(&house, &["rollback", "shop", &one]);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert!(!said.err.contains("to return to the branch"), "{}", said.err);
 }
 
 #[test]
@@ -502,6 +536,89 @@ fn a_mistyped_folder_is_not_made_by_those_who_only_read() {
 }
 
 #[test]
+fn a_mistake_makes_no_data_folder() {
+    let house = House::new(&[]);
+    let outside = house.room().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    refused(&house, &["put", "shop"], "no repository is known for a new app");
+    refused(&house, &["put", "Shop", "--version", "main"], "`Name` is");
+    refused(&house, &["put", "shop", "--repo", "./nowhere"], "cannot be found");
+    let deploy = program(house.room())
+        .args(["deploy", "--data"])
+        .arg(house.data())
+        .current_dir(outside)
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert_eq!(deploy.status, Some(1), "{}", deploy.err);
+    assert!(!house.data().exists());
+}
+
+#[test]
+fn a_file_in_place_of_the_data_folder_is_said_to_be_one() {
+    let house = House::new(&[]);
+    std::fs::write(house.data(), "").unwrap();
+    let said = run(&house, &["up"]);
+    assert_eq!(said.status, Some(2));
+    assert!(said.err.contains("hint: that is a file: name a folder"), "{}", said.err);
+}
+
+#[test]
+fn a_usage_asks_for_no_option_that_a_variable_gives() {
+    let house = shop();
+    let said = program(house.room())
+        .arg("put")
+        .env("ROWHOUSE_DATA", house.data())
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert!(said.err.contains("Usage: rowhouse put"), "{}", said.err);
+    assert!(!said.err.contains("--data"), "{}", said.err);
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error_that_is_told() {
+    let house = shop();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let said = program(house.room())
+        .args(["history", "shop", "--data"])
+        .arg(house.data())
+        .stdout(full)
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert_eq!(said.status, Some(2));
+    assert!(said.err.contains("error: cannot write the answer: No space left"), "{}", said.err);
+}
+
+#[test]
+fn the_browser_that_somebody_names_is_opened() {
+    let house = shop();
+    let browser = house.room().join("browser");
+    std::fs::write(
+        &browser,
+        format!("#!/bin/sh\necho \"$@\" > {}/opened\n", house.room().display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&browser, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    let bin = house.room().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let said = program(house.room())
+        .args(["open", "shop", "--data"])
+        .arg(house.data())
+        // No other opener is there.
+        .env("PATH", bin)
+        .env("BROWSER", format!("nowhere:{} --new", browser.display()))
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert!(!said.err.contains("no browser"), "{}", said.err);
+    let opened = std::fs::read_to_string(house.room().join("opened")).unwrap();
+    assert_eq!(opened, "--new http://shop.localhost:8080\n");
+}
+
+#[test]
 fn colour_goes_to_terminals_only_and_a_gone_reader_is_no_error() {
     let house = shop();
     for (name, value) in [("NO_COLOR", "1"), ("CLICOLOR", "1")] {
@@ -549,6 +666,34 @@ fn on_a_terminal_labels_have_colour_unless_no_color_is_set() {
     assert!(String::from_utf8_lossy(&coloured.stdout).contains("\u{1b}[1;31merror\u{1b}[0m: "));
     let plain = on_terminal("1").unwrap();
     assert!(!String::from_utf8_lossy(&plain.stdout).contains('\u{1b}'));
+}
+
+#[test]
+fn on_a_narrow_terminal_no_word_is_broken() {
+    let house = shop();
+    house.set("shop", "version = 'a-branch-of-thirty-five-letters-long'");
+    let said = |columns: u32, arguments: &str| {
+        let line = format!(
+            "stty cols {columns}; {PROGRAM} {arguments} --data {} 2>/dev/null",
+            house.data().display()
+        );
+        let output = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .stdin(Stdio::null())
+            .output();
+        let output = output.ok().filter(|output| !output.stdout.is_empty())?;
+        Some(String::from_utf8(output.stdout).unwrap().replace('\r', ""))
+    };
+    let Some(list) = said(60, "ls") else {
+        println!("skipped: there is no `script` to make a terminal");
+        return;
+    };
+    assert!(list.contains("\n    fedcba9 http://shop.localhost:8080\n"), "{list}");
+    let history = said(60, "history shop").unwrap();
+    assert!(history.contains("2026-01-02T10:00:00Z  deploy_failed"), "{history}");
+    for text in [list, history, said(80, "ls").unwrap()] {
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ mod table;
 pub mod testing;
 
 pub use address::{password, without_password};
-pub use app::{App, AppName, Environment, Version};
+pub use app::{App, AppName, Environment, PLATFORM_VARIABLES, Version};
 pub use commit::Commit;
 pub use decide::{Action, Because, Decision, Desired, Pinned, Wanted, decide};
 pub use digest::{Base, EnvDigest, Generation, SettingsDigest, Source, Target};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rowhouse_core::Plan;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant as Moment, sleep, timeout};
@@ -230,11 +231,11 @@ impl Instance {
                 Err(StartFailure::App(format!("{} could not be started: {reason}", self.id)))
             }
             Outcome::Ended(end) => {
-                let words = self.last_words(machine, stack);
+                let words = self.last_words(machine, stack, &process);
                 Err(StartFailure::App(format!("{} {end} before it was healthy{words}", self.id)))
             }
             Outcome::Deadline { last } => {
-                let words = self.last_words(machine, stack);
+                let words = self.last_words(machine, stack, &process);
                 let seconds = limit.as_secs();
                 Err(StartFailure::App(format!(
                     "{} was not healthy within {seconds} s: {last}{words}",
@@ -267,8 +268,9 @@ impl Instance {
         }
     }
 
-    fn last_words(&self, machine: &Machine, stack: &LiveStack) -> String {
-        last_words(&self.log(machine, stack))
+    fn last_words(&self, machine: &Machine, stack: &LiveStack, process: &Supervised) -> String {
+        let words = |since| last_words(&self.log(machine, stack), since);
+        process.began().map(words).unwrap_or_default()
     }
 
     /// Watches it from now on: out of the rotation when it does not answer, started again when it ends.
@@ -287,7 +289,7 @@ impl Instance {
             let since = Moment::now();
             if let Some(process) = self.process() {
                 let why = self.watch_process(machine, stack, &process).await;
-                let words = self.last_words(machine, stack);
+                let words = self.last_words(machine, stack, &process);
                 machine
                     .journal
                     .tell(&stack.name, "down", format!("{} {why}{words}", self.id))
@@ -406,8 +408,8 @@ fn check(plan: &Plan) -> Check {
     }
 }
 
-/// The last lines of a log, as the end of a reason.
-pub(crate) fn last_words(path: &std::path::Path) -> String {
-    let lines = log::last_lines(path, 5);
+/// The last lines of a log since a process began, as the end of a reason.
+pub(crate) fn last_words(path: &std::path::Path, since: Timestamp) -> String {
+    let lines = log::last_lines(path, since, 5);
     if lines.is_empty() { String::new() } else { format!("; last output: {}", lines.join(" | ")) }
 }

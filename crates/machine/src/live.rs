@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::instance::{Instance, State, lock};
 use crate::machine::Machine;
 use crate::operation::Failure;
+use crate::proxy::{Upstream, Vacancy};
 use crate::stack::{Condition, InstanceId, Ongoing, StackRecord, translate};
 
 const FIRST_HOLD: Duration = Duration::from_secs(1);
@@ -38,6 +39,8 @@ pub(crate) struct LiveStack {
     pub(crate) instances: Mutex<BTreeMap<InstanceId, Arc<Instance>>>,
     /// The instances that may receive requests when they are healthy.
     traffic: Mutex<BTreeSet<InstanceId>>,
+    /// How many instances the plan that serves asks for. `None`: nothing has ever come up.
+    scale: Mutex<Option<u32>>,
     pub(crate) task: Mutex<Option<JoinHandle<()>>>,
     /// Builds and releases: each ends what it has started before it ends, also when nobody waits for it.
     jobs: TaskTracker,
@@ -54,6 +57,7 @@ impl LiveStack {
             record: tokio::sync::Mutex::new(record),
             instances: Mutex::default(),
             traffic: Mutex::default(),
+            scale: Mutex::default(),
             task: Mutex::default(),
             jobs: TaskTracker::new(),
             hold: Mutex::default(),
@@ -143,6 +147,7 @@ impl LiveStack {
         machine.failpoint("after journal");
         *record = None;
         lock(&self.traffic).clear();
+        *lock(&self.scale) = None;
         *lock(&self.note) = None;
         Ok(())
     }
@@ -191,21 +196,29 @@ impl LiveStack {
         *lock(&self.note) = note;
     }
 
-    /// Lets these instances, and no others, receive requests.
-    pub(crate) fn move_traffic(&self, machine: &Machine, ids: BTreeSet<InstanceId>) {
+    /// Lets these instances, and no others, receive the requests of a plan that asks for `scale` of them.
+    pub(crate) fn move_traffic(&self, machine: &Machine, ids: BTreeSet<InstanceId>, scale: u32) {
         *lock(&self.traffic) = ids;
+        *lock(&self.scale) = Some(scale);
         self.publish(machine);
     }
 
     /// Tells the proxy where requests may go now.
     pub(crate) fn publish(&self, machine: &Machine) {
-        let upstreams = self
+        let upstreams: Vec<Upstream> = self
             .in_traffic()
             .iter()
             .filter(|instance| instance.is_healthy())
             .map(|instance| instance.upstream())
             .collect();
-        machine.routes.set(self.name.as_str(), upstreams);
+        let name = self.name.as_str();
+        let scale = *lock(&self.scale);
+        match scale {
+            _ if !upstreams.is_empty() => machine.routes.set(name, upstreams),
+            None => machine.routes.vacate(name, Vacancy::NeverUp),
+            Some(0) => machine.routes.vacate(name, Vacancy::ScaledToZero),
+            Some(_) => machine.routes.vacate(name, Vacancy::Unready),
+        }
     }
 
     /// Puts the target off after a failure of our own, longer each time.
@@ -230,6 +243,11 @@ impl LiveStack {
         hold.as_ref()
             .filter(|hold| hold.target == *target && Moment::now() < hold.until)
             .map(|hold| hold.reason.clone())
+    }
+
+    /// Whether this is why an operation was put off last.
+    pub(crate) fn is_put_off_for(&self, reason: &str) -> bool {
+        lock(&self.hold).as_ref().is_some_and(|hold| hold.reason == reason)
     }
 
     pub(crate) fn release_hold(&self) {

@@ -281,7 +281,18 @@ impl Mirrors {
             1..=5 => format!("its branches are {shown}"),
             more => format!("some of its {more} branches are {shown}"),
         };
-        let reason = format!("repository `{repository}` has no branch or tag `{version}`; {there}");
+        let is_abbreviated = (7..40).contains(&version.len())
+            && version.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let commit = if is_abbreviated {
+            format!(
+                "; a commit is named by all of its 40 digits: `git rev-parse {version}` tells them, and \
+                 `rowhouse history NAME --json` those of what ran"
+            )
+        } else {
+            String::new()
+        };
+        let reason =
+            format!("repository `{repository}` has no branch or tag `{version}`{commit}; {there}");
         Ok(Resolved::NoSuchVersion { reason })
     }
 

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rowhouse_core::{Attempt, Plan, Unreachable};
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -15,12 +17,15 @@ use crate::instance::{Instance, StartFailure, State, last_words, lock};
 use crate::job::Job;
 use crate::live::LiveStack;
 use crate::machine::Machine;
+use crate::platform::instances;
 use crate::stack::{InstanceDigest, InstanceId, InstanceRecord, Ongoing};
 use crate::supervised::End;
 use crate::tidy;
 
 /// How many builds of an app stay ready for a rollback, the running one included.
 const KEPT_BUILDS: usize = 5;
+/// Draining that takes longer is told.
+const MOMENT: Duration = Duration::from_secs(1);
 /// How many releases are remembered as done.
 const KEPT_RELEASES: usize = 20;
 
@@ -144,14 +149,18 @@ async fn converge(
     // From here on there is no way back but forward.
     let keep = kept(stack, plan, &digest).await;
     stack.set_note(built.as_ref().and_then(not_run));
-    stack.move_traffic(machine, keep.clone());
+    stack.move_traffic(machine, keep.clone(), plan.app.scale);
     for id in &keep {
         if let Some(instance) = stack.instance(id) {
             instance.watch(machine, stack);
         }
     }
     let commit = plan.deployment.commit.short();
-    machine.journal.tell(&stack.name, "serving", format!("{commit} serves")).await;
+    let (kind, text) = match plan.app.scale {
+        0 => ("scaled", "scaled to 0".to_owned()),
+        _ => ("serving", format!("{commit} serves")),
+    };
+    machine.journal.tell(&stack.name, kind, text).await;
     retire_others(machine, stack, &keep).await?;
     stack
         .change(machine, |record| {
@@ -192,6 +201,7 @@ impl Machine {
         self.journal.tell(&stack.name, "building", format!("building {commit}")).await;
         let log = self.folder.logs(&stack.name).join(format!("build-{commit}.log"));
         let job = Job::new(self, &stack.name, log.clone(), Some(self.config.build_timeout));
+        let began = Timestamp::now();
         let (machine, stop) = (Arc::clone(self), job.stop());
         let work = async move { machine.builds.build(&request, &job).await };
         match stack.work(stop, work).await? {
@@ -202,7 +212,7 @@ impl Machine {
             }
             Err(error) if error.is_refused() => {
                 let words = match &error {
-                    BuildError::Failed { .. } => last_words(&log),
+                    BuildError::Failed { .. } => last_words(&log, began),
                     BuildError::BadPath { .. }
                     | BuildError::NoWay(_)
                     | BuildError::Git(_)
@@ -244,6 +254,7 @@ async fn release(
     machine.journal.tell(&stack.name, "releasing", format!("releasing {commit}")).await;
     let log: PathBuf = machine.folder.logs(&stack.name).join(format!("release-{commit}.log"));
     let job = Job::new(machine, &stack.name, log.clone(), Some(machine.config.build_timeout));
+    let began = Timestamp::now();
     let environment = machine
         .environment(&stack.name, plan, built, None, job.temporary())
         .map_err(|error| Failure::Ours(format!("cannot make the app's folders: {error}")))?;
@@ -258,7 +269,7 @@ async fn release(
         End::Exited(0) => {}
         End::Lost => return Err(Failure::Ours(format!("its `release` command {end}"))),
         End::Exited(_) | End::Signalled(_) | End::TimedOut | End::NotStarted { .. } => {
-            let reason = format!("its `release` command {end}{}", last_words(&log));
+            let reason = format!("its `release` command {end}{}", last_words(&log, began));
             return Err(machine.blame(reason));
         }
     }
@@ -297,10 +308,7 @@ async fn start_missing(
         starts.spawn(async move { instance.come_up(&machine, &stack, &plan, &built).await });
     }
     if !starts.is_empty() {
-        let text = match starts.len() {
-            1 => "starting 1 instance".to_owned(),
-            count => format!("starting {count} instances"),
-        };
+        let text = format!("starting {}", instances(starts.len()));
         machine.journal.tell(&stack.name, "starting", text).await;
     }
     while let Some(start) = starts.join_next().await {
@@ -412,7 +420,7 @@ async fn retire_others(
         .cloned()
         .collect();
     let mut retiring = JoinSet::new();
-    for instance in others {
+    for instance in others.iter().cloned() {
         let drain = machine.config.drain;
         retiring.spawn(async move {
             let cut = instance.retire(drain).await;
@@ -420,7 +428,18 @@ async fn retire_others(
         });
     }
     let mut gone = BTreeSet::new();
-    while let Some(retired) = retiring.join_next().await {
+    let mut moment = pin!(tokio::time::sleep(MOMENT));
+    let mut is_long = false;
+    loop {
+        let retired = tokio::select! {
+            retired = retiring.join_next() => retired,
+            () = &mut moment, if !is_long => {
+                is_long = true;
+                tell_draining(machine, stack, &others).await;
+                continue;
+            }
+        };
+        let Some(retired) = retired else { break };
         let Ok((instance, cut)) = retired else { continue };
         if cut > 0 {
             let text = format!(
@@ -441,6 +460,17 @@ async fn retire_others(
         .await?;
     lock(&stack.instances).retain(|id, _| !gone.contains(id));
     Ok(())
+}
+
+/// Says what the end of an operation waits for, when it takes its time.
+async fn tell_draining(machine: &Arc<Machine>, stack: &LiveStack, retiring: &[Arc<Instance>]) {
+    let busy = retiring.iter().filter(|instance| instance.upstream().in_flight() > 0).count();
+    if busy > 0 {
+        let limit = machine.config.drain.as_secs();
+        let text =
+            format!("draining {}: requests in flight may take up to {limit} s", instances(busy));
+        machine.journal.tell(&stack.name, "draining", text).await;
+    }
 }
 
 /// Goes back to what ran before; what never ran is left without an instance.
@@ -473,15 +503,18 @@ async fn roll_back(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(),
 
 /// Ends everything of the app but its data.
 async fn delete(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), Unreachable> {
+    let has_only_failed = stack.record().await.is_some_and(|record| record.has_only_failed());
     machine.routes.remove(stack.name.as_str());
     retire_others(machine, stack, &BTreeSet::new()).await?;
     stack.forget(machine).await?;
     machine.routes.remove(stack.name.as_str());
     let _ = tokio::fs::remove_dir_all(machine.folder.instances(&stack.name)).await;
-    machine
-        .journal
-        .tell(&stack.name, "deleted", "its processes and routes are gone".to_owned())
-        .await;
+    let (kind, text) = if has_only_failed {
+        ("removed", "removed what failed before")
+    } else {
+        ("deleted", "its processes and routes are gone")
+    };
+    machine.journal.tell(&stack.name, kind, text.to_owned()).await;
     Ok(())
 }
 
@@ -530,7 +563,7 @@ pub(crate) async fn adopt(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
         if let Ok(request) = machine.build_request(plan) {
             stack.set_note(machine.builds.finished(&request.key()).as_ref().and_then(not_run));
         }
-        stack.move_traffic(machine, serving.clone());
+        stack.move_traffic(machine, serving.clone(), plan.app.scale);
         for id in &serving {
             if let Some(instance) = stack.instance(id) {
                 instance.watch(machine, stack);

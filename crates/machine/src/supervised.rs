@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -198,6 +199,11 @@ impl Supervised {
     /// The app's own process; `None` until it is recorded, which is before its first instruction.
     pub fn app_process(&self) -> Option<ProcessId> {
         read::<ProcessRecord>(&self.folder, PROCESS).map(|record| record.app)
+    }
+
+    /// Since when the app's own process runs: before its first word. `None` until that is recorded.
+    pub fn began(&self) -> Option<Timestamp> {
+        read::<ProcessRecord>(&self.folder, PROCESS).map(|record| record.at)
     }
 
     /// Whether the shim, and so the process or what is being done about its end, is alive.

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tracing::warn;
 
+use crate::answer::Answers;
 use crate::build::Builds;
 use crate::feed;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
@@ -110,7 +111,7 @@ pub enum UpError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     #[error("cannot listen on {address}: {hint}")]
-    Listen { address: SocketAddr, hint: String, source: std::io::Error },
+    Listen { address: SocketAddr, hint: String },
     #[error("cannot start")]
     Start { source: std::io::Error },
     #[error(transparent)]
@@ -140,7 +141,7 @@ impl House {
         let table = Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?);
         let listener = match inherited {
             Some(listener) => listener,
-            None => Proxy::bind(config.listen).map_err(|source| listen_error(&config, source))?,
+            None => Proxy::bind(config.listen).map_err(|error| listen_error(&config, &error))?,
         };
         let kept = listener.try_clone().map_err(start)?;
         let address = listener.local_addr().map_err(start)?;
@@ -198,9 +199,12 @@ impl House {
             let orphans = sweep.refused_orphans.clone();
             tokio::spawn(async move { tidy::after_sweep(&machine, &table, &orphans).await });
         };
+        let telling = Arc::clone(&machine);
         let tell = async move {
+            let mut answers = Answers::default();
             while let Some(row) = answered.recv().await {
                 changed(&row);
+                answers.tell(&telling, &row).await;
             }
         };
         let beat = async {
@@ -280,10 +284,10 @@ fn raise_open_files() -> Option<u64> {
     }
 }
 
-fn listen_error(config: &Config, source: std::io::Error) -> UpError {
+fn listen_error(config: &Config, error: &std::io::Error) -> UpError {
     let address = config.listen;
     let next = SocketAddr::new(address.ip(), address.port().wrapping_add(1));
-    let is = |kind| source.kind() == kind;
+    let is = |kind| error.kind() == kind;
     let hint = if is(std::io::ErrorKind::AddrInUse) {
         format!(
             "another program, perhaps another `rowhouse up`, listens there; choose another with \
@@ -294,9 +298,9 @@ fn listen_error(config: &Config, source: std::io::Error) -> UpError {
     } else if is(std::io::ErrorKind::AddrNotAvailable) {
         "this machine has no such address; `ip address` lists its own".to_owned()
     } else {
-        source.to_string()
+        error.to_string()
     };
-    UpError::Listen { address, hint, source }
+    UpError::Listen { address, hint }
 }
 
 /// Ends one-off processes, such as builds, of a platform that was killed: their operations begin them again.

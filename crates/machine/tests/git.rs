@@ -148,6 +148,9 @@ async fn an_unknown_version_names_the_branches_that_there_are() {
     let reason = origin.no_such("prod").await;
     assert!(reason.contains("no branch or tag `prod`"), "{reason}");
     assert!(reason.contains("its branches are `main`, `dev`"), "{reason}");
+    assert!(!reason.contains("40 digits"), "{reason}");
+    // It looks like a commit, of which somebody has seen the first digits.
+    assert!(origin.no_such("ed55359").await.contains("all of its 40 digits"));
     assert!(reason.contains(origin.repository().as_str()), "{reason}");
 }
 

@@ -28,5 +28,6 @@ pub(crate) async fn rm(context: &Context, remove: Remove) -> anyhow::Result<Exit
         }
         leaving.push(Leaving { progress, removed });
     }
-    wait::gone(context, leaving, &remove.waiting).await
+    let gone = wait::gone(context, leaving, &remove.waiting);
+    wait::unless_interrupted(context, &remove.names, gone).await
 }
