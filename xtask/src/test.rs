@@ -1,9 +1,9 @@
 //! `cargo xtask test`: every test, with what they need.
 
-use crate::tools::{need, run};
+use crate::tools::{emulators, need, run_with};
 
 /// The real things that tests run against: Debian's own `sqlite3`, Python and Node for apps, curl as the user.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 10] = [
     ("git", "git"),
     ("cc", "gcc"),
     ("sqlite3", "sqlite3"),
@@ -13,10 +13,16 @@ const NEEDED: [(&str, &str); 9] = [
     ("openssl", "openssl"),
     ("perl", "perl"),
     ("curl", "curl"),
+    ("strip", "binutils"),
 ];
 
 /// Builds everything once, then runs every test.
 pub fn run_all() -> anyhow::Result<()> {
     need(&NEEDED)?;
-    run("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"])
+    let emulators = emulators()?.display().to_string();
+    run_with(
+        "cargo",
+        &["test", "--workspace", "--locked", "--no-fail-fast"],
+        &[("ROWHOUSE_EMULATORS", &emulators)],
+    )
 }

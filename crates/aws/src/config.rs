@@ -107,7 +107,7 @@ impl Config {
         if config.program.is_empty() {
             let packed = program_folder().map(|folder| folder.join(PROGRAM));
             let digest = packed.and_then(|path| std::fs::read_to_string(path).ok());
-            config.program = digest.unwrap_or_default().trim().to_owned();
+            digest.unwrap_or_default().trim().clone_into(&mut config.program);
         }
         Ok(config)
     }

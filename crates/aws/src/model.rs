@@ -383,18 +383,22 @@ fn world(status: S, ending: Ending) -> World {
             | S::RollbackComplete
             | S::RollbackFailed
     );
-    let (parameters, outputs) = match status {
-        S::ReviewInProgress => (None, None),
+    let is_done = matches!(
+        status,
         S::CreateComplete
-        | S::UpdateComplete
-        | S::ImportComplete
-        | S::UpdateCompleteCleanupInProgress => (Some(&aim), Some(&aim)),
+            | S::UpdateComplete
+            | S::ImportComplete
+            | S::UpdateCompleteCleanupInProgress
+    );
+    let is_back = matches!(
+        status,
         S::UpdateRollbackComplete
-        | S::ImportRollbackComplete
-        | S::UpdateRollbackCompleteCleanupInProgress => (Some(&before), Some(&before)),
-        _ if never_up => (Some(&aim), None),
-        _ => (Some(&aim), Some(&before)),
-    };
+            | S::ImportRollbackComplete
+            | S::UpdateRollbackCompleteCleanupInProgress
+    );
+    let parameters = if is_back { &before } else { &aim };
+    let parameters = (status != S::ReviewInProgress).then_some(parameters);
+    let outputs = (!never_up).then_some(if is_done { &aim } else { &before });
     let is_gone = status == S::DeleteComplete;
     let mut world = World {
         stack: (!is_gone).then(|| stack(status, parameters, outputs, 1)),

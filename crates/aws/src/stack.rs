@@ -254,9 +254,10 @@ mod tests {
     #[test]
     fn an_update_can_be_cancelled_once_it_makes_no_progress() {
         let described = described(StackStatus::UpdateInProgress);
-        let cancellable = |events: &[Event], now| match stack(&described, events, now).phase {
-            Phase::Updating { cancellable, .. } => cancellable,
-            other => panic!("{other:?}"),
+        let cancellable = |events: &[Event], now| {
+            let phase = stack(&described, events, now).phase;
+            let Phase::Updating { cancellable, .. } = phase else { panic!("{phase:?}") };
+            cancellable
         };
         assert!(!described.needs_events(1_000 + STALLED_SECONDS));
         assert!(!cancellable(&[], 1_000 + STALLED_SECONDS));

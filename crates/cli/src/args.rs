@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 
 /// The variable that names the data folder.
 pub(crate) const DATA_VARIABLE: &str = "ROWHOUSE_DATA";
@@ -14,8 +14,10 @@ pub(crate) const DATA_VARIABLE: &str = "ROWHOUSE_DATA";
 #[derive(Debug, Parser)]
 #[command(name = "rowhouse", version, max_term_width = 100)]
 pub(crate) struct Arguments {
-    /// Folder of the platform: the table is the file `rowhouse.db` in it [default: the XDG data folder]
-    #[arg(long, global = true, env = DATA_VARIABLE, value_name = "DIR", value_parser = folder())]
+    /// Folder of the platform: the table is the file `rowhouse.db` in it [default: `ROWHOUSE_DATA`, else the XDG
+    /// data folder]
+    // The variable is read by ourselves: where the parser knows it, a usage shows the option as if it were required.
+    #[arg(long, global = true, value_name = "DIR", value_parser = folder())]
     pub(crate) data: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -61,7 +63,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// Address and port of the proxy
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDRESS:PORT")]
     pub(crate) listen: SocketAddr,
     /// Apps answer at NAME.DOMAIN
     #[arg(long, default_value = "localhost")]
@@ -73,7 +75,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "DIR")]
     pub(crate) path: Option<String>,
     /// The most instances of an app
-    #[arg(long, default_value_t = 3, value_name = "N")]
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..), value_name = "N")]
     pub(crate) max_scale: u32,
     /// How long a step of a build may take
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
@@ -86,7 +88,7 @@ pub(crate) struct Up {
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Address and port of the proxy [default: 127.0.0.1:8080, or the next free port]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_parser = address, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
 }
 
@@ -95,7 +97,7 @@ pub(crate) struct Waiting {
     /// Do not wait for the outcome
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// How long to wait
+    /// How long to wait; for a repository that does not answer, 30 s at the most
     #[arg(long, default_value = "20m", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
 }
@@ -167,7 +169,8 @@ pub(crate) struct Changed {
 #[derive(Debug, Args)]
 pub(crate) struct Rollback {
     pub(crate) name: String,
-    /// A commit of the history, in full or its first digits [default: the one before]
+    /// A commit of the history, in full or its first digits [default: after a failed change what serves, else what
+    /// served before that; so a second rollback takes the first one back]
     pub(crate) revision: Option<String>,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
@@ -234,9 +237,18 @@ pub(crate) struct Open {
     pub(crate) name: String,
 }
 
-/// Any path, also the empty one: as a variable's value it means none.
+/// Any path, also the empty one, which is refused in our own words.
 fn folder() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// An address with a port; of names, `localhost` alone is sure to mean this machine.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    named.as_deref().unwrap_or(text).parse().map_err(|_| {
+        "write an address and a port, such as `127.0.0.1:8080`, `[::1]:8080`, or `0.0.0.0:80` for every address"
+            .to_owned()
+    })
 }
 
 /// A time such as `90s`, `15m` or `2h`; a number alone is seconds.
@@ -262,6 +274,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_has_a_port() {
+        assert_eq!(address("localhost:8080"), address("127.0.0.1:8080"));
+        assert!(address("[::1]:80").is_ok());
+        for bad in
+            ["", "127.0.0.1", "8080", ":8080", "localhost", "localhost:http", "example.com:80"]
+        {
+            assert!(address(bad).unwrap_err().contains("`127.0.0.1:8080`"), "{bad}");
+        }
     }
 
     #[test]

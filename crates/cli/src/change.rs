@@ -86,6 +86,10 @@ pub(crate) async fn carry_out(
         if let Some(row) = same {
             match (row.report.status, row_text::is_answered(row)) {
                 (Some(Status::DeployFailed), true) => changes.extend(raised(Some(&user))),
+                // Asked anew, for what the row says may have been mended since.
+                (Some(Status::Deploying), true) if row_text::unreached(row).is_some() => {
+                    changes.extend(raised(Some(&user)));
+                }
                 (Some(Status::Deployed | Status::Deploying), _) if has_moved => {
                     changes.extend(raised(Some(&user)));
                 }
@@ -114,7 +118,8 @@ pub(crate) async fn carry_out(
         output::line(&row_text::line(&written));
         return Ok(Exit::Done);
     }
-    wait::outcome(context, &table, &written, progress, waiting).await
+    let outcome = wait::outcome(context, &table, &written, progress, waiting);
+    wait::unless_interrupted(context, std::slice::from_ref(&key.0), outcome).await
 }
 
 fn after(before: Option<&Row>, changes: &Changes) -> UserAttributes {

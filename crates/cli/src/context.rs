@@ -10,6 +10,7 @@ use rowhouse_machine::table::{StoredRow, TableFile};
 
 use crate::args::DATA_VARIABLE;
 use crate::failure::bad_input;
+use crate::output::clean;
 use crate::{names, output};
 
 /// The folder that a command was pointed to.
@@ -27,6 +28,10 @@ pub(crate) enum Missing {
     Refuse,
 }
 
+/// What an open folder means.
+pub(crate) const OPEN: &str =
+    "whoever may write in it may run code as its owner, and whoever may read it may see secrets";
+
 /// The XDG data folder, <https://specifications.freedesktop.org/basedir-spec/>.
 pub(crate) fn default_data(name: &str) -> anyhow::Result<PathBuf> {
     let absolute =
@@ -37,23 +42,20 @@ pub(crate) fn default_data(name: &str) -> anyhow::Result<PathBuf> {
         .context("there is neither `HOME` nor `XDG_DATA_HOME`: name a folder with `--data DIR`")
 }
 
-/// The folder that somebody named. An empty variable is as good as none; an empty option is a mistake, such as
-/// a variable of a script that is not set.
+/// The folder that somebody named. An empty option is a mistake, such as a variable of a script that is not set.
 pub(crate) fn named(data: Option<&Path>) -> anyhow::Result<Option<&Path>> {
     match data {
-        Some(data) if data.as_os_str().is_empty() => {
-            let is_of_variable =
-                std::env::var_os(DATA_VARIABLE).is_some_and(|path| path.is_empty());
-            if is_of_variable {
-                return Ok(None);
-            }
-            Err(bad_input(
-                "`--data` is empty",
-                "name a folder, or leave it out for the default one",
-            ))
-        }
+        Some(data) if data.as_os_str().is_empty() => Err(bad_input(
+            "`--data` is empty",
+            "name a folder, or leave it out for the default one",
+        )),
         other => Ok(other),
     }
+}
+
+/// The folder of the variable. An empty one is as good as none.
+pub(crate) fn of_variable() -> Option<PathBuf> {
+    std::env::var_os(DATA_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// A text as a shell takes it for one word.
@@ -80,12 +82,30 @@ impl Context {
                 format!("`rowhouse up --data {}` makes one", quoted(&root.display().to_string())),
             ));
         }
-        let is_variable = std::env::var_os(DATA_VARIABLE)
-            .is_some_and(|path| std::path::absolute(path).is_ok_and(|path| path == root));
         // With the variable set, the default one must be named.
-        let has_variable = std::env::var_os(DATA_VARIABLE).is_some_and(|path| !path.is_empty());
-        let is_implied = is_variable || is_default && !has_variable;
-        Ok(Context { folder: DataFolder::open(&root)?, is_implied })
+        let is_implied = of_variable()
+            .map_or(is_default, |path| std::path::absolute(path).is_ok_and(|path| path == root));
+        let context = Context { folder: DataFolder::open(&root)?, is_implied };
+        if missing == Missing::Make
+            && let Some(mode) = context.folder.close()?
+        {
+            let shown = root.display();
+            output::warning(&clean(&format!(
+                "the data folder `{shown}` was open to others (mode {mode:o}), and is closed now (700): {OPEN}"
+            )));
+        }
+        Ok(context)
+    }
+
+    /// Says what it means that the folder is open to others, where it was left so.
+    pub(crate) fn warn_if_open(&self) {
+        if let Some(mode) = self.folder.open_to_others() {
+            let root = self.folder.root().display().to_string();
+            output::warning(&clean(&format!(
+                "the data folder `{root}` is open to others (mode {mode:o}): {OPEN}"
+            )));
+            output::hint(&format!("`chmod 700 {}` closes it", quoted(&root)));
+        }
     }
 
     pub(crate) fn table(&self) -> anyhow::Result<TableFile> {

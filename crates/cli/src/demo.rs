@@ -1,5 +1,6 @@
 //! `rowhouse demo`: from nothing to a URL of two instances, and three commands to try next.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rowhouse_core::{Attribute, RowKey, Value};
-use rowhouse_machine::folder::Presence;
+use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::{Config, House};
 
 use crate::args::Waiting;
@@ -23,6 +24,7 @@ const USUAL_PORT: u16 = 8080;
 
 /// Runs the demo until Ctrl-C.
 pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyhow::Result<Exit> {
+    output::work_on()?;
     let data = match named(data)? {
         Some(data) => std::path::absolute(data)?,
         None => default_data("rowhouse-demo")?,
@@ -81,29 +83,43 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
     failed
 }
 
+/// What stands in a folder of a demo, and in no other.
+const MARKER: &str = "state/demo";
+
 /// Starts clean; what an earlier demo has left is stopped and removed, and said to be.
 async fn clean(data: &Path) -> anyhow::Result<Context> {
     let shown = quoted(&data.display().to_string());
+    let marker = data.join(MARKER);
     let is_empty = std::fs::read_dir(data).map_or(true, |mut entries| entries.next().is_none());
-    if is_empty {
-        return Context::open(Some(data), Missing::Make);
-    }
-    if !data.join(NAME).exists() {
+    if !is_empty && !marker.is_file() {
         return Err(bad_input(
             format!("the folder `{}` holds something that is no demo", data.display()),
             "name an empty one, or a new one, with `--data DIR`",
         ));
     }
     let context = Context::open(Some(data), Missing::Make)?;
-    if let Presence::AtWork(_) = context.folder.presence() {
-        return Err(bad_input(
-            format!("a demo is running already in {shown}"),
-            format!("`rowhouse down --data {shown}` ends it"),
-        ));
+    let hold = match context.folder.hold() {
+        Err(FolderError::Held { .. }) => {
+            return Err(bad_input(
+                format!("a demo is running already in {shown}"),
+                format!("`rowhouse down --data {shown}` ends it"),
+            ));
+        }
+        hold => hold?,
+    };
+    if !is_empty {
+        down::stop_instances(&context).await;
+        output::note(&format!("starting clean: removing what an earlier demo has left in {shown}"));
+        let cleared = context.folder.clear(&hold);
+        cleared
+            .and_then(|()| match std::fs::remove_dir_all(data.join(NAME)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            })
+            .with_context(|| format!("cannot remove what is in `{}`", data.display()))?;
     }
-    down::stop_instances(&context).await;
-    output::note(&format!("starting clean: removing what an earlier demo has left in {shown}"));
-    std::fs::remove_dir_all(data).with_context(|| format!("cannot remove `{}`", data.display()))?;
+    std::fs::write(&marker, "The next `rowhouse demo` removes what this one has made here.\n")
+        .with_context(|| format!("cannot write `{}`", marker.display()))?;
     Context::open(Some(data), Missing::Make)
 }
 

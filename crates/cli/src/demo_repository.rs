@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-/// The repository's folder in the demo's data folder; what has it is a demo.
+/// The repository's folder in the demo's data folder.
 pub(crate) const NAME: &str = "hello-repository";
 
 /// The app of the first minute: a real app of this repository.

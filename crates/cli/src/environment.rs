@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::path::Path;
 
 use anyhow::Context as _;
 use rowhouse_core::{Attribute, Row, Value};
@@ -27,7 +28,7 @@ impl EnvironmentChange {
                     "`--env-file` takes a file of KEY=VALUE lines",
                 )
             })?;
-            set.extend(pairs(&lines(&file), "--env-file")?);
+            set.extend(lines(path, &file)?);
         }
         let given = pairs(&put.env, "--env")?;
         if given.values().filter(|value| *value == "-").count() > 1 {
@@ -84,39 +85,48 @@ impl EnvironmentChange {
     }
 }
 
-fn lines(file: &str) -> Vec<String> {
-    file.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| line.strip_prefix("export ").unwrap_or(line))
-        .map(unquoted)
-        .collect()
+fn lines(path: &Path, file: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for (index, line) in file.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some((key, value)) = pair(line.strip_prefix("export ").unwrap_or(line)) else {
+            // The value of a mistyped secret is not repeated.
+            return Err(bad_input(
+                format!("line {} of the file `{}` has no `=`", index + 1, path.display()),
+                "write lines of KEY=VALUE; those that begin with `#` are left out",
+            ));
+        };
+        found.insert(key, unquoted(&value).to_owned());
+    }
+    Ok(found)
 }
 
 fn pairs(given: &[String], option: &str) -> anyhow::Result<BTreeMap<String, String>> {
     given
         .iter()
-        .map(|pair| match pair.split_once('=') {
-            Some((key, value)) => Ok((key.trim().to_owned(), value.to_owned())),
-            // The value of a mistyped secret is not repeated.
-            None => Err(bad_input(
-                format!("`{option}` got a text without `=`"),
-                if option == "--env-file" {
-                    "write lines of KEY=VALUE; those that begin with `#` are left out".to_owned()
-                } else {
-                    format!("write `{option} KEY=VALUE`")
-                },
-            )),
+        .map(|text| {
+            pair(text).ok_or_else(|| {
+                bad_input(
+                    format!("`{option}` got a text without `=`"),
+                    format!("write `{option} KEY=VALUE`"),
+                )
+            })
         })
         .collect()
 }
 
-/// `KEY="a value"` of an environment file without its quotes.
-fn unquoted(line: &str) -> String {
-    let Some((key, value)) = line.split_once('=') else { return line.to_owned() };
+fn pair(text: &str) -> Option<(String, String)> {
+    text.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.to_owned()))
+}
+
+/// The value of `KEY="a value"` without its quotes.
+fn unquoted(value: &str) -> &str {
     let bare =
         ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-    format!("{key}={}", bare.unwrap_or(value))
+    bare.unwrap_or(value)
 }
 
 fn from_stdin(key: &str) -> anyhow::Result<String> {
@@ -135,7 +145,7 @@ mod tests {
     #[test]
     fn a_file_of_variables_is_read_as_people_write_one() {
         let file = "# a comment\n\nA=1\nexport B='two words'\n  C=\"x=y\"\nD=\n";
-        let found = pairs(&lines(file), "--env-file").unwrap();
+        let found = lines(Path::new("variables"), file).unwrap();
         let found: Vec<(&str, &str)> =
             found.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(found, [("A", "1"), ("B", "two words"), ("C", "x=y"), ("D", "")]);
@@ -145,5 +155,7 @@ mod tests {
     fn a_mistyped_secret_is_not_repeated() {
         let error = pairs(&["hunter2".to_owned()], "--env").unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
+        let error = lines(Path::new("variables"), "A=1\n\nhunter2").unwrap_err().to_string();
+        assert_eq!(error, "line 3 of the file `variables` has no `=`");
     }
 }

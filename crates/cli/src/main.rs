@@ -10,6 +10,7 @@ mod environment;
 mod failure;
 mod hidden;
 mod names;
+mod outlet;
 mod output;
 mod project;
 mod row_json;

@@ -1,9 +1,19 @@
 //! Names that somebody may have meant.
 
+use rowhouse_core::AppName;
+
+use crate::failure::bad_input;
 use crate::output::clean;
+use crate::project;
 
 /// How many names a hint lists.
 const SHOWN: usize = 20;
+
+/// A name for an app that need not exist yet.
+pub(crate) fn new(text: &str) -> anyhow::Result<AppName> {
+    AppName::parse(text)
+        .map_err(|reason| bad_input(reason, format!("such as `{}`", project::label(text))))
+}
 
 /// Says which names there are, the closest first; `None` where there are none.
 pub(crate) fn hint(names: &[String], typed: &str) -> Option<String> {

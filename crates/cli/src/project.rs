@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
+use rowhouse_core::password;
 use rowhouse_machine::repository::Repository;
 
 use crate::failure::bad_input;
@@ -122,7 +123,7 @@ fn origin(folder: &Path) -> anyhow::Result<(Option<String>, Origin)> {
     if !is_allowed {
         return Ok((None, Origin::NotAllowed));
     }
-    if has_password(&url) {
+    if password(&url).is_some() {
         return Ok((None, Origin::HasPassword));
     }
     let branches = git(folder, &["branch", "--remotes", "--contains", "HEAD"])?.text;
@@ -132,14 +133,8 @@ fn origin(folder: &Path) -> anyhow::Result<(Option<String>, Origin)> {
     Ok(if is_pushed { (Some(url), Origin::Remote) } else { (None, Origin::NotPushed) })
 }
 
-fn has_password(url: &str) -> bool {
-    let Some((scheme, rest)) = url.split_once("://") else { return false };
-    let host = rest.split('/').next().unwrap_or_default();
-    host.rsplit_once('@').is_some_and(|(user, _)| scheme != "ssh" || user.contains(':'))
-}
-
 /// A legal host name that is as close to the text as can be.
-fn label(text: &str) -> String {
+pub(crate) fn label(text: &str) -> String {
     let mut name = String::new();
     for letter in text.to_lowercase().chars() {
         if letter.is_ascii_alphanumeric() {
@@ -168,20 +163,6 @@ mod tests {
         ] {
             assert_eq!(label(folder), name);
             assert!(rowhouse_core::AppName::parse(name).is_ok());
-        }
-    }
-
-    #[test]
-    fn a_password_in_an_address_is_seen() {
-        for (url, has) in [
-            ("https://example.com/a.git", false),
-            ("https://token@example.com/a.git", true),
-            ("https://user:secret@example.com/a.git", true),
-            ("ssh://git@example.com/a.git", false),
-            ("git@example.com:a.git", false),
-            ("https://example.com/a@b.git", false),
-        ] {
-            assert_eq!(has_password(url), has, "{url}");
         }
     }
 }

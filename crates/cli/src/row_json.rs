@@ -1,7 +1,7 @@
 //! Rows as JSON: the contract of `--json`, with the attribute names of the table on either platform.
 
-use rowhouse_core::{Attribute, Commit, Value};
-use rowhouse_machine::folder::Presence;
+use rowhouse_core::{Attribute, Commit, Value, without_password};
+use rowhouse_machine::folder::{Holder, Presence};
 use rowhouse_machine::table::{StoredEntry, StoredRow};
 use serde_json::{Map, json};
 
@@ -43,7 +43,7 @@ fn value(attribute: Attribute, value: &Value, reveal: bool) -> serde_json::Value
         // Text that is no object may hold half a secret.
         Value::Text(_) if is_secret && !reveal => json!("***"),
         Value::Text(text) if attribute == Attribute::Repo && !reveal => {
-            json!(row_text::repository(text))
+            json!(without_password(text))
         }
         Value::Text(text) => json!(text),
         Value::Whole(0 | 1) if attribute == Attribute::Follow => json!(*value == Value::Whole(1)),
@@ -61,7 +61,13 @@ fn value(attribute: Attribute, value: &Value, reveal: bool) -> serde_json::Value
 /// Whether what stands in the rows is kept up to date.
 pub(crate) fn presence(presence: &Presence) -> serde_json::Value {
     match presence {
-        Presence::AtWork(holder) => json!({ "AtWork": true, "Holder": holder }),
+        Presence::AtWork(holder) => {
+            let shown = holder.clone().map(|holder| Holder {
+                repository: holder.repository.as_deref().map(without_password),
+                ..holder
+            });
+            json!({ "AtWork": true, "Holder": shown })
+        }
         Presence::Absent(since) => json!({ "AtWork": false, "Since": since }),
     }
 }
@@ -71,7 +77,7 @@ pub(crate) fn entry(entry: &StoredEntry) -> serde_json::Value {
     json!({
         "At": entry.at,
         "Version": entry.version,
-        "Repo": entry.repository.as_deref().map(row_text::repository),
+        "Repo": entry.repository.as_deref().map(without_password),
         "Revision": entry.revision,
         "Scale": entry.scale,
         "status": entry.status,

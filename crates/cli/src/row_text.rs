@@ -1,7 +1,7 @@
 //! Rows as people read them: a word for the status, `2/3`, one line.
 
 use rowhouse_core::{Attribute, Commit, Generation, Row, Status, Value, shortened};
-use rowhouse_machine::repository::Repository;
+use rowhouse_machine::git::{self, Unreached};
 
 use crate::output::{clean, cut};
 
@@ -17,6 +17,12 @@ pub(crate) fn status(row: &Row) -> &'static str {
         Some(status) if is_answered(row) => status.as_str(),
         Some(_) | None => "pending",
     }
+}
+
+/// Why the app's repository does not answer, and how, while that is what its deployment waits for.
+pub(crate) fn unreached(row: &Row) -> Option<(&str, Unreached)> {
+    let reason = row.report.reason.as_deref()?.strip_prefix("retrying: ")?;
+    git::unreached(reason).filter(|_| is_answered(row)).map(|how| (reason, how))
 }
 
 /// How many instances answer, of how many.
@@ -49,17 +55,18 @@ pub(crate) fn version(text: &str) -> String {
     Commit::parse(text).map_or_else(|| cut(&clean(text), 40), |commit| commit.short().to_owned())
 }
 
-/// A repository's address without a password that may stand in it.
-pub(crate) fn repository(text: &str) -> String {
-    Repository::parse(text).map_or_else(|_| text.to_owned(), |repository| repository.to_string())
-}
-
 /// The app's name; of a key that is none, what is needed to find it.
 pub(crate) fn name(row: &Row) -> String {
     match row.key.as_str() {
         name if name.len() <= 63 && !name.is_empty() => clean(name),
         name => shortened(name),
     }
+}
+
+/// Why the app is as it is, where the row says so.
+pub(crate) fn why(row: &Row) -> Option<String> {
+    let reason = row.report.reason.as_ref()?;
+    Some(format!("{}: {}", name(row), cut(&clean(reason), 200)))
 }
 
 /// A row as one line, with the reason where something is wrong.

@@ -11,7 +11,7 @@ pub(crate) fn install() {
     // A second installation can only be a test's.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| crate::output::Stderr)
         .with_ansi(colour)
         .try_init();
 }

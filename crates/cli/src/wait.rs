@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use rowhouse_core::{Generation, Row, RowKey, Status};
+use rowhouse_core::{AppName, Commit, Generation, Row, RowKey, Status};
+use rowhouse_machine::git::Unreached;
 use rowhouse_machine::journal::{Event, JournalFile};
-use rowhouse_machine::table::TableFile;
+use rowhouse_machine::log::{logs, tail};
+use rowhouse_machine::table::{Removed, TableFile};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Waiting;
 use crate::context::Context;
@@ -13,6 +16,8 @@ use crate::output::clean;
 use crate::{output, row_text};
 
 const PAUSE: Duration = Duration::from_millis(40);
+/// How long a repository that does not answer is waited for: longer than a network is gone for a moment.
+const SILENT_FOR: Duration = Duration::from_secs(30);
 
 /// Tells the events of an app as they come.
 pub(crate) struct Progress {
@@ -51,11 +56,11 @@ impl Progress {
     }
 }
 
-/// An event as a short line. How a rollout ends is told at the end, with its reason.
+/// An event as a short line. What stands in the row is told from there: how a rollout ends, and why it is tried again.
 fn sentence(event: &Event) -> Option<String> {
     let text = clean(&event.text);
     match event.kind.as_str() {
-        "failed" => None,
+        "failed" | "refused" | "retrying" => None,
         "creating" | "updating" | "deployed" => Some(format!("{} {text}", event.kind)),
         "serving" => Some(text),
         kind if text.starts_with(kind) => Some(text),
@@ -85,6 +90,7 @@ pub(crate) async fn outcome(
     }
     let look = context.command(&format!("show {shown}"));
     let began = Instant::now();
+    let mut silence = Silence::default();
     loop {
         progress.tell()?;
         let Some(row) = table.get(&RowKey(name.to_owned()))?.map(|stored| stored.row) else {
@@ -103,6 +109,10 @@ pub(crate) async fn outcome(
                 return Ok(exit);
             }
             progress.tell_reason(row.report.reason.as_deref());
+            if silence.is_too_long(&row, Instant::now()) {
+                tell_unreached(context, &row);
+                return Ok(Exit::Yours);
+            }
         }
         if !context.is_at_work() {
             output::problem(&format!(
@@ -126,6 +136,41 @@ pub(crate) async fn outcome(
     }
 }
 
+/// Since when the repository of an app does not answer.
+#[derive(Default)]
+struct Silence(Option<Instant>);
+
+impl Silence {
+    /// Whether waiting for it alone is of no use.
+    fn is_too_long(&mut self, row: &Row, now: Instant) -> bool {
+        match (row_text::unreached(row), &row.report.reason) {
+            (Some((_, Unreached::Refused)), _) => true,
+            (Some((_, Unreached::Silent)), _) => {
+                now.duration_since(*self.0.get_or_insert(now)) >= SILENT_FOR
+            }
+            // It is being asked again.
+            (None, None) => false,
+            (None, Some(_)) => {
+                self.0 = None;
+                false
+            }
+        }
+    }
+}
+
+fn tell_unreached(context: &Context, row: &Row) {
+    let name = row_text::name(row);
+    let reason = row_text::unreached(row).map_or("", |(reason, _)| reason);
+    output::problem(&format!("`{name}` is not deployed: {}", clean(reason)));
+    tell_what_stays(row);
+    output::note("the repository is asked again and again until it answers or the row changes");
+    output::hint(&format!(
+        "`{}` gives another address; `{}` goes on telling",
+        context.command(&format!("put {name} --repo URL")),
+        context.command(&format!("events {name} -f"))
+    ));
+}
+
 fn answer(context: &Context, row: &Row) -> Option<Exit> {
     let name = row_text::name(row);
     let report = &row.report;
@@ -138,14 +183,10 @@ fn answer(context: &Context, row: &Row) -> Option<Exit> {
         }
         Status::DeployFailed => {
             output::problem(&format!("`{name}` was not deployed: {reason}"));
-            if let Some(commit) = &report.revision {
-                output::note(&format!(
-                    "{} serves on, with {} healthy",
-                    commit.short(),
-                    report.healthy
-                ));
+            tell_what_stays(row);
+            if has_log(context, row) {
+                output::hint(&format!("`{}` shows more", context.command(&format!("logs {name}"))));
             }
-            output::hint(&format!("`{}` shows more", context.command(&format!("logs {name}"))));
             Some(Exit::Yours)
         }
         Status::Invalid => {
@@ -157,10 +198,61 @@ fn answer(context: &Context, row: &Row) -> Option<Exit> {
     }
 }
 
+/// An app that was deleted.
+pub(crate) struct Leaving {
+    /// Made before that.
+    pub(crate) progress: Progress,
+    pub(crate) removed: Option<Removed>,
+}
+
+impl Leaving {
+    /// The change that the reactor must have heard before it is known that no stack comes any more: it had claimed
+    /// the row, and may just be making one.
+    fn claimed(&self) -> Option<i64> {
+        let removed = self.removed.as_ref()?;
+        (removed.row.report.status == Some(Status::Deploying)).then_some(removed.change)
+    }
+}
+
+fn tell_what_stays(row: &Row) {
+    let Some(commit) = row.report.revision.as_ref().map(Commit::short) else { return };
+    output::note(&match row.report.healthy {
+        0 => format!("{commit} stays, of which no instance answers now"),
+        healthy => format!("{commit} serves on, with {healthy} healthy"),
+    });
+}
+
+/// Whether anything of the app has ever printed something.
+fn has_log(context: &Context, row: &Row) -> bool {
+    AppName::parse(row.key.as_str())
+        .is_ok_and(|name| !tail(&logs(&context.folder.logs(&name)), 1).is_empty())
+}
+
+/// Waits, unless somebody does not want to: what was written stands, and goes on.
+pub(crate) async fn unless_interrupted(
+    context: &Context,
+    names: &[String],
+    waiting: impl Future<Output = anyhow::Result<Exit>>,
+) -> anyhow::Result<Exit> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        exit = waiting => exit,
+        _ = interrupt.recv() => {
+            output::note("what was asked for goes on; only the waiting has ended");
+            let follow = match names {
+                [name] => format!("events {} -f", clean(name)),
+                _ => "events -f".to_owned(),
+            };
+            output::hint(&format!("`{}` goes on telling", context.command(&follow)));
+            output::leave()
+        }
+    }
+}
+
 /// Waits until nothing is left of deleted apps.
 pub(crate) async fn gone(
     context: &Context,
-    mut apps: Vec<Progress>,
+    mut apps: Vec<Leaving>,
     waiting: &Waiting,
 ) -> anyhow::Result<Exit> {
     if !context.is_at_work() {
@@ -173,12 +265,17 @@ pub(crate) async fn gone(
     }
     let (table, journal) = (context.table()?, context.journal()?);
     let began = Instant::now();
-    for progress in &mut apps {
-        let (name, shown) = (progress.name.clone(), clean(&progress.name));
+    for app in &mut apps {
+        let (name, shown) = (app.progress.name.clone(), clean(&app.progress.name));
+        let mut awaited = app.claimed();
         loop {
+            // Before the stack is looked for: what was made until then is seen.
+            let is_heard = awaited.map_or(Ok(true), |change| table.was_rung(change))?;
             let is_there = journal.stacks()?.iter().any(|stack| stack.name.as_str() == name);
-            progress.tell()?;
-            if !is_there {
+            app.progress.tell()?;
+            if is_there {
+                awaited = None;
+            } else if is_heard {
                 break;
             }
             if table.get(&RowKey(name.clone()))?.is_some() {
@@ -203,6 +300,38 @@ pub(crate) async fn gone(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repository_is_waited_for_as_long_as_waiting_may_help() {
+        let user = rowhouse_core::UserAttributes::default();
+        let generation = Some(Generation::of(&user));
+        let row = |reason: Option<&str>| Row {
+            key: RowKey("shop".to_owned()),
+            user: user.clone(),
+            report: rowhouse_core::Report {
+                status: Some(Status::Deploying),
+                reason: reason.map(|reason| format!("retrying: {reason}")),
+                generation: generation.clone(),
+                ..Default::default()
+            },
+            seq: 1,
+        };
+        let silent = row(Some("cannot reach repository `x`: Could not resolve host: h"));
+        let full = row(Some("no space left on the device"));
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let mut silence = Silence::default();
+        assert!(!silence.is_too_long(&silent, begin));
+        assert!(!silence.is_too_long(&silent, after(29)));
+        assert!(!silence.is_too_long(&row(None), after(31)));
+        assert!(silence.is_too_long(&silent, after(32)));
+        // It has answered, and other trouble is waited out.
+        assert!(!silence.is_too_long(&full, after(1_000)));
+        assert!(!silence.is_too_long(&silent, after(1_001)));
+        let missing =
+            row(Some("cannot reach repository `x`: 'x' does not appear to be a git repository"));
+        assert!(silence.is_too_long(&missing, after(1_002)));
+    }
 
     #[test]
     fn events_are_short_lines_that_say_nothing_twice() {

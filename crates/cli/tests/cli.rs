@@ -3,6 +3,7 @@
 
 mod house;
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use house::{House, PROGRAM};
@@ -216,6 +217,48 @@ fn a_wait_that_another_edit_overtakes_ends_with_superseded() {
     );
     ends(&waiting.wait_with_output().unwrap(), 1, "superseded");
     ends(&house.rowhouse(&["rm", "shop"]), 0, "deleted");
+}
+
+#[test]
+fn who_stops_waiting_is_told_that_it_goes_on_and_how_to_follow_it() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.procfile("hangs", "web: sleep 1000\n");
+    let path = repository.path.display().to_string();
+    let mut waiting = Command::new(PROGRAM)
+        .args(["put", "shop", "--version", "hangs", "--repo", &path, "--data"])
+        .arg(house.data())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.contains("starting 1 instance")).unwrap();
+    house::kill("-INT", waiting.id());
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(waiting.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert!(rest[0].contains("goes on"), "{rest:?}");
+    assert!(rest[1].contains("rowhouse events shop -f"), "{rest:?}");
+    assert_eq!(house.row("shop").status, "deploying");
+}
+
+#[test]
+fn where_nothing_was_printed_nobody_is_sent_to_the_logs() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.commit("empty", &[("README", "nothing to run")]);
+    repository.procfile("loud", "web: echo out of luck; exit 3\n");
+    let path = repository.path.display().to_string();
+    let put = |version: &str| {
+        let output =
+            house.rowhouse(&["put", "shop", "--version", version, "--repo", &path, "--scale", "1"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        text(&output.stderr)
+    };
+    for version in ["no-such-branch", "empty"] {
+        let said = put(version);
+        assert!(!said.contains("logs shop"), "{said}");
+    }
+    assert!(put("loud").contains("rowhouse logs shop"));
 }
 
 #[test]

@@ -70,6 +70,60 @@ fn an_instance_that_is_killed_costs_no_request_that_can_be_sent_again() {
 }
 
 #[test]
+fn a_health_check_that_what_runs_does_not_pass_costs_nothing() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    let sick = house.room().join("sick");
+    std::fs::write(&sick, "").unwrap();
+    house.put("shop", "v1", 2, &repository);
+    house.set("shop", &format!("env = '{{\"SICK\": \"{}\"}}'", sick.display()));
+    house.deployed("shop", &commit, 2);
+    wait_for("the environment", || {
+        house.get("shop", "/health").ok().filter(|(code, _)| *code == 500)
+    });
+    let pids = house.pids("shop");
+    house.set("shop", "health = '/health', health_timeout = 1");
+    let row = house.failed("shop", "does not pass the new health check");
+    assert!(row.reason.contains("GET /health answered 500"), "{row:?}");
+    assert_eq!((row.healthy, house.pids("shop")), (2, pids.clone()));
+    assert!(house.page("shop").is_some());
+    // It is the same instances that pass it later.
+    std::fs::remove_file(&sick).unwrap();
+    house.set("shop", "redeploy = null, health_timeout = 2");
+    house.deployed("shop", &commit, 2);
+    assert_eq!(house.pids("shop"), pids);
+}
+
+#[test]
+fn a_build_that_is_overtaken_has_ended_before_the_next_begins() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.web("base");
+    let (begun, go) = (house.room().join("begun"), house.room().join("go"));
+    let commit = repository.procfile(
+        "v1",
+        &format!(
+            "build: trap '' TERM; echo $$ >> {}; while [ ! -e {} ]; do sleep 0.05; done\n\
+             web: exec python3 web.py\n",
+            begun.display(),
+            go.display()
+        ),
+    );
+    house.put("shop", "v1", 1, &repository);
+    let builds = || -> Vec<u32> {
+        let text = std::fs::read_to_string(&begun).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    };
+    wait_for("the first build", || (builds().len() == 1).then_some(()));
+    house.set("shop", "scale = 2");
+    let both = wait_for("the second build", || Some(builds()).filter(|pids| pids.len() == 2));
+    assert!(!house::lives(both[0]));
+    std::fs::write(&go, "").unwrap();
+    house.deployed("shop", &commit, 2);
+}
+
+#[test]
 fn what_is_open_when_a_rollout_starts_ends_well_within_the_drain_time() {
     let house = House::start();
     let repository = house.repository("app");
@@ -336,4 +390,69 @@ fn a_branch_that_moves_is_shipped_by_redeploy_and_by_follow_alone() {
     house.set("shop", &format!("follow = 0, version = '{old}'"));
     house.deployed("shop", &old, 2);
     assert_ne!(forced, old);
+}
+
+#[test]
+fn draining_that_takes_its_time_is_told_while_it_lasts() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let one = repository.web("v1");
+    let two = repository.web("v2");
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &one, 1);
+    let mut slow = TcpStream::connect(("127.0.0.1", house.port)).unwrap();
+    slow.write_all(b"GET /slow/20 HTTP/1.1\r\nHost: shop.localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    slow.read_exact(&mut [0; 1]).unwrap();
+    house.set("shop", "version = 'v2'");
+    let said = |arguments: &[&str]| String::from_utf8(house.rowhouse(arguments).stdout).unwrap();
+    wait_for("the event", || {
+        Some(()).filter(|()| said(&["events", "shop"]).contains("draining 1 instance"))
+    });
+    let shown = said(&["show", "shop", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let states: Vec<&str> = shown["Instances"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|instance| instance["State"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["draining", "running"]);
+    drop(slow);
+    house.deployed("shop", &two, 1);
+}
+
+#[test]
+fn a_first_version_that_is_tried_again_is_told_truthfully_and_in_its_own_words() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.procfile("v1", "web: echo out of luck; exit 3\n");
+    house.put("shop", "v1", 1, &repository);
+    house.failed("shop", "out of luck");
+    for redeploy in 1..3 {
+        let generation = house.row("shop").generation;
+        house.set("shop", &format!("redeploy = {redeploy}"));
+        let row = house
+            .wait_row("shop", |row| row.status == "deploy_failed" && row.generation != generation);
+        // Not those of the tries before.
+        assert!(row.reason.ends_with("; last output: out of luck"), "{}", row.reason);
+    }
+    let events = house.rowhouse(&["events", "shop"]);
+    let events = String::from_utf8_lossy(&events.stdout);
+    assert!(events.contains("removed what failed before"), "{events}");
+    assert!(!events.contains("row is gone") && !events.contains("deleted"), "{events}");
+}
+
+#[test]
+fn a_build_that_is_tried_again_is_told_in_its_own_words() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.procfile("v1", "build: echo no compiler; exit 3\nweb: true\n");
+    house.put("shop", "v1", 1, &repository);
+    house.failed("shop", "no compiler");
+    let generation = house.row("shop").generation;
+    house.set("shop", "redeploy = 1");
+    let row =
+        house.wait_row("shop", |row| row.status == "deploy_failed" && row.generation != generation);
+    assert!(row.reason.ends_with("; last output: no compiler"), "{}", row.reason);
 }

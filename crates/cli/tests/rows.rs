@@ -3,7 +3,7 @@
 
 mod house;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use house::{House, wait_for};
 
@@ -66,6 +66,11 @@ fn an_environment_is_what_is_documented_and_the_rows_own() {
             "TMPDIR"
         ]
     );
+    // The platform itself has as many files open as it may: each of its clients is one.
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", house.up_pid())).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let files: Vec<&str> = files.split_whitespace().collect();
+    assert_eq!(files[0], files[1], "{limits}");
 }
 
 #[test]
@@ -151,6 +156,35 @@ fn bad_rows_are_answered_with_a_sentence_and_cost_nothing_else() {
 }
 
 #[test]
+fn a_name_that_is_no_text_costs_nothing_else() {
+    let mut house = House::start();
+    let repository = house.repository("app");
+    let (one, two) = (repository.web("v1"), repository.web("v2"));
+    house.sql(&format!(
+        "insert into apps (name, version, scale, repo) values ('shop', 'v1', 1, '{0}'), \
+         (x'ff', 'v1', 1, '{0}'), (cast(x'ff' as text), 'v1', 1, '{0}'), ('web', 'v1', 1, '{0}')",
+        repository.path.display()
+    ));
+    house.deployed("shop", &one, 1);
+    house.deployed("web", &one, 1);
+    // Also by the sweep with which each start begins, and while such a name was deleted.
+    house.sql("delete from apps where name = x'ff'; insert into apps (name) values (x'ff00')");
+    let expired = house.data().join("data/zoo");
+    std::fs::create_dir_all(&expired).unwrap();
+    house.sql(
+        "insert into deletions (name, at) values ('zoo', ''); update deletions set at = '2020'",
+    );
+    house.end_up("-TERM");
+    house.set("web", "version = 'v2'");
+    house.up();
+    house.deployed("web", &two, 1);
+    wait_for("the expired folder to be gone", || (!expired.exists()).then_some(()));
+    let list = String::from_utf8(house.rowhouse(&["ls"]).stdout).unwrap();
+    assert!(list.contains("x'ff00'") && list.contains("shop"), "{list}");
+    assert_eq!(house.rowhouse(&["doctor"]).status.code(), Some(0));
+}
+
+#[test]
 fn two_names_are_never_confused() {
     let house = House::start();
     let repository = house.repository("app");
@@ -191,4 +225,118 @@ fn five_hundred_rows_at_scale_0_and_twenty_apps_are_listed_at_once() {
     println!("listed in {took:?}");
     // At once: two orders of magnitude of room for a busy machine.
     assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn the_folders_of_a_name_that_a_rename_brought_back_stay_and_those_of_a_deleted_one_go() {
+    let mut house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    house.put("web", "v1", 1, &repository);
+    house.deployed("web", &commit, 1);
+    house.sql(
+        "insert into deletions (name, at) values ('shop', '2020-01-01T00:00:00Z'), \
+         ('zoo', '2020-01-01T00:00:00Z'); update apps set name = 'shop' where name = 'web'",
+    );
+    wait_for("the app to answer by its new name", || house.page("shop"));
+    let kept = house.data().join("data/shop/kept");
+    std::fs::write(&kept, "").unwrap();
+    let expired = house.data().join("data/zoo");
+    std::fs::create_dir_all(&expired).unwrap();
+    // Even where the note of the deletion is back, by a restored table, say.
+    house
+        .sql("insert or replace into deletions (name, at) values ('shop', '2020-01-01T00:00:00Z')");
+    house.end_up("-TERM");
+    // Each start begins with a full sweep, and names are tidied in their order.
+    house.up();
+    wait_for("the expired folder to be gone", || (!expired.exists()).then_some(()));
+    assert!(kept.exists());
+}
+
+#[test]
+fn a_password_in_a_repositorys_address_is_answered_and_told_without_it() {
+    let house = House::start_with(&["--repo", "https://bot:hunter2@localhost:1/default.git"]);
+    house.sql(
+        "insert into apps (name, version, scale, repo) values \
+         ('refused', 'main', 1, 'http://bot:hunter2@localhost:1/a.git'), \
+         ('away', 'main', 1, 'https://bot:hunter2@localhost:1/a.git'), ('default', 'main', 1, null)",
+    );
+    let refused = house.wait_row("refused", |row| row.status == "invalid").reason;
+    let away = house.wait_row("away", |row| row.reason.contains("retrying")).reason;
+    let default = house.wait_row("default", |row| row.reason.contains("retrying")).reason;
+    let told = |arguments: &[&str]| {
+        let output = house.rowhouse(arguments);
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat()
+    };
+    let list = told(&["ls", "--json"]);
+    assert!(list.contains("https://bot:***@localhost:1/default.git"), "{list}");
+    let events = told(&["events", "--json"]);
+    for text in
+        [refused, away, default, list, events, told(&["show", "away", "--json"]), house.log()]
+    {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn what_nobody_has_fetched_from_for_long_is_removed_and_a_rollback_works_after_it() {
+    let mut house = House::start();
+    let repository = house.repository("app");
+    let (one, two) = (repository.web("v1"), repository.web("v2"));
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &one, 1);
+    house.set("shop", "version = 'v2'");
+    house.deployed("shop", &two, 1);
+    let mirrors = house.data().join("mirrors");
+    let mirror = std::fs::read_dir(&mirrors).unwrap().next().unwrap().unwrap().path();
+    let make_old = |path: std::path::PathBuf, hours| {
+        let time = SystemTime::now() - Duration::from_hours(hours);
+        std::fs::File::open(path).unwrap().set_modified(time).unwrap();
+    };
+    make_old(mirror.join("rowhouse-used"), 24 * 40);
+    let expired = mirrors.join("other.git");
+    std::fs::create_dir(&expired).unwrap();
+    make_old(expired.clone(), 24 * 40);
+    house.end_up("-TERM");
+    // Each start begins with a full sweep.
+    house.up();
+    wait_for("the expired mirror to be gone", || (!expired.exists()).then_some(()));
+    wait_for("the other to be packed", || mirror.join("rowhouse-tidied").exists().then_some(()));
+    assert!(house.page("shop").unwrap().starts_with("v2"));
+    house.set("shop", &format!("version = '{one}'"));
+    house.deployed("shop", &one, 1);
+    house.set("shop", "version = 'v2', build_env = '{\"A\": \"1\"}'");
+    house.deployed("shop", &two, 1);
+}
+
+#[test]
+fn an_app_that_does_not_answer_says_which_of_the_reasons_it_is() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    repository.procfile("bad", "web: exit 3\n");
+    house.put("shop", "bad", 1, &repository);
+    house.failed("shop", "exited with status 3");
+    let (status, page) = house.get("shop", "/").unwrap();
+    assert!(status == 503 && page.contains("`rowhouse show shop`"), "{status} {page}");
+    let said = |arguments: &[&str]| {
+        let output = house.rowhouse(arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(said(&["open", "shop"]).contains("no instance answers now"));
+    said(&["put", "shop", "--version", "v1"]);
+    house.deployed("shop", &commit, 1);
+    assert!(!said(&["open", "shop"]).contains("warning"));
+    let progress = said(&["scale", "shop", "0"]);
+    assert!(progress.contains("shop: scaled to 0\n"), "{progress}");
+    assert!(!progress.contains("serves"), "{progress}");
+    let (status, page) = house.get("shop", "/").unwrap();
+    assert!(status == 503 && page.contains("scaled to 0"), "{status} {page}");
+    assert!(said(&["open", "shop"]).contains("it is scaled to 0"));
+    // And it is known again by the next platform.
+    let mut house = house;
+    house.end_up("-9");
+    house.up();
+    assert!(house.get("shop", "/").unwrap().1.contains("scaled to 0"));
 }

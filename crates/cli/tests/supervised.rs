@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use rowhouse_machine::health::{Check, Outcome, wait_healthy};
 use rowhouse_machine::shim::ShimSpec;
 use rowhouse_machine::supervised::{Adopted, End, Supervised, snapshot};
+use rustix::thread::CapabilitySet;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rowhouse");
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -43,6 +45,7 @@ impl Room {
             log_limit: 1 << 20,
             stop_grace_ms: 2_000,
             time_limit_ms: None,
+            open_files: None,
         }
     }
 
@@ -176,6 +179,14 @@ async fn a_process_that_takes_too_long_is_ended_at_its_limit() {
     let room = Room::new();
     let spec = ShimSpec { time_limit_ms: Some(100), ..room.spec("sleep 1000 & wait") };
     assert_eq!(room.start_with(&spec).ended().await, End::TimedOut);
+}
+
+#[tokio::test]
+async fn a_process_may_have_as_many_files_open_as_it_was_given() {
+    let room = Room::new();
+    let spec = ShimSpec { open_files: Some(64), ..room.spec("ulimit -Sn") };
+    assert_eq!(room.start_with(&spec).ended().await, End::Exited(0));
+    assert!(room.log().contains("64"), "{}", room.log());
 }
 
 #[tokio::test]
@@ -315,6 +326,32 @@ async fn an_instance_is_healthy_only_if_it_is_itself_that_listens() {
     let process = room.start(&server(port));
     let check = Check::Http("/".into());
     let outcome = wait_healthy(&process, port, &check, "app.localhost", DEADLINE).await;
+    assert_eq!(outcome, Outcome::Healthy);
+    process.stop().await;
+}
+
+/// Takes from this thread what root may do beyond other users.
+fn be_nobody_special() {
+    let sets = rustix::thread::CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets).unwrap();
+}
+
+#[tokio::test]
+async fn an_instance_that_cannot_be_looked_into_is_healthy_all_the_same() {
+    let room = Room::new();
+    let server = room.file("server");
+    fs::copy(PROGRAM, &server).unwrap();
+    // Nobody may look into the process of a program that cannot be read; and into one of root only root.
+    fs::set_permissions(&server, fs::Permissions::from_mode(0o111)).unwrap();
+    let port = free_port();
+    let process =
+        room.start(&format!("PORT={port} HOST=127.0.0.1 exec {} static .", server.display()));
+    be_nobody_special();
+    let outcome = wait_healthy(&process, port, &Check::Connect, "app", DEADLINE).await;
     assert_eq!(outcome, Outcome::Healthy);
     process.stop().await;
 }

@@ -3,6 +3,9 @@
 
 mod house;
 
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use house::{House, PROGRAM, wait_for};
@@ -19,6 +22,35 @@ fn a_port_that_is_taken_is_named_with_the_way_out() {
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
     assert!(said.contains(&house.port.to_string()) && said.contains("--listen"), "{said}");
+    assert_eq!(said.matches("cannot listen on").count(), 1, "{said}");
+    assert!(!said.contains("os error"), "{said}");
+}
+
+/// A stream whose reader has stopped: nothing more fits into it.
+fn stalled() -> (UnixStream, Stdio) {
+    let (reader, writer) = UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    while (&writer).write(&[b'.'; 1000]).is_ok() {}
+    while (&writer).write(b".").is_ok() {}
+    writer.set_nonblocking(false).unwrap();
+    (reader, OwnedFd::from(writer).into())
+}
+
+#[test]
+fn a_platform_whose_output_nobody_reads_works_and_ends() {
+    let mut house = House::new(&[]);
+    house.environment = vec![("RUST_LOG".to_owned(), "trace".to_owned())];
+    let ((_out, stdout), (_err, stderr)) = (stalled(), stalled());
+    house.spawn_into(stdout, stderr);
+    wait_for("the table", || house.table().exists().then_some(()));
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    wait_for("the proxy", || std::net::TcpStream::connect(("127.0.0.1", house.port)).ok());
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &commit, 1);
+    house::kill("-INT", house.up_pid());
+    assert_eq!(house.wait_up().code(), Some(0));
+    assert!(house.processes().is_empty(), "{:?}", house.processes());
 }
 
 #[test]
@@ -43,6 +75,18 @@ fn a_data_folder_that_cannot_be_made_is_named() {
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
     assert!(said.contains("file/data") && said.contains("--data"), "{said}");
+}
+
+#[test]
+fn a_folder_that_stays_open_to_its_group_is_told_with_what_that_means() {
+    let mut house = House::start();
+    house.end_up("-TERM");
+    assert!(!house.log().contains("open to others"), "{}", house.log());
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o770);
+    std::fs::set_permissions(house.data(), mode).unwrap();
+    house.up();
+    wait_for("the warning", || house.log().contains("may run code as its owner").then_some(()));
+    assert!(house.log().contains("`chmod 700 "), "{}", house.log());
 }
 
 #[test]
@@ -88,6 +132,50 @@ fn a_git_server_that_is_gone_is_retried_and_costs_nothing_that_runs() {
     assert!(house.page("shop").unwrap().starts_with("v1"));
     std::fs::rename(&away, &repository.path).unwrap();
     house.deployed("shop", &two, 1);
+}
+
+#[test]
+fn who_waits_for_a_repository_that_is_none_is_told_at_once_and_may_try_again() {
+    let house = House::start();
+    let folder = house.room().join("app");
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.display().to_string();
+    let put = ["put", "shop", "--version", "main", "--repo", &path];
+    for _ in 0..2 {
+        let output = house.rowhouse(&put);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = stderr(&output);
+        assert!(said.contains("error: `shop` is not deployed: cannot reach repository"), "{said}");
+        assert!(
+            said.contains("asked again and again") && said.contains("put shop --repo"),
+            "{said}"
+        );
+    }
+    assert_eq!(house.row("shop").status, "deploying");
+    let commit = house.repository("app").web("v1");
+    // What was found before is not taken for the answer.
+    let output = house.rowhouse(&put);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    house.deployed("shop", &commit, 1);
+}
+
+#[test]
+fn a_git_server_that_does_not_answer_keeps_no_other_app_waiting() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    // Connections are taken, and that is all.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    for number in 0..12 {
+        house.sql(&format!(
+            "insert into apps (name, version, scale, repo) \
+             values ('a{number}', 'main', 1, 'https://127.0.0.1:{port}/app.git')"
+        ));
+    }
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &commit, 1);
+    assert_eq!(house.row("a0").status, "");
 }
 
 #[test]
@@ -145,6 +233,10 @@ fn a_private_repository_without_credentials_names_the_cure_and_never_asks() {
          ('private', 'main', 1, 'https://localhost:{port}/a.git')"
     ));
     let row = house.wait_row("private", |row| row.reason.contains("retrying"));
+    // Nobody who waits for it waits in vain.
+    let waited = house.rowhouse(&["put", "private", "--scale", "1"]);
+    assert_eq!(waited.status.code(), Some(1), "{waited:?}");
+    assert!(stderr(&waited).contains("credential"), "{waited:?}");
     server.kill().unwrap();
     server.wait().unwrap();
     assert!(row.reason.contains("credential"), "{}", row.reason);
@@ -206,4 +298,36 @@ fn a_crash_loop_shows_in_the_row_while_it_lasts() {
     assert_eq!(house.get("shop", "/").unwrap().0, 503);
     std::fs::remove_file(house.data().join("data/shop/once")).unwrap();
     house.deployed("shop", &commit, 1);
+}
+
+#[test]
+fn a_version_that_cannot_be_had_is_told_once_among_the_events() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.web("v1");
+    let told = |kind: &str| {
+        let events = house.rowhouse(&["events", "shop", "--json"]);
+        let events: serde_json::Value = serde_json::from_slice(&events.stdout).unwrap();
+        let of_kind = |event: &&serde_json::Value| event["Kind"] == kind;
+        let events = events["Events"].as_array().unwrap().iter().filter(of_kind);
+        events.map(|event| event["Text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let away = house.room().join("away");
+    std::fs::rename(&repository.path, &away).unwrap();
+    house.put("shop", "v0", 1, &repository);
+    let row = house.wait_row("shop", |row| row.reason.contains("retrying"));
+    wait_for("the event", || Some(()).filter(|()| !told("retrying").is_empty()));
+    // It is tried again and again meanwhile.
+    std::fs::rename(&away, &repository.path).unwrap();
+    let refused = house.failed("shop", "no branch or tag `v0`");
+    wait_for("the event", || Some(()).filter(|()| !told("refused").is_empty()));
+    house.set("shop", "redeploy = 1");
+    wait_for("the second refusal", || Some(()).filter(|()| told("refused").len() == 2));
+    assert_eq!(told("retrying"), [row.reason.strip_prefix("retrying: ").unwrap()]);
+    assert_eq!(told("refused"), [refused.reason.clone(), refused.reason]);
+    // What an operation tells is not told again.
+    repository.procfile("bad", "web: exit 3\n");
+    house.set("shop", "version = 'bad'");
+    house.failed("shop", "exited with status 3");
+    assert_eq!((told("failed").len(), told("refused").len()), (1, 2));
 }

@@ -3,11 +3,15 @@
 
 mod house;
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use house::{House, PROGRAM};
+use rowhouse_machine::folder::DataFolder;
+use rowhouse_machine::journal::JournalFile;
+use rowhouse_machine::stack::{Ongoing, StackRecord};
 
 /// What the program said: exit status, stdout, stderr.
 struct Said {
@@ -52,7 +56,7 @@ fn refused(house: &House, arguments: &[&str], words: &str) {
 /// A folder with a table of no rows.
 fn empty() -> House {
     let house = House::new(&[]);
-    std::fs::create_dir(house.data()).unwrap();
+    std::fs::DirBuilder::new().mode(0o700).create(house.data()).unwrap();
     assert_eq!(run(&house, &["ls"]).status, Some(0));
     house
 }
@@ -110,7 +114,9 @@ fn a_mistyped_command_line_is_the_users_and_ends_with_1() {
         &["put", "shop", "--timeout", "soon"],
         &["put", "shop", "--follow", "perhaps"],
         &["up", "--listen", "nowhere"],
+        &["up", "--listen", "127.0.0.1"],
         &["up", "--max-scale", "many"],
+        &["up", "--max-scale", "0"],
     ] {
         refused(&house, arguments, "error:");
     }
@@ -132,10 +138,12 @@ fn what_could_never_run_is_refused_before_it_is_written() {
     for name in ["Shop", "my_shop", "", "1shop", "shop-", &"x".repeat(64)] {
         put(name, "--scale", "1", "`Name` is");
     }
+    put("My_shop-", "--scale", "1", "hint: such as `my-shop`\n");
     put("shop", "--path", "../etc", "`Path` is");
     put("shop", "--health", "health", "`Health` is");
     put("shop", "--health-timeout", "2h", "`HealthTimeout` is");
     put("shop", "--env", "1A=x", "a name must be letters");
+    put("shop", "--env", "PORT=8080", "`Env` has `PORT`, which the platform gives");
     put("shop", "--env", "hunter2", "`--env` got a text without `=`");
     put("shop", "--env-file", "/nowhere", "cannot read the file `/nowhere`");
     refused(
@@ -146,7 +154,13 @@ fn what_could_never_run_is_refused_before_it_is_written() {
     refused(&house, &["put", "shop", "--repo", "ext::sh -c id", "--version", "v1"], "`Repo` is");
     refused(&house, &["put", "shop", "--repo", "./nowhere"], "cannot be found");
     refused(&house, &["put", "shop"], "no repository is known");
-    refused(&house, &["put", "shop", "--repo", "/"], "--version REF");
+    refused(
+        &house,
+        &["put", "shop", "--repo", "/"],
+        "hint: look at the address: `git ls-remote /`",
+    );
+    let empty = house.repository("empty").path.display().to_string();
+    refused(&house, &["put", "shop", "--repo", &empty], "--version REF");
     assert_eq!(house.sql("select count(*) from apps"), "0");
     assert!(!commit.is_empty());
 }
@@ -294,6 +308,19 @@ fn a_list_says_first_that_nobody_keeps_it_true() {
 }
 
 #[test]
+fn what_keeps_an_app_from_coming_up_is_said_wherever_somebody_looks() {
+    let house = shop();
+    house.sql("delete from history");
+    house.set("shop", "status = 'deploying', reason = 'retrying: cannot reach repository `x`'");
+    for arguments in [&["ls"] as &[&str], &["logs", "shop"], &["history", "shop"]] {
+        let said = run(&house, arguments);
+        assert_eq!(said.status, Some(0));
+        let why = "\nshop: retrying: cannot reach repository `x`\n";
+        assert!(said.err.contains(why), "{arguments:?}: {}", said.err);
+    }
+}
+
+#[test]
 fn show_as_json_has_the_attributes_of_the_table_and_masks_secrets() {
     let house = shop();
     let text = run(&house, &["show", "shop", "--json"]).out;
@@ -318,6 +345,29 @@ fn show_as_json_has_the_attributes_of_the_table_and_masks_secrets() {
     {
         let said = run(&house, arguments).out;
         assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn the_password_of_a_repository_that_is_refused_is_not_repeated() {
+    let house = shop();
+    for repo in ["http://bot:hunter2@example.com/a.git", "bot:hunter2@example.com/a.git"] {
+        house.set("shop", &format!("repo = '{repo}'"));
+        house.sql(&format!("update history set repo = '{repo}'"));
+        for arguments in [
+            &["show", "shop"] as &[&str],
+            &["show", "shop", "--json"],
+            &["ls", "--json"],
+            &["history", "shop", "--json"],
+            &["put", "shop", "--repo", repo],
+            &["put", "shop", "--repo", repo, "--version", "v1"],
+            &["put", "new", "--repo", repo],
+        ] {
+            let Said { out, err, .. } = run(&house, arguments);
+            assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{out}{err}");
+        }
+        let revealed = json(&run(&house, &["show", "shop", "--json", "--reveal"]).out);
+        assert_eq!(revealed["Repo"], repo);
     }
 }
 
@@ -366,6 +416,17 @@ fn rollback_writes_the_commit_and_turns_following_off_and_nothing_else() {
     assert!(said.err.contains(back), "{}", said.err);
     assert_eq!(house.sql("select version, follow from apps"), format!("{}|0", commits()[0]));
     assert_eq!(house.sql(rest), before);
+}
+
+#[test]
+fn rollback_names_no_branch_that_was_never_deployed() {
+    let house = shop();
+    let [one, _] = commits();
+    house.sql(&format!("update history set version = '{one}' where status = 'deployed'"));
+    house.set("shop", "version = 'no-such-branch'");
+    let said = run(&house, &["rollback", "shop", &one]);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert!(!said.err.contains("to return to the branch"), "{}", said.err);
 }
 
 #[test]
@@ -475,6 +536,89 @@ fn a_mistyped_folder_is_not_made_by_those_who_only_read() {
 }
 
 #[test]
+fn a_mistake_makes_no_data_folder() {
+    let house = House::new(&[]);
+    let outside = house.room().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    refused(&house, &["put", "shop"], "no repository is known for a new app");
+    refused(&house, &["put", "Shop", "--version", "main"], "`Name` is");
+    refused(&house, &["put", "shop", "--repo", "./nowhere"], "cannot be found");
+    let deploy = program(house.room())
+        .args(["deploy", "--data"])
+        .arg(house.data())
+        .current_dir(outside)
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert_eq!(deploy.status, Some(1), "{}", deploy.err);
+    assert!(!house.data().exists());
+}
+
+#[test]
+fn a_file_in_place_of_the_data_folder_is_said_to_be_one() {
+    let house = House::new(&[]);
+    std::fs::write(house.data(), "").unwrap();
+    let said = run(&house, &["up"]);
+    assert_eq!(said.status, Some(2));
+    assert!(said.err.contains("hint: that is a file: name a folder"), "{}", said.err);
+}
+
+#[test]
+fn a_usage_asks_for_no_option_that_a_variable_gives() {
+    let house = shop();
+    let said = program(house.room())
+        .arg("put")
+        .env("ROWHOUSE_DATA", house.data())
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert!(said.err.contains("Usage: rowhouse put"), "{}", said.err);
+    assert!(!said.err.contains("--data"), "{}", said.err);
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error_that_is_told() {
+    let house = shop();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let said = program(house.room())
+        .args(["history", "shop", "--data"])
+        .arg(house.data())
+        .stdout(full)
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert_eq!(said.status, Some(2));
+    assert!(said.err.contains("error: cannot write the answer: No space left"), "{}", said.err);
+}
+
+#[test]
+fn the_browser_that_somebody_names_is_opened() {
+    let house = shop();
+    let browser = house.room().join("browser");
+    std::fs::write(
+        &browser,
+        format!("#!/bin/sh\necho \"$@\" > {}/opened\n", house.room().display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&browser, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    let bin = house.room().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let said = program(house.room())
+        .args(["open", "shop", "--data"])
+        .arg(house.data())
+        // No other opener is there.
+        .env("PATH", bin)
+        .env("BROWSER", format!("nowhere:{} --new", browser.display()))
+        .output()
+        .map(Said::from)
+        .unwrap();
+    assert!(!said.err.contains("no browser"), "{}", said.err);
+    let opened = std::fs::read_to_string(house.room().join("opened")).unwrap();
+    assert_eq!(opened, "--new http://shop.localhost:8080\n");
+}
+
+#[test]
 fn colour_goes_to_terminals_only_and_a_gone_reader_is_no_error() {
     let house = shop();
     for (name, value) in [("NO_COLOR", "1"), ("CLICOLOR", "1")] {
@@ -522,6 +666,34 @@ fn on_a_terminal_labels_have_colour_unless_no_color_is_set() {
     assert!(String::from_utf8_lossy(&coloured.stdout).contains("\u{1b}[1;31merror\u{1b}[0m: "));
     let plain = on_terminal("1").unwrap();
     assert!(!String::from_utf8_lossy(&plain.stdout).contains('\u{1b}'));
+}
+
+#[test]
+fn on_a_narrow_terminal_no_word_is_broken() {
+    let house = shop();
+    house.set("shop", "version = 'a-branch-of-thirty-five-letters-long'");
+    let said = |columns: u32, arguments: &str| {
+        let line = format!(
+            "stty cols {columns}; {PROGRAM} {arguments} --data {} 2>/dev/null",
+            house.data().display()
+        );
+        let output = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .stdin(Stdio::null())
+            .output();
+        let output = output.ok().filter(|output| !output.stdout.is_empty())?;
+        Some(String::from_utf8(output.stdout).unwrap().replace('\r', ""))
+    };
+    let Some(list) = said(60, "ls") else {
+        println!("skipped: there is no `script` to make a terminal");
+        return;
+    };
+    assert!(list.contains("\n    fedcba9 http://shop.localhost:8080\n"), "{list}");
+    let history = said(60, "history shop").unwrap();
+    assert!(history.contains("2026-01-02T10:00:00Z  deploy_failed"), "{history}");
+    for text in [list, history, said(80, "ls").unwrap()] {
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
 }
 
 #[test]
@@ -630,4 +802,104 @@ fn deploy_takes_the_project_in_the_folder_and_warns_of_what_is_left_out() {
     let said = deploy(&part);
     assert!(said.err.contains("has a password in it") && !said.err.contains("hunter2"));
     assert!(house.sql(&format!("{row} 'part'")).contains(&root.display().to_string()));
+}
+
+#[test]
+fn the_demo_removes_nothing_but_what_an_earlier_demo_has_made() {
+    let house = House::new(&[]);
+    let (data, thesis) = (house.data(), house.data().join("thesis.txt"));
+    std::fs::create_dir_all(data.join("hello-repository")).unwrap();
+    std::fs::write(&thesis, "years of work").unwrap();
+    refused(&house, &["demo"], "holds something that is no demo");
+    assert!(thesis.exists() && data.join("hello-repository").exists());
+    // A demo's folder, into which somebody has put something since.
+    std::fs::remove_dir(data.join("hello-repository")).unwrap();
+    std::fs::remove_file(&thesis).unwrap();
+    let demo = || {
+        let listen = format!("127.0.0.1:{}", house.port);
+        let mut child = Command::new(PROGRAM)
+            .args(["demo", "--listen", &listen, "--data"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let before: Vec<String> =
+            told.by_ref().take_while(|line| !line.starts_with("hello: ")).collect();
+        let second = run(&house, &["demo"]);
+        assert!(second.err.contains("a demo is running already"), "{}", second.err);
+        house::kill("-INT", child.id());
+        told.for_each(drop);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        before.concat()
+    };
+    assert!(!demo().contains("starting clean"));
+    std::fs::write(&thesis, "years of work").unwrap();
+    let old = data.join("logs/old");
+    std::fs::create_dir(&old).unwrap();
+    assert!(demo().contains("starting clean"));
+    assert_eq!(std::fs::read_to_string(&thesis).unwrap(), "years of work");
+    assert!(!old.exists());
+}
+
+#[test]
+fn a_folder_that_is_open_to_others_is_closed_before_a_row_is_written() {
+    let house = House::new(&[]);
+    let data = house.data();
+    let open = |mode| {
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mode = |name: &str| data.join(name).metadata().unwrap().mode() & 0o7777;
+    std::fs::create_dir(&data).unwrap();
+    open(0o755);
+    let put = ["put", "shop", "--repo", "https://example.com/a", "--version", "v1"];
+    let said = run(&house, &put);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert!(said.err.starts_with("warning: the data folder `"), "{}", said.err);
+    assert!(said.err.contains("was open to others (mode 755), and is closed now"), "{}", said.err);
+    assert_eq!(
+        (mode(""), mode("rowhouse.db"), mode("state/journal.sqlite")),
+        (0o700, 0o600, 0o600)
+    );
+    // Opened to the group once there is a table: on purpose, and told by those whose part it is.
+    open(0o770);
+    assert!(!run(&house, &put).err.contains("open to others"));
+    assert_eq!(mode(""), 0o770);
+    let doctor = run(&house, &["doctor"]).out;
+    assert!(doctor.contains("the data folder is open to others (mode 770)"), "{doctor}");
+    assert!(doctor.contains("`chmod 700 "), "{doctor}");
+    open(0o700);
+    assert!(run(&house, &["doctor"]).out.contains("only its owner may enter the data folder"));
+}
+
+#[test]
+fn rm_waits_for_a_stack_that_the_reactor_is_just_making() {
+    let house = shop();
+    house.set("shop", "status = 'deploying'");
+    // A platform at work that has claimed the row, and not yet journalled what it makes.
+    let folder = DataFolder::open(&house.data()).unwrap();
+    let _hold = folder.hold().unwrap();
+    let mut child = program(house.room())
+        .args(["rm", "shop", "--data"])
+        .arg(house.data())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    house::wait_for("the row to be deleted", || {
+        (house.sql("select count(*) from apps") == "0").then_some(())
+    });
+    let journal = rusqlite::Connection::open(folder.journal()).unwrap();
+    let name = rowhouse_core::AppName::parse("shop").unwrap();
+    let record = StackRecord::new(name, "1".to_owned(), Ongoing::RollBack { failed: None });
+    JournalFile::open(&folder.journal()).unwrap().write(&record).unwrap();
+    house.sql("delete from changes");
+    let event = "insert into events (at, name, kind, text) values ('', 'shop', 'cancelled', 'now')";
+    journal.execute_batch(event).unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(told.next().as_deref(), Some("shop: cancelled: now"));
+    journal.execute_batch("delete from stacks").unwrap();
+    let said = Said::from(child.wait_with_output().unwrap());
+    assert_eq!((said.status, said.out.as_str()), (Some(0), "shop  deleted\n"));
 }

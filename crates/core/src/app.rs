@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::without_password;
 use crate::platform::Settings;
 use crate::row::{Attribute, Row, RowKey, UserAttributes, Value, shortened};
 
@@ -102,6 +103,11 @@ pub struct App {
     pub redeploy: u64,
 }
 
+/// Variables that every process of an app gets from the platform, and `Env` cannot set: an app that listens elsewhere
+/// than on its `PORT` would never be found. `PATH` and `LANG` are the row's to change.
+pub const PLATFORM_VARIABLES: [&str; 8] =
+    ["APP_NAME", "APP_REVISION", "APP_VERSION", "DATA_DIR", "HOME", "HOST", "PORT", "TMPDIR"];
+
 const TEXT_LIMIT: usize = 2048;
 const ENV_LIMIT: usize = 64 * 1024;
 
@@ -121,7 +127,10 @@ impl App {
             .and_then(|path| path.map(folder).transpose())
             .map_err(&mut keep)
             .ok();
-        let env = environment(&row.user, Attribute::Env).map_err(&mut keep).ok();
+        let env = environment(&row.user, Attribute::Env)
+            .and_then(without_the_platforms)
+            .map_err(&mut keep)
+            .ok();
         let build_env = environment(&row.user, Attribute::BuildEnv).map_err(&mut keep).ok();
         let health = text(&row.user, Attribute::Health)
             .and_then(|path| path.map(probe_path).transpose())
@@ -286,7 +295,8 @@ fn repository(text: &str, settings: &Settings) -> Result<String, String> {
     };
     let is_local = || text.starts_with('/') || text.starts_with("file:///");
     let allowed = if settings.local_repositories {
-        "an `https://` or `ssh://` URL of git, `user@host:path`, or an absolute path on this machine"
+        "an `https://` or `ssh://` URL of git, `user@host:path`, or an absolute path on this machine, also as \
+         `file:///path`"
     } else {
         "an `https://` URL of git"
     };
@@ -294,7 +304,11 @@ fn repository(text: &str, settings: &Settings) -> Result<String, String> {
         && (is_url("https://")
             || settings.local_repositories && (is_url("ssh://") || is_short_ssh() || is_local()))
         && (!has_blank || is_local());
-    if fits { Ok(text.to_owned()) } else { Err(wrong(Attribute::Repo, &shortened(text), allowed)) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong(Attribute::Repo, &shortened(&without_password(text)), allowed))
+    }
 }
 
 fn folder(text: &str) -> Result<String, String> {
@@ -371,6 +385,20 @@ fn environment(user: &UserAttributes, attribute: Attribute) -> Result<Environmen
         ));
     }
     Ok(Environment(variables))
+}
+
+fn without_the_platforms(env: Environment) -> Result<Environment, String> {
+    match PLATFORM_VARIABLES.into_iter().find(|name| env.0.contains_key(*name)) {
+        None => Ok(env),
+        Some(name) => Err(format!(
+            "`Env` has `{name}`, which the platform gives to every process itself: it must be left out, as must {}",
+            listed(PLATFORM_VARIABLES.into_iter().filter(|other| *other != name))
+        )),
+    }
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<String>>().join(", ")
 }
 
 #[cfg(test)]
@@ -513,6 +541,16 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_address_is_shown_without_its_password() {
+        for repo in ["http://bot:hunter2@git/x", "https://bot:hunter2@git/a b", "bot:hunter2@git:x"]
+        {
+            let row = row("shop", &[(Attribute::Repo, of(repo))]);
+            let reason = App::parse(&row, &settings()).unwrap_err();
+            assert!(!reason.contains("hunter2") && reason.contains("@git"), "{reason}");
+        }
+    }
+
+    #[test]
     fn a_platform_without_local_repositories_takes_https_alone() {
         let settings = Settings { local_repositories: false, ..settings() };
         for repo in ["ssh://git@example.com/a", "git@example.com:a", "/srv/a", "file:///srv/a"] {
@@ -555,6 +593,22 @@ mod tests {
         ] {
             refused(Attribute::Env, bad.clone());
             refused(Attribute::BuildEnv, bad);
+        }
+    }
+
+    #[test]
+    fn what_the_platform_gives_to_every_process_cannot_be_set() {
+        let map = |key: &str| Value::Map(BTreeMap::from([(key.to_owned(), of("8080"))]));
+        for name in PLATFORM_VARIABLES {
+            refused(Attribute::Env, map(name));
+            let row = row("shop", &[(Attribute::Env, map(name))]);
+            let reason = App::parse(&row, &settings()).unwrap_err();
+            assert!(reason.starts_with(&format!("`Env` has `{name}`, which")), "{reason}");
+            // A build gets none of them but as it is told.
+            taken(Attribute::BuildEnv, map(name));
+        }
+        for name in ["PATH", "LANG", "port", "PORT_", "DATABASE_URL"] {
+            taken(Attribute::Env, map(name));
         }
     }
 

@@ -3,6 +3,7 @@
 //! No clock, no I/O, no platform. `decide` and `report` have an answer for every input; `reconcile` is the
 //! loop that carries it through the two ports, `AppTable` and `Platform`.
 
+mod address;
 mod app;
 mod commit;
 mod decide;
@@ -17,7 +18,8 @@ mod sweep;
 mod table;
 pub mod testing;
 
-pub use app::{App, AppName, Environment, Version};
+pub use address::{password, without_password};
+pub use app::{App, AppName, Environment, PLATFORM_VARIABLES, Version};
 pub use commit::Commit;
 pub use decide::{Action, Because, Decision, Desired, Pinned, Wanted, decide};
 pub use digest::{Base, EnvDigest, Generation, SettingsDigest, Source, Target};

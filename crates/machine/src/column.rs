@@ -51,12 +51,8 @@ pub(crate) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
             .and_then(|number| u64::try_from(number).ok())
             .unwrap_or(0))
     };
-    let name = match row.get_ref("name")? {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-            String::from_utf8_lossy(bytes).into_owned()
-        }
-        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => String::new(),
-    };
+    let name = row.get_ref("name")?;
+    let key = read_name(name).unwrap_or_else(|| RowKey(literal(name)));
     let report = Report {
         status: text("status")?.and_then(|word| Status::parse(&word)),
         url: text("load_balancer")?,
@@ -66,8 +62,31 @@ pub(crate) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
         generation: text("generation")?.map(Generation::stored),
         target: text("target")?.map(Target::stored),
     };
-    let row = Row { key: RowKey(name), user, report, seq: number("seq")? };
+    let row = Row { key, user, report, seq: number("seq")? };
     Ok(StoredRow { row, changed_at: text("changed_at")? })
+}
+
+/// Reads the name of a row; what is no text is the name of none.
+pub(crate) fn read_name(stored: ValueRef<'_>) -> Option<RowKey> {
+    match stored {
+        ValueRef::Text(bytes) => Some(RowKey(String::from_utf8_lossy(bytes).into_owned())),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => None,
+    }
+}
+
+/// What is no name, as SQL writes it: the bytes of a name are never taken for that name, and a reader can paste
+/// what is to be deleted.
+fn literal(stored: ValueRef<'_>) -> String {
+    match stored {
+        ValueRef::Blob(bytes) => {
+            let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            let digits = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
+            format!("x'{}'", digits.collect::<String>())
+        }
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Null | ValueRef::Text(_) => String::new(),
+    }
 }
 
 /// Reads what stands in a column; null is absent. Environments are JSON objects in text.

@@ -78,7 +78,7 @@ pub(crate) fn python(
         start: None,
         path: Some(".venv/bin"),
         without_start: format!("`{named}`, which does not say how a Python app is started"),
-        example: "gunicorn app:app --bind 0.0.0.0:$PORT",
+        example: "gunicorn app:app --bind $HOST:$PORT",
     }))
 }
 

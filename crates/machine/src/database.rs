@@ -1,5 +1,7 @@
 //! One SQLite connection on a thread of its own: asynchronous code sends it closures and never blocks.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -23,6 +25,10 @@ pub(crate) enum Durability {
 
 /// Opens a database in WAL mode, so that readers and the one writer never wait for each other.
 pub(crate) fn open(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {
+    // What makes a file where none is, so that others cannot read it whatever the umask: SQLite gives its other files
+    // the mode of this one. One that is there is not opened here, for to close it would end the locks of others in
+    // this process.
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;

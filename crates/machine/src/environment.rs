@@ -22,8 +22,8 @@ pub struct Given {
     pub env: BTreeMap<String, String>,
 }
 
-/// The row's variables, and over them the platform's own: an app that listens elsewhere than on its `PORT` would
-/// never be found. `PATH` and `LANG` are the row's to change.
+/// The row's variables, and beside them the platform's own, [`rowhouse_core::PLATFORM_VARIABLES`], of which a valid row
+/// has none. `PATH` and `LANG` are the row's to change.
 pub fn of_instance(given: Given) -> BTreeMap<String, String> {
     let mut path: Vec<String> =
         given.first_on_path.iter().map(|folder| folder.display().to_string()).collect();
@@ -52,6 +52,8 @@ pub fn of_instance(given: Given) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use rowhouse_core::PLATFORM_VARIABLES;
+
     use super::*;
 
     #[test]
@@ -68,27 +70,15 @@ mod tests {
             revision: "c".repeat(40),
             env: BTreeMap::from([
                 ("GREETING".to_owned(), "hello".to_owned()),
-                ("PORT".to_owned(), "80".to_owned()),
+                ("LANG".to_owned(), "de_DE.UTF-8".to_owned()),
             ]),
         });
         let names: Vec<&str> = environment.keys().map(String::as_str).collect();
-        assert_eq!(
-            names,
-            [
-                "APP_NAME",
-                "APP_REVISION",
-                "APP_VERSION",
-                "DATA_DIR",
-                "GREETING",
-                "HOME",
-                "HOST",
-                "LANG",
-                "PATH",
-                "PORT",
-                "TMPDIR"
-            ]
-        );
+        let mut documented = [&PLATFORM_VARIABLES[..], &["GREETING", "LANG", "PATH"]].concat();
+        documented.sort_unstable();
+        assert_eq!(names, documented);
         assert_eq!(environment["PORT"], "20001");
+        assert_eq!(environment["LANG"], "de_DE.UTF-8");
         assert_eq!(environment["PATH"], "/build/.venv/bin:/usr/bin:/bin");
     }
 }

@@ -11,6 +11,7 @@ use rustix::fs::inotify;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
+use crate::column::read_name;
 use crate::database::{Durability, explain, open};
 
 /// The watch may miss a change (a network file system, a full queue), so the table is looked at once a second
@@ -19,9 +20,9 @@ const AT_LEAST: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// The write-ahead log's event comes *before* the commit can be seen, so after one the version is looked at
 /// again for this long, with doubling pauses.
 const SETTLING: Duration = Duration::from_millis(50);
-/// Rung names are deleted from the table by this many at once, or when nothing else happens: each deletion is
-/// a write that other writers would meet.
-const DELETED_AT_ONCE: usize = 200;
+/// How often rung names are deleted from the table, for each deletion is a write that other writers would meet;
+/// and how long a name stays there at least, so that whoever waits for its end knows that it was heard.
+const KEPT: Duration = Duration::from_secs(1);
 
 /// Starts the feed on a thread of its own. It ends when nobody listens any more.
 pub fn start(table: &Path, doorbell: UnboundedSender<RowKey>) -> Result<(), Unreachable> {
@@ -30,7 +31,8 @@ pub fn start(table: &Path, doorbell: UnboundedSender<RowKey>) -> Result<(), Unre
     // A writer that is met is left alone: the names can be deleted later.
     connection.busy_timeout(Duration::ZERO).map_err(|error| failed(explain(&error)))?;
     let watch = watch(table).map_err(|error| failed(error.to_string()))?;
-    let feed = Feed { connection, doorbell, rung: 0, deleted: 0, version: -1 };
+    let tidied = Instant::now();
+    let feed = Feed { connection, doorbell, rung: 0, heard: 0, deleted: 0, version: -1, tidied };
     std::thread::Builder::new()
         .name("feed".to_owned())
         .stack_size(256 * 1024)
@@ -52,8 +54,11 @@ struct Feed {
     doorbell: UnboundedSender<RowKey>,
     /// The last change that was rung.
     rung: i64,
+    /// The last change that was rung when the table was tidied last.
+    heard: i64,
     /// The last change that was deleted from the table.
     deleted: i64,
+    tidied: Instant,
     version: i64,
 }
 
@@ -66,9 +71,8 @@ impl Feed {
             }
             let mut descriptors = [PollFd::new(watch, PollFlags::IN)];
             match poll(&mut descriptors, Some(&AT_LEAST)) {
-                Ok(0) => self.tidy(),
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 Ok(_) => self.settle(watch),
-                Err(rustix::io::Errno::INTR) => {}
                 Err(error) => {
                     warn!(reason = %error, "cannot watch the table's folder");
                     std::thread::sleep(Duration::from_secs(1));
@@ -97,6 +101,7 @@ impl Feed {
 
     /// Rings the names that were not rung yet; true where there were any.
     fn look(&mut self) -> rusqlite::Result<bool> {
+        self.tidy();
         let version = self
             .connection
             .prepare_cached("pragma data_version")?
@@ -105,40 +110,43 @@ impl Feed {
             return Ok(false);
         }
         let mut names = BTreeSet::new();
+        let mut rung = self.rung;
         {
-            let mut statement = self.connection.prepare_cached(
-                "select id, cast(name as text) from changes where id > ?1 order by id",
-            )?;
+            let mut statement = self
+                .connection
+                .prepare_cached("select id, name from changes where id > ?1 order by id")?;
             let mut rows = statement.query(params![self.rung])?;
             while let Some(row) = rows.next()? {
-                self.rung = row.get(0)?;
-                names.insert(RowKey(row.get(1)?));
+                rung = row.get(0)?;
+                names.extend(read_name(row.get_ref(1)?));
             }
         }
-        self.version = version;
+        // Only now: what was read before an error is read again.
+        (self.rung, self.version) = (rung, version);
         let any = !names.is_empty();
         for name in names {
             // Nobody listens: the thread ends with the next turn.
             let _ = self.doorbell.send(name);
         }
-        if usize::try_from(self.rung - self.deleted).is_ok_and(|count| count >= DELETED_AT_ONCE) {
-            self.tidy();
-        }
         Ok(any)
     }
 
-    /// Deletes what was rung. Where a writer is met, the next time will do.
+    /// Deletes, from time to time, what was rung before the last time. Where a writer is met, the next will do.
     fn tidy(&mut self) {
-        if self.rung == self.deleted {
+        if self.tidied.elapsed() < KEPT {
             return;
         }
-        let deleted = self
-            .connection
-            .prepare_cached("delete from changes where id <= ?1")
-            .and_then(|mut statement| statement.execute(params![self.rung]));
-        if deleted.is_ok() {
-            self.deleted = self.rung;
+        if self.heard > self.deleted {
+            let deleted = self
+                .connection
+                .prepare_cached("delete from changes where id <= ?1")
+                .and_then(|mut statement| statement.execute(params![self.heard]));
+            if deleted.is_ok() {
+                self.deleted = self.heard;
+            }
         }
+        self.heard = self.rung;
+        self.tidied = Instant::now();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -10,6 +10,8 @@ use rowhouse_core::AppName;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::room::remove_now;
 
 /// A data folder that cannot be used.
 #[derive(Debug, Error)]
@@ -59,6 +61,9 @@ pub enum Presence {
     Absent(Option<Timestamp>),
 }
 
+/// What those may do who are neither the owner nor of the group.
+const OTHERS: u32 = 0o007;
+
 /// The folder of one platform.
 #[derive(Clone, Debug)]
 pub struct DataFolder {
@@ -104,7 +109,8 @@ impl DataFolder {
         self.root.join("builds")
     }
 
-    /// The home folder of builds, where package managers keep their caches.
+    /// The home folder of builds, where package managers keep their caches. It is never tidied: all apps share
+    /// it, and their builds may lean on what is in it, such as a Python that uv has fetched.
     pub fn build_home(&self) -> PathBuf {
         self.root.join("build-home")
     }
@@ -135,6 +141,52 @@ impl DataFolder {
 
     pub fn app_home(&self, app: &AppName) -> PathBuf {
         self.root.join("home").join(app.as_str())
+    }
+
+    /// What a platform makes at the folder's top, but `state`.
+    fn parts(&self) -> Vec<PathBuf> {
+        let of_apps = ["logs", "instances", "data", "home"].map(|name| self.root.join(name));
+        let mut parts = vec![self.mirrors(), self.builds(), self.build_home()];
+        parts.extend(of_apps);
+        parts.extend(database(&self.table()));
+        parts
+    }
+
+    /// Removes everything of a platform, and nothing that somebody else has put beside it. The lock stays, for
+    /// it is held.
+    pub fn clear(&self, _held: &Hold) -> io::Result<()> {
+        let parts = self.parts().into_iter().chain(database(&self.journal()));
+        parts.into_iter().try_for_each(|path| remove_now(&path))
+    }
+
+    /// The mode of a folder that others than its owner may enter.
+    pub fn open_to_others(&self) -> Option<u32> {
+        let mode = self.root.metadata().ok()?.mode() & 0o7777;
+        (mode & 0o077 != 0).then_some(mode)
+    }
+
+    /// Closes a folder that is open to others, and tells the mode that it had. Left alone are one that is
+    /// somebody else's, one that is used for other things too, and one that is open to its group and has a
+    /// table: that was done on purpose.
+    pub fn close(&self) -> Result<Option<u32>, FolderError> {
+        let Some(mode) = self.open_to_others() else { return Ok(None) };
+        let parts = self.parts();
+        let close = || -> io::Result<bool> {
+            let is_mine = self.root.metadata()?.uid() == rustix::process::geteuid().as_raw();
+            let is_for_the_group = mode & OTHERS == 0 && self.table().exists();
+            let is_shared = mode & 0o1000 != 0
+                || fs::read_dir(&self.root)?
+                    .flatten()
+                    .any(|entry| entry.file_name() != "state" && !parts.contains(&entry.path()));
+            let closes = is_mine && !is_for_the_group && !is_shared;
+            if closes {
+                fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700))?;
+            }
+            Ok(closes)
+        };
+        let closed =
+            close().map_err(|source| FolderError::Write { path: self.root.clone(), source })?;
+        Ok(closed.then_some(mode))
     }
 
     fn lock_path(&self) -> PathBuf {
@@ -175,6 +227,15 @@ impl DataFolder {
     }
 }
 
+/// A database's files.
+fn database(file: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|end| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(end);
+        name.into()
+    })
+}
+
 fn read_holder(mut file: &File) -> Option<Holder> {
     let mut text = String::new();
     file.rewind().ok()?;
@@ -199,5 +260,52 @@ impl Hold {
     /// Leaves a sign of life, so that readers know since when a reactor is gone.
     pub fn beat(&self) -> io::Result<()> {
         self.file.set_modified(std::time::SystemTime::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_clear_a_folder_leaves_what_is_somebody_elses_and_the_lock() {
+        let room = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(room.path()).unwrap();
+        let name = AppName::parse("shop").unwrap();
+        for path in [folder.builds(), folder.app_data(&name), folder.app_home(&name)] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let thesis = room.path().join("thesis.txt");
+        for path in database(&folder.table()).into_iter().chain([folder.journal(), thesis]) {
+            fs::write(path, "").unwrap();
+        }
+        folder.clear(&folder.hold().unwrap()).unwrap();
+        let mut left: Vec<String> = fs::read_dir(room.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["state", "thesis.txt"]);
+        assert!(!folder.journal().exists() && folder.lock_path().exists());
+    }
+
+    #[test]
+    fn an_open_folder_is_closed_unless_that_is_somebody_elses_business() {
+        let room = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(&room.path().join("data")).unwrap();
+        let closed = |mode| {
+            fs::set_permissions(folder.root(), fs::Permissions::from_mode(mode)).unwrap();
+            let was = folder.close().unwrap();
+            (was, folder.open_to_others())
+        };
+        assert_eq!(closed(0o700), (None, None));
+        assert_eq!(closed(0o755), (Some(0o755), None));
+        assert_eq!(closed(0o770), (Some(0o770), None));
+        assert_eq!(closed(0o1777), (None, Some(0o1777)));
+        fs::write(folder.table(), "").unwrap();
+        assert_eq!(closed(0o755), (Some(0o755), None));
+        assert_eq!(closed(0o2770), (None, Some(0o2770)));
+        fs::write(folder.root().join("thesis.txt"), "").unwrap();
+        assert_eq!(closed(0o755), (None, Some(0o755)));
     }
 }

@@ -163,9 +163,41 @@ impl<'a> Git<'a> {
 pub(crate) fn unreachable(repository: &Repository, outcome: &Outcome, limit: Duration) -> GitError {
     let said = said(outcome, limit);
     let cure = cure(&said);
-    GitError::Unreachable {
-        reason: format!("cannot reach repository `{repository}`: {said}{cure}"),
-    }
+    GitError::Unreachable { reason: format!("{UNREACHED} `{repository}`: {said}{cure}") }
+}
+
+/// How every reason begins that speaks of a repository which did not answer, or not to us.
+const UNREACHED: &str = "cannot reach repository";
+
+/// What git says where it is not allowed to read.
+const REFUSALS: [&str; 6] = [
+    "terminal prompts disabled",
+    "could not read Username",
+    "could not read Password",
+    "Authentication failed",
+    "Permission denied (",
+    "returned error: 403",
+];
+const UNKNOWN_HOST_KEY: &str = "Host key verification failed";
+/// What git says where there is no repository.
+const MISSING: [&str; 3] =
+    ["does not appear to be a git repository", "' not found", "Repository not found"];
+
+/// How a repository did not answer, by the words of a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreached {
+    /// Time alone may mend it.
+    Silent,
+    /// Somebody must: its address, or what we may read.
+    Refused,
+}
+
+/// Whether a reason speaks of a repository that did not answer, and how.
+pub fn unreached(reason: &str) -> Option<Unreached> {
+    let said = reason.strip_prefix(UNREACHED)?;
+    let is_refused = REFUSALS.iter().chain(&MISSING).chain([&UNKNOWN_HOST_KEY]);
+    let mut is_refused = is_refused.filter(|words| said.contains(**words));
+    Some(if is_refused.next().is_some() { Unreached::Refused } else { Unreached::Silent })
 }
 
 /// What keeps `version` from being the name of a branch or a tag, by git's own rules
@@ -221,18 +253,10 @@ fn said(outcome: &Outcome, limit: Duration) -> String {
 }
 
 fn cure(said: &str) -> &'static str {
-    const REFUSALS: [&str; 6] = [
-        "terminal prompts disabled",
-        "could not read Username",
-        "could not read Password",
-        "Authentication failed",
-        "Permission denied (",
-        "returned error: 403",
-    ];
     if REFUSALS.iter().any(|refusal| said.contains(refusal)) {
         "; if the repository is private, configure a git credential helper or an ssh key for the \
          user that runs rowhouse; if not, look at the spelling of its address"
-    } else if said.contains("Host key verification failed") {
+    } else if said.contains(UNKNOWN_HOST_KEY) {
         "; connect once by hand (`ssh -T user@host`) as the user that runs rowhouse, to accept the \
          host's key"
     } else {
@@ -289,5 +313,23 @@ mod tests {
         let said = "fatal: could not read Username for 'https://h': terminal prompts disabled";
         assert!(cure(said).contains("credential helper"));
         assert_eq!(cure("Could not resolve host: h"), "");
+    }
+
+    #[test]
+    fn what_time_may_mend_is_told_from_what_somebody_must() {
+        for (said, how) in [
+            ("Could not resolve host: h", Unreached::Silent),
+            ("git did not end within 20 seconds", Unreached::Silent),
+            ("'/tmp' does not appear to be a git repository", Unreached::Refused),
+            ("repository 'https://h/a/' not found", Unreached::Refused),
+            (
+                "could not read Username for 'https://h': terminal prompts disabled",
+                Unreached::Refused,
+            ),
+        ] {
+            let reason = format!("cannot reach repository `x`: {said}");
+            assert_eq!(unreached(&reason), Some(how), "{said}");
+        }
+        assert_eq!(unreached("no space left on the device of `/`"), None);
     }
 }

@@ -103,7 +103,7 @@ pub async fn wait_healthy(
         end = instance.ended() => match listener(port, instance.shim_pid()) {
             // "Address in use" is the port's fault and not the app's.
             Listener::Other => Outcome::PortTaken,
-            Listener::Nobody | Listener::Ours => Outcome::Ended(end),
+            Listener::Nobody | Listener::Ours | Listener::Hidden => Outcome::Ended(end),
         },
     }
 }
@@ -125,7 +125,8 @@ async fn probe_until_healthy(
         }
         match probe(port, check, left.min(Duration::from_secs(5)), host).await {
             Answer::Healthy => match listener(port, instance.shim_pid()) {
-                Listener::Ours => return Outcome::Healthy,
+                // Its port is its own by the journal, so where nobody can tell it is taken at its word.
+                Listener::Ours | Listener::Hidden => return Outcome::Healthy,
                 Listener::Other => return Outcome::PortTaken,
                 // It was there, and is gone again.
                 Listener::Nobody => {}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rowhouse_core::Plan;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant as Moment, sleep, timeout};
@@ -223,15 +224,18 @@ impl Instance {
                 Ok(())
             }
             Outcome::PortTaken => Err(StartFailure::PortTaken),
+            Outcome::Ended(end @ End::Lost) => {
+                Err(StartFailure::Ours(format!("{} {end}", self.id)))
+            }
             Outcome::Ended(End::NotStarted { reason }) => {
                 Err(StartFailure::App(format!("{} could not be started: {reason}", self.id)))
             }
             Outcome::Ended(end) => {
-                let words = self.last_words(machine, stack);
+                let words = self.last_words(machine, stack, &process);
                 Err(StartFailure::App(format!("{} {end} before it was healthy{words}", self.id)))
             }
             Outcome::Deadline { last } => {
-                let words = self.last_words(machine, stack);
+                let words = self.last_words(machine, stack, &process);
                 let seconds = limit.as_secs();
                 Err(StartFailure::App(format!(
                     "{} was not healthy within {seconds} s: {last}{words}",
@@ -241,8 +245,32 @@ impl Instance {
         }
     }
 
-    fn last_words(&self, machine: &Machine, stack: &LiveStack) -> String {
-        last_words(&self.log(machine, stack))
+    /// Waits until it answers what the plan asks, while it serves; an instance that is down is not asked.
+    pub(crate) async fn answers(
+        &self,
+        machine: &Machine,
+        stack: &LiveStack,
+        plan: &Plan,
+    ) -> Result<(), StartFailure> {
+        let Some(process) = self.process().filter(|_| self.is_healthy()) else { return Ok(()) };
+        let limit = Duration::from_secs(u64::from(plan.app.health_timeout));
+        let host = machine.host(&stack.name);
+        let port = self.record().port;
+        match health::wait_healthy(&process, port, &check(plan), &host, limit).await {
+            Outcome::Healthy => Ok(()),
+            Outcome::PortTaken => Err(StartFailure::PortTaken),
+            Outcome::Ended(end) => Err(StartFailure::Ours(format!("{} {end}", self.id))),
+            Outcome::Deadline { last } => Err(StartFailure::App(format!(
+                "{} serves, but does not pass the new health check within {} s: {last}",
+                self.id,
+                limit.as_secs()
+            ))),
+        }
+    }
+
+    fn last_words(&self, machine: &Machine, stack: &LiveStack, process: &Supervised) -> String {
+        let words = |since| last_words(&self.log(machine, stack), since);
+        process.began().map(words).unwrap_or_default()
     }
 
     /// Watches it from now on: out of the rotation when it does not answer, started again when it ends.
@@ -261,7 +289,7 @@ impl Instance {
             let since = Moment::now();
             if let Some(process) = self.process() {
                 let why = self.watch_process(machine, stack, &process).await;
-                let words = self.last_words(machine, stack);
+                let words = self.last_words(machine, stack, &process);
                 machine
                     .journal
                     .tell(&stack.name, "down", format!("{} {why}{words}", self.id))
@@ -345,6 +373,8 @@ impl Instance {
         if let Some(watch) = lock(&self.watch).take() {
             watch.abort();
         }
+        // Whoever looks at it again half-way does not take it for one that serves.
+        *lock(&self.state) = State::Down(format!("{} is being stopped", self.id));
         let cut = self.upstream().drain(drain).await;
         self.end_process().await;
         cut
@@ -378,8 +408,8 @@ fn check(plan: &Plan) -> Check {
     }
 }
 
-/// The last lines of a log, as the end of a reason.
-pub(crate) fn last_words(path: &std::path::Path) -> String {
-    let lines = log::last_lines(path, 5);
+/// The last lines of a log since a process began, as the end of a reason.
+pub(crate) fn last_words(path: &std::path::Path, since: Timestamp) -> String {
+    let lines = log::last_lines(path, since, 5);
     if lines.is_empty() { String::new() } else { format!("; last output: {}", lines.join(" | ")) }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rowhouse_core::AppName;
+use tokio_util::sync::CancellationToken;
 
 use crate::build::{Runner, StepEnd};
 use crate::machine::Machine;
@@ -25,6 +26,8 @@ pub(crate) struct Job {
     folder: PathBuf,
     log: PathBuf,
     limit: Option<Duration>,
+    open_files: Option<u64>,
+    stop: CancellationToken,
 }
 
 impl Job {
@@ -40,7 +43,14 @@ impl Job {
             folder: machine.folder.instances(name).join(machine.unique_name("job")),
             log,
             limit,
+            open_files: machine.open_files,
+            stop: CancellationToken::new(),
         }
+    }
+
+    /// Cancelled, it ends whatever process runs, and the job with it.
+    pub(crate) fn stop(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// The folder that its processes have as `TMPDIR`.
@@ -48,7 +58,7 @@ impl Job {
         self.folder.join("tmp")
     }
 
-    /// Runs one process to its end. Dropping the future ends the process and its descendants.
+    /// Runs one process to its end, or until it is told to stop: then to the end of all its descendants.
     pub(crate) async fn run(
         &self,
         command: &[String],
@@ -64,27 +74,18 @@ impl Job {
             log_limit: LOG_LIMIT,
             stop_grace_ms: STOP_GRACE_MS,
             time_limit_ms: limit_ms,
+            open_files: self.open_files,
         };
         let process = Supervised::start(&self.program, &self.folder, &spec)?;
-        let mut guard = EndWithUs(Some(process));
-        let end = match &guard.0 {
-            Some(process) => process.ended().await,
-            None => End::Lost,
+        let end = tokio::select! {
+            end = process.ended() => Ok(end),
+            () = self.stop.cancelled() => {
+                process.stop().await;
+                Err(io::Error::other("it was given up"))
+            }
         };
-        guard.0 = None;
         let _ = std::fs::remove_dir_all(&self.folder);
-        Ok(end)
-    }
-}
-
-/// Ends the process when its future is dropped half-way.
-struct EndWithUs(Option<Supervised>);
-
-impl Drop for EndWithUs {
-    fn drop(&mut self) {
-        if let Some(process) = self.0.take() {
-            tokio::spawn(async move { process.stop().await });
-        }
+        end
     }
 }
 

@@ -1,5 +1,6 @@
 //! The machine platform: one folder, one SQLite table, processes behind a built-in proxy.
 
+mod answer;
 pub mod build;
 mod column;
 mod command;
@@ -36,3 +37,4 @@ pub mod table;
 mod tidy;
 pub mod toolchain;
 pub mod up;
+mod upkeep;

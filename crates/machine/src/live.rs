@@ -7,9 +7,13 @@ use std::time::Duration;
 use rowhouse_core::{AppName, Observed, Plan, Target, Unreachable};
 use tokio::task::JoinHandle;
 use tokio::time::Instant as Moment;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::instance::{Instance, State, lock};
 use crate::machine::Machine;
+use crate::operation::Failure;
+use crate::proxy::{Upstream, Vacancy};
 use crate::stack::{Condition, InstanceId, Ongoing, StackRecord, translate};
 
 const FIRST_HOLD: Duration = Duration::from_secs(1);
@@ -35,7 +39,11 @@ pub(crate) struct LiveStack {
     pub(crate) instances: Mutex<BTreeMap<InstanceId, Arc<Instance>>>,
     /// The instances that may receive requests when they are healthy.
     traffic: Mutex<BTreeSet<InstanceId>>,
+    /// How many instances the plan that serves asks for. `None`: nothing has ever come up.
+    scale: Mutex<Option<u32>>,
     pub(crate) task: Mutex<Option<JoinHandle<()>>>,
+    /// Builds and releases: each ends what it has started before it ends, also when nobody waits for it.
+    jobs: TaskTracker,
     hold: Mutex<Option<Hold>>,
     /// What a reader of `deployed` should know beside the instances.
     note: Mutex<Option<String>>,
@@ -49,7 +57,9 @@ impl LiveStack {
             record: tokio::sync::Mutex::new(record),
             instances: Mutex::default(),
             traffic: Mutex::default(),
+            scale: Mutex::default(),
             task: Mutex::default(),
+            jobs: TaskTracker::new(),
             hold: Mutex::default(),
             note: Mutex::default(),
         }
@@ -58,6 +68,24 @@ impl LiveStack {
     /// The record as it is now.
     pub(crate) async fn record(&self) -> Option<StackRecord> {
         self.record.lock().await.clone()
+    }
+
+    /// Does work that starts processes. When the future is dropped, `stop` tells the work to end them.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        stop: CancellationToken,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let _stop = stop.drop_guard();
+        let done = self.jobs.spawn(work).await;
+        done.map_err(|error| Failure::Ours(format!("a job ended without an answer: {error}")))
+    }
+
+    /// Waits until nothing is left of the work that was given up.
+    pub(crate) async fn jobs_ended(&self) {
+        self.jobs.close();
+        self.jobs.wait().await;
+        self.jobs.reopen();
     }
 
     /// What requests are sent to: the plan that traffic has moved to, else what runs.
@@ -88,6 +116,7 @@ impl LiveStack {
         let Some(mut changed) = record.clone() else { return Ok(()) };
         change(&mut changed);
         machine.failpoint("before journal");
+        machine.failing_journal()?;
         machine.journal.write(&changed).await?;
         machine.failpoint("after journal");
         *record = Some(changed);
@@ -102,6 +131,7 @@ impl LiveStack {
     ) -> Result<(), Unreachable> {
         let mut record = self.record.lock().await;
         machine.failpoint("before journal");
+        machine.failing_journal()?;
         machine.journal.write(&fresh).await?;
         machine.failpoint("after journal");
         *record = Some(fresh);
@@ -112,10 +142,12 @@ impl LiveStack {
     pub(crate) async fn forget(&self, machine: &Machine) -> Result<(), Unreachable> {
         let mut record = self.record.lock().await;
         machine.failpoint("before journal");
+        machine.failing_journal()?;
         machine.journal.remove(&self.name).await?;
         machine.failpoint("after journal");
         *record = None;
         lock(&self.traffic).clear();
+        *lock(&self.scale) = None;
         *lock(&self.note) = None;
         Ok(())
     }
@@ -164,21 +196,29 @@ impl LiveStack {
         *lock(&self.note) = note;
     }
 
-    /// Lets these instances, and no others, receive requests.
-    pub(crate) fn move_traffic(&self, machine: &Machine, ids: BTreeSet<InstanceId>) {
+    /// Lets these instances, and no others, receive the requests of a plan that asks for `scale` of them.
+    pub(crate) fn move_traffic(&self, machine: &Machine, ids: BTreeSet<InstanceId>, scale: u32) {
         *lock(&self.traffic) = ids;
+        *lock(&self.scale) = Some(scale);
         self.publish(machine);
     }
 
     /// Tells the proxy where requests may go now.
     pub(crate) fn publish(&self, machine: &Machine) {
-        let upstreams = self
+        let upstreams: Vec<Upstream> = self
             .in_traffic()
             .iter()
             .filter(|instance| instance.is_healthy())
             .map(|instance| instance.upstream())
             .collect();
-        machine.routes.set(self.name.as_str(), upstreams);
+        let name = self.name.as_str();
+        let scale = *lock(&self.scale);
+        match scale {
+            _ if !upstreams.is_empty() => machine.routes.set(name, upstreams),
+            None => machine.routes.vacate(name, Vacancy::NeverUp),
+            Some(0) => machine.routes.vacate(name, Vacancy::ScaledToZero),
+            Some(_) => machine.routes.vacate(name, Vacancy::Unready),
+        }
     }
 
     /// Puts the target off after a failure of our own, longer each time.
@@ -203,6 +243,11 @@ impl LiveStack {
         hold.as_ref()
             .filter(|hold| hold.target == *target && Moment::now() < hold.until)
             .map(|hold| hold.reason.clone())
+    }
+
+    /// Whether this is why an operation was put off last.
+    pub(crate) fn is_put_off_for(&self, reason: &str) -> bool {
+        lock(&self.hold).as_ref().is_some_and(|hold| hold.reason == reason)
     }
 
     pub(crate) fn release_hold(&self) {

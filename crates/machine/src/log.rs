@@ -65,7 +65,7 @@ impl LogWriter {
         let line = self.partial.strip_suffix(b"\n").unwrap_or(&self.partial);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         // A Vec takes all that is written.
-        let _ = write!(text, "{:.3} ", Timestamp::now());
+        let _ = write!(text, "{} ", time(Timestamp::now()));
         text.extend_from_slice(line);
         text.push(b'\n');
         self.partial.clear();
@@ -84,6 +84,11 @@ impl LogWriter {
             self.size += text.len() as u64;
         }
     }
+}
+
+/// As it stands before a line: to the millisecond, and sorted as text.
+fn time(at: Timestamp) -> String {
+    format!("{at:.3}")
 }
 
 fn rotated(path: &Path) -> PathBuf {
@@ -161,10 +166,13 @@ pub fn tail(paths: &[PathBuf], lines: usize) -> Vec<LogLine> {
     all
 }
 
-/// The last lines of one log, for a reason: short, and without anything that could drive a terminal.
-pub fn last_lines(path: &Path, lines: usize) -> Vec<String> {
+/// The last lines of one log since a process began, for a reason: short, and without anything that could drive a
+/// terminal. What was tried before has written into the same log.
+pub fn last_lines(path: &Path, since: Timestamp, lines: usize) -> Vec<String> {
+    let since = time(since);
     tail(&[rotated(path), path.to_owned()], lines)
         .into_iter()
+        .filter(|line| line.at >= since)
         .map(|line| harmless(&line.text).chars().take(200).collect())
         .filter(|line: &String| !line.trim().is_empty())
         .collect()
@@ -247,7 +255,7 @@ mod tests {
         }
         let size = |path: &Path| fs::metadata(path).unwrap().len();
         assert!(size(&path) + size(&rotated(&path)) <= 20_000);
-        assert_eq!(last_lines(&path, 2), ["line 4998", "line 4999"]);
+        assert_eq!(last_lines(&path, Timestamp::MIN, 2), ["line 4998", "line 4999"]);
     }
 
     #[test]
@@ -259,7 +267,7 @@ mod tests {
             log.write(piece.as_bytes());
         }
         log.flush();
-        assert_eq!(last_lines(&path, 9), ["one line", "two", "no end"]);
+        assert_eq!(last_lines(&path, Timestamp::MIN, 9), ["one line", "two", "no end"]);
     }
 
     #[test]

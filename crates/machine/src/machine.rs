@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rowhouse_core::{AppName, Plan, RowKey};
+use rowhouse_core::{AppName, Plan, RowKey, Unreachable};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::build::{BuildRequest, Builds, Built};
@@ -20,9 +20,10 @@ use crate::port::Ports;
 use crate::proxy::Routes;
 use crate::recipe::Web;
 use crate::repository::Repository;
+use crate::room::is_full;
 use crate::shim::ShimSpec;
 use crate::stack::InstanceRecord;
-use crate::up::Config;
+use crate::up::{Config, Failpoint};
 
 /// Bytes of log that one instance may keep.
 const LOG_LIMIT: u64 = 50 << 20;
@@ -44,7 +45,9 @@ pub(crate) struct Machine {
     /// The port in URLs: where the proxy really listens.
     pub(crate) port: u16,
     pub(crate) path: String,
-    /// How many failpoints are passed before the process kills itself; for the tests of recovery.
+    /// How many files processes may have open, where the platform has raised its own limit.
+    pub(crate) open_files: Option<u64>,
+    /// How many failpoints are passed before one acts; for the tests of recovery.
     pub(crate) failpoints_left: AtomicI64,
     pub(crate) names: AtomicU64,
 }
@@ -172,17 +175,40 @@ impl Machine {
             log_limit: LOG_LIMIT,
             stop_grace_ms: STOP_GRACE_MS,
             time_limit_ms: None,
+            open_files: self.open_files,
         })
     }
 
     /// Ends this process at the n-th point that recovery must survive. Only tests ask for it.
     pub(crate) fn failpoint(&self, point: &str) {
-        if self.failpoints_left.fetch_sub(1, Ordering::Relaxed) == 1 {
+        if matches!(self.config.failpoint, Some(Failpoint::Kill(_))) && self.is_due() {
             tracing::error!(point, "failpoint");
             let _ = rustix::process::kill_process(
                 rustix::process::getpid(),
                 rustix::process::Signal::KILL,
             );
+        }
+    }
+
+    /// Fails in place of the n-th write of the journal. Only tests ask for it.
+    pub(crate) fn failing_journal(&self) -> Result<(), Unreachable> {
+        if matches!(self.config.failpoint, Some(Failpoint::FailJournal(_))) && self.is_due() {
+            tracing::error!("failpoint of the journal");
+            return Err(Unreachable { reason: "the journal cannot be written".to_owned() });
+        }
+        Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        self.failpoints_left.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
+    /// Whose fault it is that an app's process did not do what it should.
+    pub(crate) fn blame(&self, reason: String) -> Failure {
+        if is_full(self.folder.root()) {
+            Failure::Ours(format!("the disk of `{}` is full", self.folder.root().display()))
+        } else {
+            Failure::App(reason)
         }
     }
 }

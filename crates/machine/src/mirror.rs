@@ -6,17 +6,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rowhouse_core::Commit;
+use tokio::sync::Semaphore;
 
 use crate::digest::digest;
 use crate::git::{Git, GitError, unreachable, version_objection};
 use crate::repository::Repository;
 use crate::room::remove_now;
+use crate::upkeep::mark_used;
 
-const LOOK: Duration = Duration::from_mins(1);
-const FETCH: Duration = Duration::from_mins(15);
+pub(crate) const LOOK: Duration = Duration::from_mins(1);
+/// How long a repository may take to name its branches. Others wait meanwhile.
+const ASK: Duration = Duration::from_secs(20);
+/// How many may ask the same repository at a time.
+const TURNS: usize = 4;
+/// How long one that did not answer is not asked again.
+const SILENT: Duration = Duration::from_secs(10);
+pub(crate) const FETCH: Duration = Duration::from_mins(15);
 const FILES: Duration = Duration::from_mins(5);
 /// Submodules of submodules, to this depth.
 const DEPTH: usize = 8;
@@ -37,15 +45,37 @@ pub struct Mirrors {
     folder: PathBuf,
     /// One holder at a time for what changes a mirror.
     busy: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+    /// How each repository answered that is asked for its branches.
+    asked: Mutex<HashMap<String, Arc<Asked>>>,
     /// How many index files were begun, so that no two at a time have one name.
     indexes: AtomicU64,
+}
+
+/// A repository that is asked for its branches: a few at a time, and not while it is known to be silent.
+#[derive(Debug)]
+struct Asked {
+    turns: Semaphore,
+    silence: Mutex<Option<Silence>>,
+}
+
+/// A repository that did not answer.
+#[derive(Clone, Debug)]
+struct Silence {
+    since: Instant,
+    /// What git said of it.
+    reason: String,
 }
 
 impl Mirrors {
     /// Mirrors in `folder`, which is made when it is first needed.
     pub fn new(folder: PathBuf) -> Mirrors {
         let folder = std::path::absolute(&folder).unwrap_or(folder);
-        Mirrors { folder, busy: Mutex::default(), indexes: AtomicU64::new(0) }
+        Mirrors {
+            folder,
+            busy: Mutex::default(),
+            asked: Mutex::default(),
+            indexes: AtomicU64::new(0),
+        }
     }
 
     /// Finds the commit of `version`: 40 hex digits are one (nobody is asked), else a branch goes
@@ -100,7 +130,7 @@ impl Mirrors {
 
     /// Makes `folder`, which must not exist, the files of `commit`, submodules included, without
     /// any `.git`. It appears whole or not at all. A commit that was checked out once is kept in
-    /// the mirror for good, and needs no network again.
+    /// the mirror until `tidy` lets it go, and needs no network again.
     ///
     /// # Errors
     /// [`GitError::Refused`]: there is no such commit, or a submodule is not allowed.
@@ -128,21 +158,6 @@ impl Mirrors {
             remove(&new)?;
         }
         result
-    }
-
-    /// Packs the mirror of `repository` and drops what no branch, tag or deployed commit needs.
-    ///
-    /// # Errors
-    /// [`GitError::Io`] or [`GitError::DiskFull`].
-    pub async fn tidy(&self, repository: &Repository) -> Result<(), GitError> {
-        let mirror = self.mirror(repository);
-        if !mirror.is_dir() {
-            return Ok(());
-        }
-        let lock = self.lock(&mirror);
-        let _held = lock.lock().await;
-        let git = Git::new(&mirror, repository).args(["--git-dir=.", "gc", "--quiet"]);
-        git.run("pack a mirror", FETCH).await.map(drop)
     }
 
     /// Fills `folder` and then those of the submodules in it, level by level.
@@ -227,6 +242,7 @@ impl Mirrors {
         let pin = format!("refs/rowhouse/{commit}");
         let pinned = git().args(["show-ref", "--verify", "--quiet", &pin]).ask(LOOK).await?;
         if pinned.success() {
+            mark_used(mirror);
             return Ok(());
         }
         if !reached(repository, commit, mirror).await? {
@@ -248,7 +264,9 @@ impl Mirrors {
             return Err(GitError::Refused { reason });
         }
         let keep = git().args(["update-ref", &pin, commit.as_str()]);
-        keep.run("keep a commit", LOOK).await.map(drop)
+        keep.run("keep a commit", LOOK).await?;
+        mark_used(mirror);
+        Ok(())
     }
 
     async fn no_such(&self, repository: &Repository, version: &str) -> Result<Resolved, GitError> {
@@ -263,7 +281,18 @@ impl Mirrors {
             1..=5 => format!("its branches are {shown}"),
             more => format!("some of its {more} branches are {shown}"),
         };
-        let reason = format!("repository `{repository}` has no branch or tag `{version}`; {there}");
+        let is_abbreviated = (7..40).contains(&version.len())
+            && version.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let commit = if is_abbreviated {
+            format!(
+                "; a commit is named by all of its 40 digits: `git rev-parse {version}` tells them, and \
+                 `rowhouse history NAME --json` those of what ran"
+            )
+        } else {
+            String::new()
+        };
+        let reason =
+            format!("repository `{repository}` has no branch or tag `{version}`{commit}; {there}");
         Ok(Resolved::NoSuchVersion { reason })
     }
 
@@ -285,19 +314,57 @@ impl Mirrors {
         names: &[&str],
     ) -> Result<String, GitError> {
         make(&self.folder)?;
+        // Many rows of one server that hangs cost one wait, not one each.
+        let asked = self.asked(repository);
+        let _turn = asked.turns.acquire().await;
+        if let Some(silence) = asked.silence().filter(|silence| silence.since.elapsed() < SILENT) {
+            return Err(GitError::Unreachable { reason: silence.reason });
+        }
         let git = Git::new(&self.folder, repository).args(["ls-remote", "--quiet"]);
         let git = git.args(options).args(["--", repository.as_str()]).args(names);
-        Ok(git.reach(LOOK).await?.text())
+        let began = Instant::now();
+        let answer = git.reach(ASK).await;
+        asked.set_silence(match &answer {
+            // One that refuses at once keeps nobody waiting.
+            Err(GitError::Unreachable { reason }) if began.elapsed() > ASK / 2 => {
+                Some(Silence { since: Instant::now(), reason: reason.clone() })
+            }
+            Ok(_) | Err(_) => None,
+        });
+        Ok(answer?.text())
     }
 
-    fn mirror(&self, repository: &Repository) -> PathBuf {
+    fn asked(&self, repository: &Repository) -> Arc<Asked> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody asks now, and that answered, are forgotten.
+        asked.retain(|_, known| Arc::strong_count(known) > 1 || known.silence().is_some());
+        Arc::clone(asked.entry(repository.as_str().to_owned()).or_insert_with(|| {
+            Arc::new(Asked { turns: Semaphore::new(TURNS), silence: Mutex::default() })
+        }))
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn mirror(&self, repository: &Repository) -> PathBuf {
         let name = digest(repository.as_str().as_bytes());
         self.folder.join(format!("{name}.git"))
     }
 
-    fn lock(&self, mirror: &Path) -> Arc<tokio::sync::Mutex<()>> {
+    pub(crate) fn lock(&self, mirror: &Path) -> Arc<tokio::sync::Mutex<()>> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(busy.entry(mirror.to_owned()).or_default())
+    }
+}
+
+impl Asked {
+    fn silence(&self) -> Option<Silence> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_silence(&self, silence: Option<Silence>) {
+        *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = silence;
     }
 }
 
@@ -452,7 +519,7 @@ fn make(folder: &Path) -> Result<(), GitError> {
     })
 }
 
-fn remove(path: &Path) -> Result<(), GitError> {
+pub(crate) fn remove(path: &Path) -> Result<(), GitError> {
     remove_now(path)
         .map_err(|error| GitError::io(format!("remove `{}`", path.display()), path, error))
 }

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rowhouse_core::{Attempt, Plan, Unreachable};
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -15,11 +17,15 @@ use crate::instance::{Instance, StartFailure, State, last_words, lock};
 use crate::job::Job;
 use crate::live::LiveStack;
 use crate::machine::Machine;
+use crate::platform::instances;
 use crate::stack::{InstanceDigest, InstanceId, InstanceRecord, Ongoing};
+use crate::supervised::End;
 use crate::tidy;
 
 /// How many builds of an app stay ready for a rollback, the running one included.
 const KEPT_BUILDS: usize = 5;
+/// Draining that takes longer is told.
+const MOMENT: Duration = Duration::from_secs(1);
 /// How many releases are remembered as done.
 const KEPT_RELEASES: usize = 20;
 
@@ -67,9 +73,16 @@ async fn carry_on(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), 
     match record.ongoing {
         None => Ok(()),
         Some(Ongoing::Create { plan, moved } | Ongoing::Update { plan, moved }) => {
-            match converge(machine, stack, &plan, moved).await {
-                Ok(()) => Ok(()),
-                Err(Failure::App(reason)) => {
+            let failure = match converge(machine, stack, &plan, moved).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            // The old instances may be gone already: whatever went wrong, the new ones are what serves.
+            if stack.record().await.is_some_and(|record| record.has_moved()) {
+                return Err(Unreachable { reason: failure.reason().to_owned() });
+            }
+            match failure {
+                Failure::App(reason) => {
                     machine.journal.tell(&stack.name, "failed", reason.clone()).await;
                     let failed = Some(Attempt {
                         target: plan.deployment.target.clone(),
@@ -84,7 +97,7 @@ async fn carry_on(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), 
                         .await?;
                     roll_back(machine, stack).await
                 }
-                Err(Failure::Ours(reason)) => {
+                Failure::Ours(reason) => {
                     let pause = stack.hold(&plan.deployment.target, &reason);
                     let text = format!("{reason}; trying again in {} s", pause.as_secs());
                     machine.journal.tell(&stack.name, "put_off", text).await;
@@ -109,17 +122,20 @@ async fn converge(
     plan: &Plan,
     moved: bool,
 ) -> Result<(), Failure> {
-    // At scale 0 nothing runs, so nothing needs to be built either.
-    let built = match plan.app.scale {
-        0 => None,
-        _ => Some(machine.built(stack, plan).await?),
-    };
     let key = machine.build_request(plan)?.key();
+    let built = match (plan.app.scale, moved) {
+        // At scale 0 nothing runs, so nothing needs to be built either.
+        (0, _) => None,
+        (_, false) => Some(machine.built(stack, plan).await?),
+        // What serves was made from it.
+        (_, true) => machine.builds.finished(&key),
+    };
     let digest = InstanceDigest::of(plan, &key);
     if !moved {
         if let Some(built) = &built {
             release(machine, stack, plan, built, &digest).await?;
             start_missing(machine, stack, plan, built, &digest).await?;
+            ask_the_others(machine, stack, plan, &digest).await?;
         }
         stack
             .change(machine, |record| match &mut record.ongoing {
@@ -133,14 +149,18 @@ async fn converge(
     // From here on there is no way back but forward.
     let keep = kept(stack, plan, &digest).await;
     stack.set_note(built.as_ref().and_then(not_run));
-    stack.move_traffic(machine, keep.clone());
+    stack.move_traffic(machine, keep.clone(), plan.app.scale);
     for id in &keep {
         if let Some(instance) = stack.instance(id) {
             instance.watch(machine, stack);
         }
     }
     let commit = plan.deployment.commit.short();
-    machine.journal.tell(&stack.name, "serving", format!("{commit} serves")).await;
+    let (kind, text) = match plan.app.scale {
+        0 => ("scaled", "scaled to 0".to_owned()),
+        _ => ("serving", format!("{commit} serves")),
+    };
+    machine.journal.tell(&stack.name, kind, text).await;
     retire_others(machine, stack, &keep).await?;
     stack
         .change(machine, |record| {
@@ -168,7 +188,11 @@ fn not_run(built: &Built) -> Option<String> {
 
 impl Machine {
     /// The build of a plan: at hand, or made now.
-    pub(crate) async fn built(&self, stack: &LiveStack, plan: &Plan) -> Result<Built, Failure> {
+    pub(crate) async fn built(
+        self: &Arc<Self>,
+        stack: &LiveStack,
+        plan: &Plan,
+    ) -> Result<Built, Failure> {
         let request = self.build_request(plan)?;
         if let Some(built) = self.builds.finished(&request.key()) {
             return Ok(built);
@@ -177,7 +201,10 @@ impl Machine {
         self.journal.tell(&stack.name, "building", format!("building {commit}")).await;
         let log = self.folder.logs(&stack.name).join(format!("build-{commit}.log"));
         let job = Job::new(self, &stack.name, log.clone(), Some(self.config.build_timeout));
-        match self.builds.build(&request, &job).await {
+        let began = Timestamp::now();
+        let (machine, stop) = (Arc::clone(self), job.stop());
+        let work = async move { machine.builds.build(&request, &job).await };
+        match stack.work(stop, work).await? {
             Ok(built) => {
                 let text = format!("built {commit} ({})", built.recipe.kind);
                 self.journal.tell(&stack.name, "built", text).await;
@@ -185,7 +212,7 @@ impl Machine {
             }
             Err(error) if error.is_refused() => {
                 let words = match &error {
-                    BuildError::Failed { .. } => last_words(&log),
+                    BuildError::Failed { .. } => last_words(&log, began),
                     BuildError::BadPath { .. }
                     | BuildError::NoWay(_)
                     | BuildError::Git(_)
@@ -227,16 +254,24 @@ async fn release(
     machine.journal.tell(&stack.name, "releasing", format!("releasing {commit}")).await;
     let log: PathBuf = machine.folder.logs(&stack.name).join(format!("release-{commit}.log"));
     let job = Job::new(machine, &stack.name, log.clone(), Some(machine.config.build_timeout));
+    let began = Timestamp::now();
     let environment = machine
         .environment(&stack.name, plan, built, None, job.temporary())
         .map_err(|error| Failure::Ours(format!("cannot make the app's folders: {error}")))?;
     let shell = ["/bin/sh", "-c", command].map(str::to_owned).to_vec();
-    let end = job
-        .run(&shell, &built.folder, &environment)
-        .await
+    let (folder, stop) = (built.folder.clone(), job.stop());
+    let work = async move { job.run(&shell, &folder, &environment).await };
+    let end = stack
+        .work(stop, work)
+        .await?
         .map_err(|error| Failure::Ours(format!("cannot start a process: {error}")))?;
-    if end != crate::supervised::End::Exited(0) {
-        return Err(Failure::App(format!("its `release` command {end}{}", last_words(&log))));
+    match end {
+        End::Exited(0) => {}
+        End::Lost => return Err(Failure::Ours(format!("its `release` command {end}"))),
+        End::Exited(_) | End::Signalled(_) | End::TimedOut | End::NotStarted { .. } => {
+            let reason = format!("its `release` command {end}{}", last_words(&log, began));
+            return Err(machine.blame(reason));
+        }
     }
     stack
         .change(machine, |record| {
@@ -273,21 +308,49 @@ async fn start_missing(
         starts.spawn(async move { instance.come_up(&machine, &stack, &plan, &built).await });
     }
     if !starts.is_empty() {
-        let text = match starts.len() {
-            1 => "starting 1 instance".to_owned(),
-            count => format!("starting {count} instances"),
-        };
+        let text = format!("starting {}", instances(starts.len()));
         machine.journal.tell(&stack.name, "starting", text).await;
     }
     while let Some(start) = starts.join_next().await {
         match start {
             Ok(Ok(())) => {}
-            Ok(Err(StartFailure::App(reason))) => return Err(Failure::App(reason)),
+            Ok(Err(StartFailure::App(reason))) => return Err(machine.blame(reason)),
             Ok(Err(StartFailure::Ours(reason))) => return Err(Failure::Ours(reason)),
             Ok(Err(StartFailure::PortTaken)) => {
                 return Err(Failure::Ours("its port was taken by another program".to_owned()));
             }
             Err(error) => return Err(Failure::Ours(format!("a start ended: {error}"))),
+        }
+    }
+    Ok(())
+}
+
+/// Asks the instances that run already and will go on as the plan says, if it asks something new of them: a check
+/// that they do not pass must not become theirs.
+async fn ask_the_others(
+    machine: &Arc<Machine>,
+    stack: &Arc<LiveStack>,
+    plan: &Plan,
+    digest: &InstanceDigest,
+) -> Result<(), Failure> {
+    let Some(record) = stack.record().await else { return Ok(()) };
+    if record.running.is_none_or(|running| running.app.health == plan.app.health) {
+        return Ok(());
+    }
+    let mut asked = JoinSet::new();
+    for id in kept(stack, plan, digest).await {
+        let Some(instance) = stack.instance(&id) else { continue };
+        let (machine, stack, plan) = (Arc::clone(machine), Arc::clone(stack), plan.clone());
+        asked.spawn(async move { instance.answers(&machine, &stack, &plan).await });
+    }
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok(Ok(())) => {}
+            Ok(Err(StartFailure::App(reason))) => return Err(Failure::App(reason)),
+            Ok(Err(StartFailure::Ours(reason))) => return Err(Failure::Ours(reason)),
+            Ok(Err(StartFailure::PortTaken)) | Err(_) => {
+                return Err(Failure::Ours("an instance could not be asked".to_owned()));
+            }
         }
     }
     Ok(())
@@ -357,7 +420,7 @@ async fn retire_others(
         .cloned()
         .collect();
     let mut retiring = JoinSet::new();
-    for instance in others {
+    for instance in others.iter().cloned() {
         let drain = machine.config.drain;
         retiring.spawn(async move {
             let cut = instance.retire(drain).await;
@@ -365,7 +428,18 @@ async fn retire_others(
         });
     }
     let mut gone = BTreeSet::new();
-    while let Some(retired) = retiring.join_next().await {
+    let mut moment = pin!(tokio::time::sleep(MOMENT));
+    let mut is_long = false;
+    loop {
+        let retired = tokio::select! {
+            retired = retiring.join_next() => retired,
+            () = &mut moment, if !is_long => {
+                is_long = true;
+                tell_draining(machine, stack, &others).await;
+                continue;
+            }
+        };
+        let Some(retired) = retired else { break };
         let Ok((instance, cut)) = retired else { continue };
         if cut > 0 {
             let text = format!(
@@ -386,6 +460,17 @@ async fn retire_others(
         .await?;
     lock(&stack.instances).retain(|id, _| !gone.contains(id));
     Ok(())
+}
+
+/// Says what the end of an operation waits for, when it takes its time.
+async fn tell_draining(machine: &Arc<Machine>, stack: &LiveStack, retiring: &[Arc<Instance>]) {
+    let busy = retiring.iter().filter(|instance| instance.upstream().in_flight() > 0).count();
+    if busy > 0 {
+        let limit = machine.config.drain.as_secs();
+        let text =
+            format!("draining {}: requests in flight may take up to {limit} s", instances(busy));
+        machine.journal.tell(&stack.name, "draining", text).await;
+    }
 }
 
 /// Goes back to what ran before; what never ran is left without an instance.
@@ -418,15 +503,18 @@ async fn roll_back(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(),
 
 /// Ends everything of the app but its data.
 async fn delete(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), Unreachable> {
+    let has_only_failed = stack.record().await.is_some_and(|record| record.has_only_failed());
     machine.routes.remove(stack.name.as_str());
     retire_others(machine, stack, &BTreeSet::new()).await?;
     stack.forget(machine).await?;
     machine.routes.remove(stack.name.as_str());
     let _ = tokio::fs::remove_dir_all(machine.folder.instances(&stack.name)).await;
-    machine
-        .journal
-        .tell(&stack.name, "deleted", "its processes and routes are gone".to_owned())
-        .await;
+    let (kind, text) = if has_only_failed {
+        ("removed", "removed what failed before")
+    } else {
+        ("deleted", "its processes and routes are gone")
+    };
+    machine.journal.tell(&stack.name, kind, text.to_owned()).await;
     Ok(())
 }
 
@@ -455,10 +543,7 @@ pub(crate) async fn adopt(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
             .await;
     }
     // Until an operation moves traffic, it goes where it went: to what ran.
-    let moved = matches!(
-        record.ongoing,
-        Some(Ongoing::Create { moved: true, .. } | Ongoing::Update { moved: true, .. })
-    );
+    let moved = record.has_moved();
     let in_operation =
         |known: &&InstanceRecord| record.ongoing.is_some() && !moved && known.born == record.serial;
     let serving: BTreeSet<InstanceId> = record
@@ -478,7 +563,7 @@ pub(crate) async fn adopt(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
         if let Ok(request) = machine.build_request(plan) {
             stack.set_note(machine.builds.finished(&request.key()).as_ref().and_then(not_run));
         }
-        stack.move_traffic(machine, serving.clone());
+        stack.move_traffic(machine, serving.clone(), plan.app.scale);
         for id in &serving {
             if let Some(instance) = stack.instance(id) {
                 instance.watch(machine, stack);

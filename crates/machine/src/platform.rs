@@ -1,5 +1,6 @@
 //! The platform port on this machine: observes stacks in hand, and starts operations on them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rowhouse_core::{
@@ -69,9 +70,9 @@ impl Platform for MachinePlatform {
             Operation::Create(plan) => self.create(&stack, record, plan).await,
             Operation::Update(plan) => self.update(&stack, record, plan).await,
             Operation::Cancel => self.cancel(&stack).await,
-            Operation::Delete { retain: _ } if record.is_some() => self.delete(&stack).await,
-            // There is nothing to delete; and a rollback here cannot fail for good, so none is ever continued.
-            Operation::Delete { retain: _ } | Operation::ContinueRollback => Ok(Outcome::Busy),
+            Operation::Delete { retain: _ } => self.delete(&stack, record).await,
+            // A rollback here cannot fail for good, so none is ever continued.
+            Operation::ContinueRollback => Ok(Outcome::Busy),
         };
         performed.unwrap_or_else(|error| Outcome::Unreachable { reason: error.reason })
     }
@@ -159,12 +160,23 @@ impl MachinePlatform {
         Ok(Outcome::Started)
     }
 
-    async fn delete(&self, stack: &Arc<LiveStack>) -> Result<Outcome, Unreachable> {
+    async fn delete(
+        &self,
+        stack: &Arc<LiveStack>,
+        record: Option<StackRecord>,
+    ) -> Result<Outcome, Unreachable> {
+        let Some(record) = record else { return Ok(Outcome::Busy) };
         end_task(stack).await;
         let written = stack.change(&self.machine, |record| record.begin(Ongoing::Delete)).await;
         operation::spawn(&self.machine, stack);
         written?;
-        self.machine.journal.tell(&stack.name, "deleting", "its row is gone".to_owned()).await;
+        // What runs is deleted for one reason alone; what never came up also makes way for another try.
+        let (kind, text) = if record.has_only_failed() {
+            ("removing", "removing what failed before")
+        } else {
+            ("deleting", "its row is gone")
+        };
+        self.machine.journal.tell(&stack.name, kind, text.to_owned()).await;
         Ok(Outcome::Started)
     }
 }
@@ -180,8 +192,9 @@ pub(crate) fn settings(config: &crate::up::Config) -> Settings {
     }
 }
 
-fn instances(scale: u32) -> String {
-    if scale == 1 { "1 instance".to_owned() } else { format!("{scale} instances") }
+/// A number of instances, in words.
+pub(crate) fn instances<N: fmt::Display + Copy + PartialEq + From<u8>>(count: N) -> String {
+    if count == N::from(1) { "1 instance".to_owned() } else { format!("{count} instances") }
 }
 
 fn is_cancellable(record: Option<&StackRecord>) -> bool {
@@ -199,4 +212,6 @@ pub(crate) async fn end_task(stack: &LiveStack) {
         // Cancelled is what it was meant to be.
         let _ = task.await;
     }
+    // Nothing that it had started writes into what comes next.
+    stack.jobs_ended().await;
 }

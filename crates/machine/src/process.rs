@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,8 @@ pub enum Listener {
     Nobody,
     /// A process of the given tree.
     Ours,
+    /// Somebody; a process of the tree may not be looked into, as one with capabilities of its own.
+    Hidden,
     /// Somebody else.
     Other,
 }
@@ -104,11 +107,18 @@ pub fn listener(port: u16, ancestor: i32) -> Listener {
     if sockets.is_empty() {
         return Listener::Nobody;
     }
-    let ours = descendants(ancestor)
-        .into_iter()
-        .flat_map(sockets_of)
-        .any(|inode| sockets.contains(&inode));
-    if ours { Listener::Ours } else { Listener::Other }
+    let mut answer = Listener::Other;
+    for pid in descendants(ancestor) {
+        match sockets_of(pid) {
+            Ok(held) if held.iter().any(|inode| sockets.contains(inode)) => return Listener::Ours,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                answer = Listener::Hidden;
+            }
+            // One that has ended meanwhile listens nowhere.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    answer
 }
 
 /// The inodes of sockets that listen on the port, on the loopback address or on all, by `proc_net_tcp`.
@@ -134,17 +144,20 @@ fn listening(port: u16) -> BTreeSet<u64> {
     found
 }
 
-fn sockets_of(pid: i32) -> Vec<u64> {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
-    descriptors
-        .flatten()
-        .filter_map(|descriptor| {
-            let target = fs::read_link(descriptor.path()).ok()?;
-            let inode =
-                target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
-            Some(inode)
-        })
-        .collect()
+fn sockets_of(pid: i32) -> io::Result<Vec<u64>> {
+    let mut sockets = Vec::new();
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let target = match fs::read_link(descriptor?.path()) {
+            // Closed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            target => target?,
+        };
+        let inode: Option<u64> = target
+            .to_str()
+            .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        sockets.extend(inode);
+    }
+    Ok(sockets)
 }
 
 #[cfg(test)]

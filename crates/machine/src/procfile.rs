@@ -90,10 +90,10 @@ mod tests {
 
     #[test]
     fn comments_empty_lines_and_either_line_end_are_read() {
-        let text = "\u{feff}# the app\r\n\r\nweb: gunicorn app:app --bind 0.0.0.0:$PORT\r\n\
+        let text = "\u{feff}# the app\r\n\r\nweb: gunicorn app:app --bind $HOST:$PORT\r\n\
                     release : ./migrate  \nbuild: make\nworker: ./work\nclock_1: tick # kept";
         let file = Procfile::parse(text).unwrap();
-        assert_eq!(file.web(), Some("gunicorn app:app --bind 0.0.0.0:$PORT"));
+        assert_eq!(file.web(), Some("gunicorn app:app --bind $HOST:$PORT"));
         assert_eq!(file.release(), Some("./migrate"));
         assert_eq!(file.build(), Some("make"));
         assert_eq!(file.others(), ["clock_1", "worker"]);

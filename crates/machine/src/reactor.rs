@@ -1,6 +1,7 @@
 //! The reactor: doorbells in, one look at a time per name, several names side by side, and the two sweeps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{Instrument, error, info_span, warn};
 
-/// How many names are looked at side by side.
-const SIDE_BY_SIDE: usize = 8;
+/// How many names are looked at side by side. A look costs next to nothing, but may have to wait for a git server.
+const SIDE_BY_SIDE: usize = 32;
 /// The longest that a status can be out of date when a doorbell was lost.
 const SHORT_SWEEP: Duration = Duration::from_mins(1);
 const FULL_SWEEP: Duration = Duration::from_mins(15);
@@ -100,10 +101,12 @@ fn again(key: &RowKey, result: Result<rowhouse_core::Reconciled, Unreachable>) -
     }
 }
 
-/// The names that were rung: each at most once, and never one that is being looked at.
+/// The names that were rung: each at most once, never one that is being looked at, and in the order in which they
+/// came, so that those who wait long for an answer do not keep others waiting again and again.
 #[derive(Debug, Default)]
 struct Queue {
     waiting: BTreeMap<RowKey, Waking>,
+    order: VecDeque<RowKey>,
     looking: BTreeSet<RowKey>,
     /// When to look again at what could not be asked, and how long it was put off.
     put_off: BTreeMap<RowKey, (Instant, Duration)>,
@@ -111,9 +114,15 @@ struct Queue {
 
 impl Queue {
     fn ring(&mut self, key: RowKey, waking: Waking) {
-        let entry = self.waiting.entry(key).or_insert(waking);
-        if waking == Waking::CatchUp {
-            *entry = waking;
+        match self.waiting.entry(key) {
+            Entry::Vacant(entry) => {
+                self.order.push_back(entry.key().clone());
+                entry.insert(waking);
+            }
+            Entry::Occupied(mut entry) if waking == Waking::CatchUp => {
+                entry.insert(waking);
+            }
+            Entry::Occupied(_) => {}
         }
     }
 
@@ -127,7 +136,8 @@ impl Queue {
     }
 
     fn take(&mut self) -> Option<(RowKey, Waking)> {
-        let key = self.waiting.keys().find(|key| !self.looking.contains(*key))?.clone();
+        let next = self.order.iter().position(|key| !self.looking.contains(key))?;
+        let key = self.order.remove(next)?;
         let waking = self.waiting.remove(&key)?;
         self.looking.insert(key.clone());
         Some((key, waking))
@@ -197,6 +207,21 @@ mod tests {
         assert_eq!(queue.take(), Some((key("a"), Waking::Change)));
         queue.looked(&key("a"), Again::No);
         assert_eq!(queue.take(), None);
+    }
+
+    #[test]
+    fn names_are_looked_at_in_the_order_in_which_they_came() {
+        let mut queue = Queue::default();
+        for name in ["c", "a", "b"] {
+            queue.ring(key(name), Waking::Change);
+        }
+        assert_eq!(queue.take(), Some((key("c"), Waking::Change)));
+        // One that is never done does not come before those who wait.
+        queue.ring(key("c"), Waking::Change);
+        queue.looked(&key("c"), Again::Now);
+        for name in ["a", "b", "c"] {
+            assert_eq!(queue.take(), Some((key(name), Waking::Change)));
+        }
     }
 
     #[tokio::test(start_paused = true)]

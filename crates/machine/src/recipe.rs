@@ -148,7 +148,7 @@ fn web(folder: &Path, procfile: &Procfile, found: &[Convention]) -> Result<Web, 
     if !hints.is_empty() {
         text = format!("; found {}", hints.join(" and "));
     }
-    let example = found.first().map_or("./serve --port $PORT", |one| one.example).to_owned();
+    let example = found.first().map_or("./serve --bind $HOST:$PORT", |one| one.example).to_owned();
     Err(RecipeError::NoStart { found: text, example })
 }
 

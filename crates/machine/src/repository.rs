@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use rowhouse_core::{password, without_password};
+
 use crate::git::GitError;
 
 const ALLOWED: &str = "allowed are `https://host/path`, `ssh://user@host/path`, `user@host:path` \
@@ -22,7 +24,7 @@ impl Repository {
         match objection(text) {
             None => Ok(Repository(text.to_owned())),
             Some(objection) => {
-                let shown = masked(text);
+                let shown = without_password(text);
                 let reason = format!("repository `{shown}` is refused: {objection}; {ALLOWED}");
                 Err(GitError::Refused { reason })
             }
@@ -60,7 +62,7 @@ impl Repository {
 
     /// Hides this address's secrets in what git says.
     pub(crate) fn mask(&self, text: &str) -> String {
-        let mut hidden = text.replace(&self.0, &masked(&self.0));
+        let mut hidden = text.replace(&self.0, &without_password(&self.0));
         if let Some(secret) = secret_of(&self.0) {
             hidden = hidden.replace(secret, "***");
         }
@@ -92,7 +94,7 @@ impl Repository {
 
 impl fmt::Display for Repository {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&masked(&self.0))
+        formatter.write_str(&without_password(&self.0))
     }
 }
 
@@ -168,33 +170,10 @@ fn scp(text: &str) -> Option<&'static str> {
     }
 }
 
-/// What stands before the `@` of a URL.
-fn user_part(text: &str) -> Option<&str> {
-    let (_, rest) = text.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once('@').map(|(user, _)| user)
-}
-
-/// The secret of `user:secret`, or a token that stands alone, as forges allow with `https`. One so
-/// short that it is part of common words is hidden only where the whole address stands.
-fn secret_of(text: &str) -> Option<&str> {
-    let user = user_part(text)?;
-    let secret = match user.split_once(':') {
-        Some((_, secret)) => secret,
-        None if text.starts_with("ssh://") => return None,
-        None => user,
-    };
-    (secret.len() > 3).then_some(secret)
-}
-
-fn masked(text: &str) -> String {
-    let Some(user) = user_part(text) else { return text.to_owned() };
-    let shown = match user.split_once(':') {
-        Some((name, _)) => format!("{name}:***"),
-        None if text.starts_with("ssh://") => user.to_owned(),
-        None => "***".to_owned(),
-    };
-    text.replacen(&format!("://{user}@"), &format!("://{shown}@"), 1)
+/// The password where it can be hidden in any text. One so short that it is part of common words is hidden only
+/// where the whole address stands.
+fn secret_of(address: &str) -> Option<&str> {
+    password(address).filter(|secret| secret.len() > 3)
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getrlimit, setrlimit,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::log::LogWriter;
@@ -37,6 +39,9 @@ pub struct ShimSpec {
     pub stop_grace_ms: u64,
     /// Milliseconds after which it is ended.
     pub time_limit_ms: Option<u64>,
+    /// How many files it may have open, where that is not as many as the platform itself.
+    #[serde(default)]
+    pub open_files: Option<u64>,
 }
 
 /// Who runs, written before the app's first instruction.
@@ -107,6 +112,11 @@ pub fn exec(folder: &Path, parent: i32) -> ExitCode {
     let record = ProcessRecord { boot: boot_id(), shim, app, at: Timestamp::now() };
     if let Err(error) = write(folder, PROCESS, &record) {
         return refuse(format!("cannot record the process: {error}"));
+    }
+    if let Some(count) = spec.open_files {
+        let limit = Rlimit { current: Some(count), ..getrlimit(Resource::Nofile) };
+        // Without it there is just more room.
+        let _ = setrlimit(Resource::Nofile, limit);
     }
     let Some((program, arguments)) = spec.command.split_first() else {
         return refuse("its command is empty".to_owned());

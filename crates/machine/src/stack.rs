@@ -114,6 +114,33 @@ impl StackRecord {
         Base::of(&self.id, &self.serial.to_string())
     }
 
+    /// Whether an operation is past the point of no return: traffic goes to what it brought up.
+    pub fn has_moved(&self) -> bool {
+        match &self.ongoing {
+            Some(Ongoing::Create { moved, .. } | Ongoing::Update { moved, .. }) => *moved,
+            Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => false,
+        }
+    }
+
+    /// Whether it was tried, and never came up.
+    pub fn has_only_failed(&self) -> bool {
+        self.running.is_none() && self.tried.is_some()
+    }
+
+    /// Whether an instance finishes its last requests, as far as the record tells: of those that are alike, it is not
+    /// written which ones go.
+    pub fn is_draining(&self, instance: &InstanceRecord) -> bool {
+        match &self.ongoing {
+            Some(Ongoing::Delete) => true,
+            Some(Ongoing::Create { plan, moved: true } | Ongoing::Update { plan, moved: true }) => {
+                let fresh = self.instances.iter().find(|known| known.born == self.serial);
+                plan.app.scale == 0 || fresh.is_some_and(|fresh| fresh.digest != instance.digest)
+            }
+            Some(Ongoing::Create { .. } | Ongoing::Update { .. } | Ongoing::RollBack { .. })
+            | None => false,
+        }
+    }
+
     /// Begins an operation.
     pub fn begin(&mut self, ongoing: Ongoing) {
         self.serial += 1;

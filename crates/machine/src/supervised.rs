@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -111,7 +112,7 @@ impl Supervised {
             }
         }
         write(folder, SPEC, spec)?;
-        let child = Command::new(program)
+        let mut child = Command::new(program)
             .arg("shim")
             .arg(folder)
             .stdin(lock)
@@ -122,7 +123,16 @@ impl Supervised {
             .current_dir("/")
             .spawn()?;
         let pid = Pid::from_child(&child);
-        let shim = pidfd_open(pid, PidfdFlags::empty())?;
+        let shim = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(shim) => shim,
+            Err(error) => {
+                // Nobody would find it again. Its own child goes with it.
+                let _ = child.kill();
+                let _ = child.wait();
+                kill_remnants(folder);
+                return Err(error.into());
+            }
+        };
         Ok(Supervised {
             folder: folder.to_owned(),
             shim,
@@ -189,6 +199,11 @@ impl Supervised {
     /// The app's own process; `None` until it is recorded, which is before its first instruction.
     pub fn app_process(&self) -> Option<ProcessId> {
         read::<ProcessRecord>(&self.folder, PROCESS).map(|record| record.app)
+    }
+
+    /// Since when the app's own process runs: before its first word. `None` until that is recorded.
+    pub fn began(&self) -> Option<Timestamp> {
+        read::<ProcessRecord>(&self.folder, PROCESS).map(|record| record.at)
     }
 
     /// Whether the shim, and so the process or what is being done about its end, is alive.

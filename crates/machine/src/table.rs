@@ -11,7 +11,7 @@ use rowhouse_core::{
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::column::{COLUMNS, column, read_row, sql_value};
+use crate::column::{COLUMNS, column, read_name, read_row, sql_value};
 use crate::database::{Database, Durability, explain, open};
 
 /// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite, which may be
@@ -41,8 +41,12 @@ create trigger if not exists apps_deleted after delete on apps begin
     insert or replace into deletions (name, at)
         values (old.name, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
 end;
-create trigger if not exists apps_renamed after update on apps when old.name is not new.name begin
+drop trigger if exists apps_renamed;
+create trigger apps_renamed after update on apps when old.name is not new.name begin
     insert into changes (name) values (old.name);
+    delete from deletions where name = new.name;
+    insert or replace into deletions (name, at)
+        values (old.name, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
 end;
 create trigger if not exists apps_updated after update on apps when not (
     old.name is new.name and old.version is new.version and old.scale is new.scale
@@ -55,11 +59,26 @@ create trigger if not exists apps_updated after update on apps when not (
 end;
 ";
 
+/// The names whose rows went before a time. Whether one is there again is asked of the rows: any program may
+/// have written it, also past the triggers.
+const DELETED_BEFORE: &str = "select name from deletions where at < ?1 \
+                              and not exists (select 1 from apps where apps.name = deletions.name) \
+                              order by name";
+
 /// A row with the time of its last change of status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredRow {
     pub row: Row,
     pub changed_at: Option<String>,
+}
+
+/// A row that was deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Removed {
+    /// As it was last.
+    pub row: Row,
+    /// The change by which the reactor is rung.
+    pub change: i64,
 }
 
 /// A history entry as it stands in the table.
@@ -88,11 +107,12 @@ impl TableFile {
     pub fn open(path: &Path) -> Result<TableFile, Unreachable> {
         let opened = (|| {
             let connection = open(path, Durability::Full)?;
-            // Written only where something is missing, so that opening never waits for a writer.
+            // Written only where something is missing, so that opening never waits for a writer. A table that was
+            // made before a rename was a deletion has another trigger of that name.
             let made: bool = connection.query_row(
                 "select count(*) = 8 from sqlite_master where name in ('apps', 'history', \
                  'changes', 'deletions', 'apps_inserted', 'apps_deleted', 'apps_renamed', \
-                 'apps_updated')",
+                 'apps_updated') and (name <> 'apps_renamed' or sql like '%into deletions%')",
                 [],
                 |found| found.get(0),
             )?;
@@ -147,11 +167,26 @@ impl TableFile {
         edited.map_err(|error: rusqlite::Error| self.unreachable(&error))
     }
 
-    /// Deletes a row; false where there was none.
-    pub fn remove(&mut self, key: &RowKey) -> Result<bool, Unreachable> {
+    /// Deletes a row; `None`: there was none.
+    pub fn remove(&mut self, key: &RowKey) -> Result<Option<Removed>, Unreachable> {
+        let removed = (|| {
+            let transaction =
+                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let Some(StoredRow { row, .. }) = get(&transaction, key)? else { return Ok(None) };
+            transaction.execute("delete from apps where name = ?1", params![key.as_str()])?;
+            let change =
+                transaction.query_row("select max(id) from changes", [], |row| row.get(0))?;
+            transaction.commit()?;
+            Ok(Some(Removed { row, change }))
+        })();
+        removed.map_err(|error: rusqlite::Error| self.unreachable(&error))
+    }
+
+    /// Whether the reactor was rung for a change, a second ago or longer.
+    pub fn was_rung(&self, change: i64) -> Result<bool, Unreachable> {
         self.connection
-            .execute("delete from apps where name = ?1", params![key.as_str()])
-            .map(|count| count > 0)
+            .prepare_cached("select not exists (select 1 from changes where id = ?1)")
+            .and_then(|mut statement| statement.query_row(params![change], |row| row.get(0)))
             .map_err(|error| self.unreachable(&error))
     }
 
@@ -208,9 +243,10 @@ impl SqliteTable {
     pub async fn deleted_before(&self, days: u32) -> Result<Vec<RowKey>, Unreachable> {
         let limit = days_ago(days);
         self.run(move |connection| {
-            let mut statement = connection.prepare("select name from deletions where at < ?1")?;
-            let names = statement.query_map(params![limit], |row| Ok(RowKey(row.get(0)?)))?;
-            names.collect()
+            let mut statement = connection.prepare(DELETED_BEFORE)?;
+            let names =
+                statement.query_map(params![limit], |row| Ok(read_name(row.get_ref(0)?)))?;
+            names.filter_map(Result::transpose).collect()
         })
         .await
     }
@@ -235,7 +271,7 @@ impl SqliteTable {
         let limit = days_ago(KEPT_DAYS);
         self.run(move |connection| {
             connection.execute(
-                "delete from history where name in (select name from deletions where at < ?1)",
+                &format!("delete from history where name in ({DELETED_BEFORE})"),
                 params![limit],
             )?;
             Ok(())

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rowhouse_core::AppName;
+use rowhouse_core::{AppName, Commit, Unreachable};
 use tracing::warn;
 
-use crate::build::BuildKey;
+use crate::build::{BuildKey, BuildRequest, Builds};
 use crate::instance::lock;
 use crate::live::LiveStack;
 use crate::log;
 use crate::machine::Machine;
+use crate::repository::Repository;
 use crate::stack::Ongoing;
 use crate::table::SqliteTable;
 
@@ -35,20 +36,33 @@ pub(crate) async fn after_sweep(machine: &Arc<Machine>, table: &SqliteTable, orp
         warn!(reason = %error, "cannot tidy the history");
     }
     builds(machine).await;
-    match table.deleted_before(KEPT_DATA_DAYS).await {
-        Ok(names) => {
-            for name in names.iter().filter_map(|key| AppName::parse(key.as_str()).ok()) {
-                for folder in [
-                    machine.folder.app_data(&name),
-                    machine.folder.app_home(&name),
-                    machine.folder.logs(&name),
-                ] {
-                    let _ = tokio::fs::remove_dir_all(folder).await;
-                }
+    if let Err(error) = folders_of_the_deleted(machine, table).await {
+        warn!(reason = %error, "cannot tidy the folders of deleted apps");
+    }
+    mirrors(machine).await;
+}
+
+/// Removes what apps leave in folders of their own.
+async fn folders_of_the_deleted(machine: &Machine, table: &SqliteTable) -> Result<(), Unreachable> {
+    for key in table.deleted_before(KEPT_DATA_DAYS).await? {
+        let Ok(name) = AppName::parse(key.as_str()) else { continue };
+        let folder = &machine.folder;
+        for folder in [folder.app_data(&name), folder.app_home(&name), folder.logs(&name)] {
+            if !folder.exists() {
+                continue;
+            }
+            // A folder may be large: meanwhile somebody may have put the app again. And a stack that no sweep may
+            // delete runs on without a row.
+            let has_stack = machine.stack(&name).record().await.is_some();
+            if has_stack || !table.deleted_before(KEPT_DATA_DAYS).await?.contains(&key) {
+                break;
+            }
+            if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
+                warn!(folder = %folder.display(), reason = %error, "cannot remove a deleted app's folder");
             }
         }
-        Err(error) => warn!(reason = %error, "cannot tidy the folders of deleted apps"),
     }
+    Ok(())
 }
 
 /// Removes the oldest logs of instances that are gone.
@@ -71,22 +85,44 @@ pub(crate) fn logs(machine: &Machine, stack: &LiveStack) {
     }
 }
 
-/// Removes builds that no stack runs, aims at, or has run lately.
-pub(crate) async fn builds(machine: &Arc<Machine>) {
-    let mut keep = BTreeSet::new();
+/// What stacks run, aim at, or have run lately, and the requests for what they run and aim at.
+async fn kept(machine: &Machine) -> (BTreeSet<BuildKey>, Vec<BuildRequest>) {
+    let (mut builds, mut requests) = (BTreeSet::new(), Vec::new());
     for stack in machine.all_stacks() {
         let Some(record) = stack.record().await else { continue };
-        keep.extend(record.builds.iter().filter_map(|key| BuildKey::parse(key)));
+        builds.extend(record.builds.iter().filter_map(|key| BuildKey::parse(key)));
         let aimed = match &record.ongoing {
             Some(Ongoing::Create { plan, .. } | Ongoing::Update { plan, .. }) => Some(plan),
             Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => None,
         };
         for plan in [aimed, record.running.as_ref()].into_iter().flatten() {
             if let Ok(request) = machine.build_request(plan) {
-                keep.insert(request.key());
+                builds.insert(request.key());
+                requests.push(request);
             }
         }
     }
+    (builds, requests)
+}
+
+/// Lets go of the commits whose builds are gone.
+async fn mirrors(machine: &Machine) {
+    let (builds, requests) = kept(machine).await;
+    let named = requests.iter().map(|request| request.repository.clone()).collect();
+    let is_needed = |repository: &Repository, commit: &Commit| {
+        requests.iter().filter(|request| request.repository == *repository).any(|request| {
+            let key = Builds::key(repository, &request.path, commit, &request.build_env);
+            builds.contains(&key)
+        })
+    };
+    if let Err(error) = machine.mirrors.tidy(&named, is_needed).await {
+        warn!(reason = %error, "cannot tidy the mirrors");
+    }
+}
+
+/// Removes builds that no stack runs, aims at, or has run lately.
+pub(crate) async fn builds(machine: &Arc<Machine>) {
+    let (keep, _) = kept(machine).await;
     let machine = Arc::clone(machine);
     let pruned =
         tokio::task::spawn_blocking(move || machine.builds.prune(&keep, KEPT_UNUSED_BUILDS)).await;

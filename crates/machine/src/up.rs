@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rowhouse_core::{Platform, Row, RowKey, Sweep, Unreachable};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tracing::warn;
 
+use crate::answer::Answers;
 use crate::build::Builds;
 use crate::feed;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
@@ -53,8 +55,33 @@ pub struct Config {
     pub drain: Duration,
     /// This program's own file, started again as the small parent of each process.
     pub program: PathBuf,
-    /// Kills the platform at the n-th point that recovery must survive; only tests ask for it.
-    pub failpoint: Option<u32>,
+    /// What goes wrong on purpose; only tests ask for it.
+    pub failpoint: Option<Failpoint>,
+}
+
+/// Trouble that recovery must survive, at the n-th point where it could strike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failpoint {
+    /// The platform is killed.
+    Kill(u32),
+    /// A write of the journal fails.
+    FailJournal(u32),
+}
+
+impl Failpoint {
+    /// `3`: killed at the third point; `journal:3`: the third write fails.
+    pub fn parse(text: &str) -> Option<Failpoint> {
+        match text.strip_prefix("journal:") {
+            Some(count) => count.parse().ok().map(Failpoint::FailJournal),
+            None => text.parse().ok().map(Failpoint::Kill),
+        }
+    }
+
+    fn count(self) -> u32 {
+        match self {
+            Failpoint::Kill(count) | Failpoint::FailJournal(count) => count,
+        }
+    }
 }
 
 /// How the platform is asked to end.
@@ -84,7 +111,7 @@ pub enum UpError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     #[error("cannot listen on {address}: {hint}")]
-    Listen { address: SocketAddr, hint: String, source: std::io::Error },
+    Listen { address: SocketAddr, hint: String },
     #[error("cannot start")]
     Start { source: std::io::Error },
     #[error(transparent)]
@@ -114,7 +141,7 @@ impl House {
         let table = Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?);
         let listener = match inherited {
             Some(listener) => listener,
-            None => Proxy::bind(config.listen).map_err(|source| listen_error(&config, source))?,
+            None => Proxy::bind(config.listen).map_err(|error| listen_error(&config, &error))?,
         };
         let kept = listener.try_clone().map_err(start)?;
         let address = listener.local_addr().map_err(start)?;
@@ -172,9 +199,12 @@ impl House {
             let orphans = sweep.refused_orphans.clone();
             tokio::spawn(async move { tidy::after_sweep(&machine, &table, &orphans).await });
         };
+        let telling = Arc::clone(&machine);
         let tell = async move {
+            let mut answers = Answers::default();
             while let Some(row) = answered.recv().await {
                 changed(&row);
+                answers.tell(&telling, &row).await;
             }
         };
         let beat = async {
@@ -229,17 +259,35 @@ fn machine(
         stacks: Mutex::default(),
         port,
         path,
-        failpoints_left: AtomicI64::new(config.failpoint.map_or(0, i64::from)),
+        open_files: raise_open_files(),
+        failpoints_left: AtomicI64::new(
+            config.failpoint.map_or(0, |failpoint| i64::from(failpoint.count())),
+        ),
         names: AtomicU64::new(1),
         folder,
         config,
     })
 }
 
-fn listen_error(config: &Config, source: std::io::Error) -> UpError {
+/// Lets this process have as many files open as it may: each connection of a client is one, and one more to an
+/// instance. The usual limit of 1,024 is kept for apps, some of which cannot do with more (`select(2)`); it is
+/// returned where it was another.
+fn raise_open_files() -> Option<u64> {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => before.current.filter(|_| before.current != before.maximum),
+        Err(error) => {
+            warn!(reason = %error, "cannot have more files open; connections above the limit wait");
+            None
+        }
+    }
+}
+
+fn listen_error(config: &Config, error: &std::io::Error) -> UpError {
     let address = config.listen;
     let next = SocketAddr::new(address.ip(), address.port().wrapping_add(1));
-    let is = |kind| source.kind() == kind;
+    let is = |kind| error.kind() == kind;
     let hint = if is(std::io::ErrorKind::AddrInUse) {
         format!(
             "another program, perhaps another `rowhouse up`, listens there; choose another with \
@@ -250,9 +298,9 @@ fn listen_error(config: &Config, source: std::io::Error) -> UpError {
     } else if is(std::io::ErrorKind::AddrNotAvailable) {
         "this machine has no such address; `ip address` lists its own".to_owned()
     } else {
-        source.to_string()
+        error.to_string()
     };
-    UpError::Listen { address, hint, source }
+    UpError::Listen { address, hint }
 }
 
 /// Ends one-off processes, such as builds, of a platform that was killed: their operations begin them again.
@@ -299,10 +347,12 @@ async fn settle(machine: &Arc<Machine>) {
 
 async fn end(machine: &Arc<Machine>, proxy: Proxy, how: Shutdown) -> usize {
     let stacks = machine.all_stacks();
-    for stack in &stacks {
-        // What is under way is in the journal, and is carried on at the next start.
-        end_task(stack).await;
+    // What is under way is in the journal, and is carried on at the next start.
+    let mut ending = JoinSet::new();
+    for stack in stacks.clone() {
+        ending.spawn(async move { end_task(&stack).await });
     }
+    ending.join_all().await;
     proxy.stop(machine.config.drain).await;
     let instances: Vec<_> = stacks
         .iter()

@@ -380,7 +380,7 @@ async fn a_flask_app_is_built_and_its_server_finds_it() {
     }
     let (workshop, request) = Workshop::with(&[
         ("requirements.txt", "flask==3.0.3\ngunicorn==22.0.0\n"),
-        ("Procfile", "web: gunicorn app:app --bind 0.0.0.0:$PORT\n"),
+        ("Procfile", "web: gunicorn app:app --bind $HOST:$PORT\n"),
         ("app.py", "from flask import Flask\napp = Flask(__name__)\n"),
     ]);
     let built = workshop.build(&request).await.unwrap();

@@ -105,6 +105,16 @@ async fn a_rename_rings_both_names_and_a_replacement_the_one() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_no_text_keeps_no_other_from_being_rung() {
+    let mut house = house();
+    sqlite3(
+        &house.table,
+        "insert into apps (name) values ('before'), (x'ff'), (cast(x'ff' as text)), ('zoo')",
+    );
+    assert_eq!(house.rung_until_now().await, ["before", "zoo", "\u{fffd}"]);
+}
+
+#[tokio::test]
 async fn the_reactors_own_answer_does_not_echo_but_a_forged_one_does() {
     let mut house = house();
     let table = SqliteTable::open(&house.table, None).unwrap();

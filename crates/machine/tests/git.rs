@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use rowhouse_core::Commit;
 use rowhouse_machine::git::GitError;
@@ -55,6 +56,12 @@ impl Origin {
 
     fn mirrors(&self) -> Mirrors {
         Mirrors::new(self.room.path().join("mirrors"))
+    }
+
+    /// The one mirror that there is.
+    fn mirror(&self) -> PathBuf {
+        let mut mirrors = fs::read_dir(self.room.path().join("mirrors")).unwrap();
+        mirrors.next().unwrap().unwrap().path()
     }
 
     fn target(&self) -> PathBuf {
@@ -141,6 +148,9 @@ async fn an_unknown_version_names_the_branches_that_there_are() {
     let reason = origin.no_such("prod").await;
     assert!(reason.contains("no branch or tag `prod`"), "{reason}");
     assert!(reason.contains("its branches are `main`, `dev`"), "{reason}");
+    assert!(!reason.contains("40 digits"), "{reason}");
+    // It looks like a commit, of which somebody has seen the first digits.
+    assert!(origin.no_such("ed55359").await.contains("all of its 40 digits"));
     assert!(reason.contains(origin.repository().as_str()), "{reason}");
 }
 
@@ -252,10 +262,77 @@ async fn a_commit_that_was_pushed_away_is_still_checked_out() {
     origin.git(&["gc", "--quiet", "--prune=now"]);
     let next = origin.commit("file", "next");
     mirrors.check_out(&repository, &next, &origin.room.path().join("next")).await.unwrap();
-    mirrors.tidy(&repository).await.unwrap();
+    make_old(&origin.mirror(), Duration::from_hours(1));
+    mirrors.tidy(&[repository.clone()].into(), |_, commit| *commit == lost).await.unwrap();
     let again = origin.room.path().join("again");
     mirrors.check_out(&repository, &lost, &again).await.unwrap();
     assert_eq!(fs::read_to_string(again.join("file")).unwrap(), "lost");
+}
+
+/// Makes a mirror look as if it was used last so long ago.
+fn make_old(mirror: &Path, age: Duration) {
+    let used = fs::File::open(mirror.join("rowhouse-used")).unwrap();
+    used.set_modified(SystemTime::now() - age).unwrap();
+}
+
+#[tokio::test]
+async fn commits_that_nobody_needs_are_let_go_once_a_day_and_fetched_when_they_are_needed_again() {
+    let origin = Origin::new();
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    let check_out = async |commit: &Commit, name: &str| {
+        let target = origin.room.path().join(name);
+        mirrors.check_out(&repository, commit, &target).await.unwrap();
+    };
+    let first = origin.commit("file", "first");
+    check_out(&first, "first").await;
+    origin.git(&["commit", "--quiet", "--amend", "--message", "forced"]);
+    let second = origin.head("HEAD");
+    check_out(&second, "second").await;
+    let mirror = origin.mirror();
+    let pins = || git(&mirror, &["for-each-ref", "--format=%(refname:lstrip=2)", "refs/rowhouse"]);
+    let tidy = async || {
+        let named = [repository.clone()].into();
+        mirrors.tidy(&named, |_, commit| *commit == second).await.unwrap();
+    };
+    let both = pins();
+    tidy().await;
+    assert_eq!(pins(), both, "a checkout may be under way");
+    make_old(&mirror, Duration::from_hours(1));
+    tidy().await;
+    assert_eq!(pins(), second.as_str());
+    let packs = || fs::read_dir(mirror.join("objects/pack")).unwrap().count();
+    assert!(packs() > 0, "what was fetched is packed");
+    // What the repository still has can be had again, and what is needed stays without it.
+    origin.git(&["branch", "old", first.as_str()]);
+    check_out(&first, "again").await;
+    make_old(&mirror, Duration::from_mins(20));
+    tidy().await;
+    assert!(pins().contains(first.as_str()), "it was tidied today");
+    fs::rename(origin.folder(), origin.room.path().join("away")).unwrap();
+    check_out(&second, "second-again").await;
+}
+
+#[tokio::test]
+async fn a_mirror_of_no_apps_repository_is_removed_when_it_was_not_used_for_long() {
+    let origin = Origin::new();
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    let commit = origin.head("HEAD");
+    let check_out = async |name: &str| {
+        let target = origin.room.path().join(name);
+        mirrors.check_out(&repository, &commit, &target).await.unwrap();
+    };
+    check_out("one").await;
+    let mirror = origin.mirror();
+    let day = Duration::from_hours(24);
+    make_old(&mirror, 29 * day);
+    mirrors.tidy(&[].into(), |_, _| false).await.unwrap();
+    assert!(mirror.exists());
+    make_old(&mirror, 31 * day);
+    mirrors.tidy(&[repository.clone()].into(), |_, _| false).await.unwrap();
+    assert!(mirror.exists());
+    mirrors.tidy(&[].into(), |_, _| false).await.unwrap();
+    assert!(!mirror.exists());
+    check_out("two").await;
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ async fn a_pyproject_is_installed_as_what_it_is() {
 async fn python_without_a_procfile_is_told_what_to_write() {
     let message = fails(&ALL, &[("requirements.txt", "")]).await;
     assert!(message.contains("found `requirements.txt`"), "{message}");
-    assert!(message.contains("`web: gunicorn app:app --bind 0.0.0.0:$PORT`"), "{message}");
+    assert!(message.contains("`web: gunicorn app:app --bind $HOST:$PORT`"), "{message}");
 }
 
 #[tokio::test]

@@ -122,8 +122,10 @@ fn an_edit_changes_only_what_is_given() {
     );
     let row = file.edit(&key("shop"), set(Attribute::Scale, None)).unwrap().unwrap();
     assert!(!row.user.contains_key(&Attribute::Scale));
-    assert!(file.remove(&key("shop")).unwrap());
-    assert!(!file.remove(&key("shop")).unwrap());
+    let removed = file.remove(&key("shop")).unwrap().unwrap();
+    assert_eq!(removed.row.user.len(), 1);
+    assert!(!file.was_rung(removed.change).unwrap(), "nobody listens");
+    assert_eq!(file.remove(&key("shop")).unwrap(), None);
 }
 
 #[test]
@@ -180,6 +182,88 @@ async fn the_table_is_opened_by_several_at_once() {
     for thread in threads {
         assert_eq!(thread.join().unwrap().unwrap(), 0);
     }
+}
+
+/// Marks every deletion as one of a year ago.
+fn age_deletions(raw: &Connection) {
+    raw.execute("update deletions set at = '2020-01-01T00:00:00Z'", []).unwrap();
+}
+
+#[tokio::test]
+async fn a_name_that_a_rename_brought_back_is_not_deleted_and_the_one_before_is() {
+    let house = house();
+    house
+        .raw
+        .execute_batch(
+            "insert into apps (name) values ('shop'), ('web'); \
+             insert into history (name, at) values ('shop', '2020'), ('web', '2020'); \
+             delete from apps where name = 'shop'",
+        )
+        .unwrap();
+    age_deletions(&house.raw);
+    assert_eq!(house.table.deleted_before(7).await.unwrap(), [key("shop")]);
+    house.raw.execute_batch("update apps set name = 'shop' where name = 'web'").unwrap();
+    assert_eq!(house.table.deleted_before(7).await.unwrap(), []);
+    age_deletions(&house.raw);
+    assert_eq!(house.table.deleted_before(7).await.unwrap(), [key("web")]);
+    house.table.prune_history().await.unwrap();
+    let kept: String =
+        house.raw.query_row("select name from history", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, "shop");
+}
+
+#[tokio::test]
+async fn a_row_that_is_there_is_not_deleted_whatever_was_noted_of_it() {
+    let house = house();
+    house
+        .raw
+        .execute_batch(
+            "insert into apps (name) values ('shop'); \
+             insert into history (name, at) values ('shop', '2020'); \
+             insert into deletions (name, at) values ('shop', '2020')",
+        )
+        .unwrap();
+    assert_eq!(house.table.deleted_before(7).await.unwrap(), []);
+    house.table.prune_history().await.unwrap();
+    let kept: i64 =
+        house.raw.query_row("select count(*) from history", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 1);
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_text_keeps_no_other_from_being_read() {
+    let house = house();
+    house
+        .raw
+        .execute_batch(
+            "insert into apps (name, version) values \
+             (x'ff', 'v1'), (cast(x'ff' as text), 'v1'), ('shop', 'v1'), (x'73686f70', 'v2')",
+        )
+        .unwrap();
+    let names: Vec<String> =
+        house.table.list().await.unwrap().into_iter().map(|row| row.key.0).collect();
+    assert_eq!(names, ["shop", "\u{fffd}", "x'73686f70'", "x'ff'"]);
+    house.raw.execute_batch("delete from apps").unwrap();
+    age_deletions(&house.raw);
+    assert_eq!(house.table.deleted_before(7).await.unwrap(), [key("shop"), key("\u{fffd}")]);
+}
+
+#[test]
+fn a_table_of_an_earlier_version_gets_the_trigger_of_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rowhouse.db");
+    TableFile::open(&path).unwrap();
+    let raw = Connection::open(&path).unwrap();
+    let trigger = "select sql from sqlite_master where name = 'apps_renamed'";
+    let of = |raw: &Connection| -> String { raw.query_row(trigger, [], |row| row.get(0)).unwrap() };
+    let new = of(&raw);
+    raw.execute_batch(
+        "drop trigger apps_renamed; create trigger apps_renamed after update on apps \
+         when old.name is not new.name begin insert into changes (name) values (old.name); end",
+    )
+    .unwrap();
+    TableFile::open(&path).unwrap();
+    assert_eq!(of(&raw), new);
 }
 
 /// The suite's user writes with a connection of its own, as any program may.

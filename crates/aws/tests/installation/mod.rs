@@ -121,9 +121,9 @@ impl Installation {
         let request =
             self.table.get_item().table_name(TABLE).key("Name", key).consistent_read(true);
         let item = request.send().await.unwrap().item.unwrap_or_default();
-        let text = |value: &AttributeValue| match value {
-            AttributeValue::S(text) | AttributeValue::N(text) => text.clone(),
-            other => format!("{other:?}"),
+        let text = |value: &AttributeValue| {
+            let text = value.as_s().or_else(|_| value.as_n());
+            text.map_or_else(|other| format!("{other:?}"), Clone::clone)
         };
         item.iter().map(|(name, value)| (name.clone(), text(value))).collect()
     }
@@ -321,7 +321,9 @@ fn message(event: &StackEvent) -> String {
         ("StackName", text(event.stack_name())),
         ("ClientRequestToken", event.client_request_token().unwrap_or("null").to_owned()),
     ]);
-    fields.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect()
+    let lines: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+    lines.concat()
 }
 
 /// A sweep, as the schedule asks for it.

@@ -7,14 +7,19 @@ use crate::args::Deploy;
 use crate::change::{Changes, Unchanged, carry_out, text};
 use crate::context::Context;
 use crate::failure::Exit;
-use crate::output;
 use crate::output::clean;
 use crate::project::Project;
+use crate::{names, output};
 
-pub(crate) async fn deploy(context: &Context, deploy: Deploy) -> anyhow::Result<Exit> {
+/// `make` makes the data folder where it is missing, which is done for an app and not for a mistake.
+pub(crate) async fn deploy(
+    make: impl FnOnce() -> anyhow::Result<Context>,
+    deploy: Deploy,
+) -> anyhow::Result<Exit> {
     let folder = std::env::current_dir().context("cannot tell the current folder")?;
     let project = Project::of(&folder)?;
-    let name = context.name(deploy.name.as_deref().unwrap_or(&project.name))?;
+    let name = names::new(deploy.name.as_deref().unwrap_or(&project.name))?;
+    let context = make()?;
     if project.uncommitted > 0 {
         let files = match project.uncommitted {
             1 => "1 file is".to_owned(),
@@ -39,5 +44,5 @@ pub(crate) async fn deploy(context: &Context, deploy: Deploy) -> anyhow::Result<
         }
         Ok(changes)
     };
-    carry_out(context, &name.key(), edit, Unchanged::LookAgain, &deploy.waiting).await
+    carry_out(&context, &name.key(), edit, Unchanged::LookAgain, &deploy.waiting).await
 }

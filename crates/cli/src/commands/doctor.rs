@@ -9,7 +9,7 @@ use rowhouse_machine::folder::{FolderError, Presence};
 use serde_json::json;
 
 use crate::commands::folder_hint;
-use crate::context::{Context, Missing};
+use crate::context::{Context, Missing, OPEN, quoted};
 use crate::failure::Exit;
 use crate::output;
 use crate::output::{clean, cut};
@@ -103,7 +103,27 @@ pub(crate) fn doctor(data: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
 }
 
 fn of_folder(context: &Context) -> Vec<Finding> {
-    vec![writable(context), space(context), table(context), reactor(context), orphans(context)]
+    vec![
+        writable(context),
+        access(context),
+        space(context),
+        table(context),
+        reactor(context),
+        orphans(context),
+    ]
+}
+
+fn access(context: &Context) -> Finding {
+    let root = context.folder.root().display().to_string();
+    match context.folder.open_to_others() {
+        None => Finding::fine("access", "only its owner may enter the data folder"),
+        Some(mode) => Finding::bad(
+            "access",
+            State::Warning,
+            format!("the data folder is open to others (mode {mode:o}): {OPEN}"),
+            format!("`chmod 700 {}` closes it", clean(&quoted(&root))),
+        ),
+    }
 }
 
 fn writable(context: &Context) -> Finding {

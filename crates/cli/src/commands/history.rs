@@ -14,7 +14,8 @@ pub(crate) fn history(context: &Context, one: &One) -> anyhow::Result<Exit> {
     let key = RowKey(one.name.clone());
     let entries = table.history(&key)?;
     // It outlives the row.
-    if entries.is_empty() && table.get(&key)?.is_none() {
+    let row = table.get(&key)?.map(|stored| stored.row);
+    if entries.is_empty() && row.is_none() {
         return Err(context.no_such_app(&table, &one.name)?);
     }
     if one.json {
@@ -24,19 +25,25 @@ pub(crate) fn history(context: &Context, one: &One) -> anyhow::Result<Exit> {
     }
     if entries.is_empty() {
         output::note("no rollout has ended yet");
+        if let Some(why) = row.as_ref().and_then(row_text::why) {
+            output::note(&why);
+        }
         return Ok(Exit::Done);
     }
-    let rows = entries.into_iter().map(|entry| {
-        vec![
-            seconds(&entry.at),
-            entry.status.unwrap_or_default(),
-            entry.version.as_deref().map_or_else(|| "-".to_owned(), row_text::version),
-            entry.revision.as_ref().map_or("-", Commit::short).to_owned(),
-            entry.scale.map_or_else(|| "-".to_owned(), |scale| scale.to_string()),
-            cut(&clean(&entry.reason.unwrap_or_default()), 120),
-        ]
-    });
-    output::table(&["at", "status", "version", "revision", "scale", "reason"], rows.collect());
+    let rows: Vec<_> = entries
+        .into_iter()
+        .map(|entry| {
+            vec![
+                seconds(&entry.at),
+                entry.status.unwrap_or_default(),
+                entry.version.as_deref().map_or_else(|| "-".to_owned(), row_text::version),
+                entry.revision.as_ref().map_or("-", Commit::short).to_owned(),
+                entry.scale.map_or_else(|| "-".to_owned(), |scale| scale.to_string()),
+                cut(&clean(&entry.reason.unwrap_or_default()), 120),
+            ]
+        })
+        .collect();
+    output::table(&["at", "status", "version", "revision", "scale", "reason"], &rows);
     Ok(Exit::Done)
 }
 

@@ -1,11 +1,10 @@
 //! `rowhouse ls`: all apps.
 
-use rowhouse_core::{Attribute, Status};
+use rowhouse_core::Attribute;
 use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Exit;
-use crate::output::{clean, cut};
 use crate::{output, row_json, row_text};
 
 pub(crate) fn ls(context: &Context, as_json: bool) -> anyhow::Result<Exit> {
@@ -23,24 +22,24 @@ pub(crate) fn ls(context: &Context, as_json: bool) -> anyhow::Result<Exit> {
         output::hint(&format!("`{}` makes one", context.command("put NAME --repo URL")));
         return Ok(Exit::Done);
     }
-    let lines = rows.iter().map(|stored| {
-        let row = &stored.row;
-        vec![
-            row_text::name(row),
-            row_text::status(row).to_owned(),
-            row_text::instances(row),
-            row_text::user(row, Attribute::Version),
-            row_text::revision(row).to_owned(),
-            row.report.url.clone().unwrap_or_else(|| "-".to_owned()),
-        ]
-    });
-    output::table(&["name", "status", "healthy", "version", "revision", "url"], lines.collect());
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|stored| {
+            let row = &stored.row;
+            vec![
+                row_text::name(row),
+                row_text::status(row).to_owned(),
+                row_text::instances(row),
+                row_text::user(row, Attribute::Version),
+                row_text::revision(row).to_owned(),
+                row.report.url.clone().unwrap_or_else(|| "-".to_owned()),
+            ]
+        })
+        .collect();
+    output::table(&["name", "status", "healthy", "version", "revision", "url"], &lines);
     for stored in &rows {
-        if let Some(reason) = &stored.row.report.reason
-            && stored.row.report.status != Some(Status::Deploying)
-        {
-            let reason = cut(&clean(reason), 200);
-            output::note(&format!("{}: {reason}", row_text::name(&stored.row)));
+        if let Some(why) = row_text::why(&stored.row) {
+            output::note(&why);
         }
     }
     Ok(Exit::Done)

@@ -17,6 +17,7 @@ mod show;
 pub(crate) mod up;
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::UpError;
 
 use crate::args::{Arguments, Command};
-use crate::context::{Context, Missing, quoted};
+use crate::context::{Context, Missing, of_variable, quoted};
 use crate::failure::{BadInput, Exit};
 use crate::{demo, output, telemetry};
 
@@ -51,14 +52,14 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
             return Exit::Ours.into();
         }
     };
-    match runtime.block_on(dispatch(arguments)) {
-        Ok(exit) => exit.into(),
-        Err(error) => tell(&error).into(),
-    }
+    let exit = runtime.block_on(dispatch(arguments)).unwrap_or_else(|error| tell(&error));
+    output::finish();
+    exit.into()
 }
 
 async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
-    let data = arguments.data.as_deref();
+    let data = arguments.data.or_else(of_variable);
+    let data = data.as_deref();
     let made = || Context::open(data, Missing::Make);
     // A mistyped folder is not made by those who only ask about what is in it.
     let found = || Context::open(data, Missing::Refuse);
@@ -66,8 +67,8 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Up(up) => up::up(&made()?, up).await,
         Command::Down => down::down(&found()?).await,
         Command::Demo(demo) => demo::run(data, demo.listen).await,
-        Command::Deploy(deploy) => deploy::deploy(&made()?, deploy).await,
-        Command::Put(put) => put::put(&made()?, put).await,
+        Command::Deploy(deploy) => deploy::deploy(made, deploy).await,
+        Command::Put(put) => put::put(found, made, put).await,
         Command::Scale(scale) => scale::scale(&found()?, scale).await,
         Command::Redeploy(changed) => redeploy::redeploy(&found()?, changed).await,
         Command::Rollback(rollback) => rollback::rollback(&found()?, rollback).await,
@@ -119,6 +120,11 @@ pub(crate) fn folder_hint(error: &FolderError) -> String {
         FolderError::Held { path, .. } => {
             let path = quoted(&path.display().to_string());
             format!("`rowhouse down --data {path}` stops it")
+        }
+        FolderError::Make { source, .. }
+            if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) =>
+        {
+            "that is a file: name a folder with `--data DIR`".to_owned()
         }
         FolderError::Make { .. } | FolderError::Write { .. } => {
             "make it writable for this user, or choose another with `--data DIR`".to_owned()

@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use rowhouse_core::{Attribute, Value};
+
 use crate::args::Open;
 use crate::context::Context;
 use crate::failure::{Exit, bad_input};
@@ -13,14 +15,25 @@ pub(crate) fn open(context: &Context, open: &Open) -> anyhow::Result<Exit> {
     let stored = context.row(&context.table()?, name)?;
     // Anything may stand in the row; only a web address goes to a program.
     let is_web = |url: &String| url.starts_with("http://") || url.starts_with("https://");
-    let Some(url) = stored.row.report.url.filter(is_web) else {
+    let Some(url) = stored.row.report.url.clone().filter(is_web) else {
         return Err(bad_input(
             format!("`{}` has no URL yet", clean(name)),
             format!("`{}` says why", context.command(&format!("show {}", clean(name)))),
         ));
     };
     context.warn_if_absent();
-    let is_opened = has_screen() && ["xdg-open", "open"].iter().any(|opener| opens(opener, &url));
+    if stored.row.report.healthy == 0 {
+        let why = match stored.row.user.get(&Attribute::Scale) {
+            Some(Value::Whole(0)) => "it is scaled to 0",
+            Some(_) | None => "no instance answers now",
+        };
+        output::warning(&format!("`{}` does not answer: {why}", clean(name)));
+        let show = context.command(&format!("show {}", clean(name)));
+        output::hint(&format!("`{show}` says more"));
+    }
+    let browser = std::env::var("BROWSER").unwrap_or_default();
+    let openers = ["xdg-open", "open"].into_iter().chain(browser.split(':'));
+    let is_opened = has_screen() && openers.into_iter().any(|opener| opens(opener, &url));
     if !is_opened {
         output::note("no browser can be opened here");
     }
@@ -29,7 +42,10 @@ pub(crate) fn open(context: &Context, open: &Open) -> anyhow::Result<Exit> {
 }
 
 fn opens(opener: &str, url: &str) -> bool {
-    Command::new(opener)
+    let mut words = opener.split_whitespace();
+    let Some(program) = words.next() else { return false };
+    Command::new(program)
+        .args(words)
         .arg(url)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -8,21 +8,34 @@ use rowhouse_machine::repository::Repository;
 use crate::args::Put;
 use crate::change::{Changes, Unchanged, carry_out, number, text};
 use crate::commands::up::absolute_repository;
-use crate::context::Context;
+use crate::context::{Context, quoted};
 use crate::environment::EnvironmentChange;
 use crate::failure::{Exit, bad_input};
+use crate::names;
 
-pub(crate) async fn put(context: &Context, put: Put) -> anyhow::Result<Exit> {
-    let name = context.name(&put.name)?;
-    let is_new = context.table()?.get(&name.key())?.is_none();
+/// `find` opens the data folder, and `make` makes it where it is missing, which is done for an app and not for a
+/// mistake.
+pub(crate) async fn put(
+    find: impl FnOnce() -> anyhow::Result<Context>,
+    make: impl FnOnce() -> anyhow::Result<Context>,
+    put: Put,
+) -> anyhow::Result<Exit> {
+    let name = names::new(&put.name)?;
     let mut changes = given(&put)?;
+    let (env, build_env) = (EnvironmentChange::of_app(&put)?, EnvironmentChange::of_build(&put)?);
+    let has_repository = matches!(changes.get(&Attribute::Repo), Some(Some(_)));
+    let context = match find() {
+        // Where there is no platform, there is none that has a repository.
+        Err(_) if put.version.is_none() && !has_repository => return Err(no_repository()),
+        Ok(_) | Err(_) => make()?,
+    };
+    let is_new = context.table()?.get(&name.key())?.is_none();
     let unchanged = if put.version.is_some() { Unchanged::LookAgain } else { Unchanged::Already };
     // Git is asked before the table is locked.
     if is_new && put.version.is_none() {
-        let version = default_version(context, &changes).await?;
+        let version = default_version(&context, &changes).await?;
         changes.insert(Attribute::Version, Some(text(version)));
     }
-    let (env, build_env) = (EnvironmentChange::of_app(&put)?, EnvironmentChange::of_build(&put)?);
     let edit = move |row: Option<&Row>| {
         let mut changes = changes;
         if row.is_none() {
@@ -35,7 +48,7 @@ pub(crate) async fn put(context: &Context, put: Put) -> anyhow::Result<Exit> {
         }
         Ok(changes)
     };
-    carry_out(context, &name.key(), edit, unchanged, &put.waiting).await
+    carry_out(&context, &name.key(), edit, unchanged, &put.waiting).await
 }
 
 /// The options as attributes. An empty text clears what has a default.
@@ -74,17 +87,27 @@ async fn default_version(context: &Context, changes: &Changes) -> anyhow::Result
         Some(_) | None => context.holder().and_then(|holder| holder.repository),
     };
     let Some(given) = given else {
-        return Err(bad_input(
-            "no repository is known for a new app",
-            "name it with `--repo URL`, or run `rowhouse deploy` in the project's folder",
-        ));
+        return Err(no_repository());
     };
-    let refused = |error: GitError| {
-        bad_input(
-            format!("{:#}", anyhow::Error::from(error)),
-            "name the version with `--version REF`",
-        )
-    };
-    let repository = Repository::parse(&given).map_err(refused)?;
-    Mirrors::new(context.folder.mirrors()).default_branch(&repository).await.map_err(refused)
+    let repository = Repository::parse(&given)
+        .map_err(|error| bad_input(error.to_string(), "give another one with `--repo`"))?;
+    let branch = Mirrors::new(context.folder.mirrors()).default_branch(&repository).await;
+    branch.map_err(|error| match error {
+        GitError::Refused { reason } => bad_input(reason, "name the version with `--version REF`"),
+        GitError::Unreachable { reason } => {
+            let ask = format!("git ls-remote {}", quoted(&repository.to_string()));
+            bad_input(
+                reason,
+                format!("look at the address: `{ask}` must answer, and ask for nothing"),
+            )
+        }
+        error @ (GitError::DiskFull { .. } | GitError::Io { .. }) => error.into(),
+    })
+}
+
+fn no_repository() -> anyhow::Error {
+    bad_input(
+        "no repository is known for a new app",
+        "name it with `--repo URL`, or run `rowhouse deploy` in the project's folder",
+    )
 }

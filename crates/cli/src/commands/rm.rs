@@ -5,7 +5,7 @@ use rowhouse_core::RowKey;
 use crate::args::Remove;
 use crate::context::Context;
 use crate::failure::Exit;
-use crate::wait::{self, Progress};
+use crate::wait::{self, Leaving, Progress};
 
 /// Deletes rows; a name without one is rung where something of it is left.
 pub(crate) async fn rm(context: &Context, remove: Remove) -> anyhow::Result<Exit> {
@@ -18,13 +18,16 @@ pub(crate) async fn rm(context: &Context, remove: Remove) -> anyhow::Result<Exit
             return Err(context.no_such_app(&table, name)?);
         }
     }
-    let mut removed = Vec::new();
+    let mut leaving = Vec::new();
     for name in &remove.names {
         let key = RowKey(name.clone());
-        removed.push(Progress::new(context, name)?);
-        if !table.remove(&key)? {
+        let progress = Progress::new(context, name)?;
+        let removed = table.remove(&key)?;
+        if removed.is_none() {
             table.ring(&key)?;
         }
+        leaving.push(Leaving { progress, removed });
     }
-    wait::gone(context, removed, &remove.waiting).await
+    let gone = wait::gone(context, leaving, &remove.waiting);
+    wait::unless_interrupted(context, &remove.names, gone).await
 }

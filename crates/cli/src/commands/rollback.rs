@@ -34,7 +34,7 @@ pub(crate) async fn rollback(context: &Context, rollback: Rollback) -> anyhow::R
         },
     };
     output::note(&format!("{name}: rolling back to {}", commit.short()));
-    if let Some(branch) = branch(&row, &history) {
+    if let Some(branch) = branch(&history) {
         // `Follow` is turned off with the rollback, so it is turned on with the return.
         let follow = if follows(&row) { " --follow true" } else { "" };
         let back = format!("put {name} --version {}{follow}", quoted(&clean(branch)));
@@ -83,16 +83,10 @@ fn is_branch(version: &str) -> bool {
     Commit::parse(version).is_none()
 }
 
-/// The branch or tag to return to: the one that was deployed last, else the one that the row names.
-fn branch<'a>(row: &'a Row, history: &'a [StoredEntry]) -> Option<&'a str> {
-    let deployed =
-        history.iter().filter(|entry| is_good(entry)).filter_map(|entry| entry.version.as_deref());
-    deployed.into_iter().find(|version| is_branch(version)).or(
-        match row.user.get(&Attribute::Version) {
-            Some(Value::Text(version)) if is_branch(version) => Some(version),
-            Some(_) | None => None,
-        },
-    )
+/// The branch or tag to return to: the one that was deployed last. What was never deployed is no place to return to.
+fn branch(history: &[StoredEntry]) -> Option<&str> {
+    let good = history.iter().filter(|entry| is_good(entry));
+    good.filter_map(|entry| entry.version.as_deref()).find(|version| is_branch(version))
 }
 
 fn follows(row: &Row) -> bool {

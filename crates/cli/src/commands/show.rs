@@ -36,19 +36,22 @@ pub(crate) fn show(context: &Context, show: &Show) -> anyhow::Result<Exit> {
     for name in ORDER.into_iter().map(str::to_owned).chain(others) {
         match object.get(&name) {
             Some(Value::Object(variables)) => variable_lines(&name, variables),
-            Some(Value::String(text)) => output::line(&format!("{name:14} {}", clean(text))),
+            Some(Value::String(text)) => output::field(&name, &clean(text)),
             Some(value) => output::line(&format!("{name:14} {value}")),
             None => {}
         }
     }
     if !instances.is_empty() {
         output::line("");
-        let rows = instances.iter().map(|instance| {
-            ["Id", "Pid", "Port", "State", "Revision", "StartedAt"]
-                .map(|name| cell(name, &instance[name]))
-                .to_vec()
-        });
-        output::table(&["instance", "pid", "port", "state", "revision", "started"], rows.collect());
+        let rows: Vec<_> = instances
+            .iter()
+            .map(|instance| {
+                ["Id", "Pid", "Port", "State", "Revision", "StartedAt"]
+                    .map(|name| cell(name, &instance[name]))
+                    .to_vec()
+            })
+            .collect();
+        output::table(&["instance", "pid", "port", "state", "revision", "started"], &rows);
     }
     Ok(Exit::Done)
 }
@@ -78,6 +81,7 @@ fn instances(context: &Context, name: &str) -> anyhow::Result<Vec<Value>> {
     let shown = stack.instances.iter().map(|instance| {
         let now = snapshot(&context.folder.instances(&name).join(&instance.id.0));
         let state = match (&now.running, &now.end) {
+            (Some(_), _) if stack.is_draining(instance) => "draining".to_owned(),
             (Some(_), _) => "running".to_owned(),
             (None, Some(end)) => end.to_string(),
             (None, None) => "not running".to_owned(),

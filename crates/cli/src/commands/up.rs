@@ -7,8 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use rowhouse_core::Row;
-use rowhouse_machine::up::{Config, Ended, House, Shutdown};
+use rowhouse_core::{Row, without_password};
+use rowhouse_machine::up::{Config, Ended, Failpoint, House, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Up;
@@ -18,6 +18,8 @@ use crate::{output, row_text};
 
 /// Runs until it is told to end.
 pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
+    output::work_on()?;
+    context.warn_if_open();
     let repository = up.repo.as_deref().map(absolute_repository).transpose()?;
     let config = Config {
         data: context.folder.root().to_owned(),
@@ -29,7 +31,9 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         build_timeout: up.build_timeout,
         drain: up.drain,
         program: std::env::current_exe().context("cannot find this program's own file")?,
-        failpoint: std::env::var("ROWHOUSE_FAILPOINT").ok().and_then(|count| count.parse().ok()),
+        failpoint: std::env::var("ROWHOUSE_FAILPOINT")
+            .ok()
+            .and_then(|text| Failpoint::parse(&text)),
     };
     let domain = config.domain.clone();
     let has_repository = config.repository.is_some();
@@ -130,6 +134,7 @@ fn hand_over(listener: TcpListener) -> anyhow::Error {
     // The kernel names a file that was replaced so; what stands in its place is meant.
     let name = program.display().to_string();
     let program = name.strip_suffix(" (deleted)").map_or(program.clone(), PathBuf::from);
+    output::finish();
     let error = std::process::Command::new(&program)
         .args(std::env::args_os().skip(1))
         .env(HANDED_OVER, "1")
@@ -153,7 +158,8 @@ pub(crate) fn absolute_repository(text: &str) -> anyhow::Result<String> {
     let path = std::path::absolute(text)?;
     let path = path.canonicalize().map_err(|error| {
         bad_input(
-            format!("the repository `{}` cannot be found: {error}", path.display()),
+            // As it was typed: an address that was misspelt comes here too, perhaps with its password.
+            format!("the repository `{}` cannot be found: {error}", without_password(text)),
             "`--repo` is a git URL, or the path of a git repository on this machine",
         )
     })?;

@@ -157,6 +157,11 @@ impl House {
             .append(true)
             .open(self.folder.path().join("up.log"))
             .unwrap();
+        self.spawn_into(log.try_clone().unwrap().into(), log.into());
+    }
+
+    /// Starts the platform with these streams and does not wait for anything.
+    pub fn spawn_into(&mut self, stdout: Stdio, stderr: Stdio) {
         let child = Command::new(PROGRAM)
             .args(["up", "--data"])
             .arg(self.data())
@@ -164,8 +169,8 @@ impl House {
             .args(&self.arguments)
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .unwrap();
         self.up = Some(child);

@@ -326,7 +326,9 @@ impl Connection {
         match self.meter.phase() {
             Phase::Idle | Phase::Busy if blocked => (Wait::Client, limits.stalled),
             Phase::Idle => (Wait::Request, limits.idle),
-            Phase::Head if self.finishing.get() && self.meter.progress() == 0 => (Wait::Head, GRACE),
+            Phase::Head if self.finishing.get() && self.meter.progress() == 0 => {
+                (Wait::Head, GRACE)
+            }
             Phase::Head => (Wait::Head, limits.head),
             Phase::Busy if self.starved.get() => (Wait::Client, limits.stalled),
             Phase::Busy => (Wait::App, limits.silent),

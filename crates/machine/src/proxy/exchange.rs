@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::headers;
 use super::link::{Link, Unanswered};
 use super::pages;
-use super::routes::{Found, Label};
+use super::routes::{Found, Label, Vacancy};
 use super::upgrade::Splice;
 use super::upstream::{Claim, Upstream};
 
@@ -78,7 +78,7 @@ async fn answer(
     match answered {
         Ok((response, exchange)) => pass_on(response, exchange, upgrade, &app),
         Err(Failure::Unknown) => pages::unknown(host.as_bytes()),
-        Err(Failure::Nobody) => pages::nobody(app.as_str()),
+        Err(Failure::Nobody(why)) => pages::nobody(app.as_str(), why),
         Err(Failure::Silent) => pages::silent(app.as_str()),
         Err(Failure::Broken) => pages::failed(app.as_str()),
     }
@@ -109,7 +109,7 @@ enum Failure {
     /// There is no such app.
     Unknown,
     /// It has no instance that takes requests.
-    Nobody,
+    Nobody(Vacancy),
     /// It had the request for too long.
     Silent,
     /// It cannot be connected to, or did not answer.
@@ -179,8 +179,8 @@ impl Tries {
                 Ok(Exchange::begin(Rc::clone(connection), claim))
             }
             Found::Unknown => Err(Failure::Unknown),
-            Found::Nobody if self.count > 0 => Err(Failure::Broken),
-            Found::Nobody => Err(Failure::Nobody),
+            Found::Nobody(_) if self.count > 0 => Err(Failure::Broken),
+            Found::Nobody(why) => Err(Failure::Nobody(why)),
         }
     }
 

@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 pub use limits::Limits;
-pub use routes::Routes;
+pub use routes::{Routes, Vacancy};
 pub use upstream::Upstream;
 use worker::{Stage, Worker};
 
@@ -54,11 +54,9 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// The address is in use, not ours, or needs a privilege; the error names it.
+    /// The address is in use, not ours, or needs a privilege.
     pub fn bind(address: SocketAddr) -> io::Result<net::TcpListener> {
-        listener(address).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-        })
+        listener(address)
     }
 
     /// Serves the connections of `listener` with that many threads, at least one.

@@ -5,6 +5,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::ResponseBody;
+use super::routes::Vacancy;
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -25,16 +26,26 @@ pub(super) fn unknown(host: &[u8]) -> Response<ResponseBody> {
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>No such app</title>\n\
          <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}}</style>\n\
          <h1>No such app</h1>\n<p>{asked}</p>\n\
-         <p>An app answers here as soon as there is a row with its name.</p>\n</html>\n"
+         <p>An app answers here as soon as the row with its name is deployed.</p>\n</html>\n"
     );
     answer(StatusCode::NOT_FOUND, &HTML, Bytes::from(page))
 }
 
 /// The app is known, and nobody can take the request.
-pub(super) fn nobody(app: &str) -> Response<ResponseBody> {
-    let text = format!("No instance of {app} is ready. Try again in a moment.\n");
+pub(super) fn nobody(app: &str, why: Vacancy) -> Response<ResponseBody> {
+    let (text, seconds) = match why {
+        Vacancy::Unready => {
+            (format!("No instance of {app} is ready. Try again in a moment.\n"), "1")
+        }
+        Vacancy::ScaledToZero => {
+            (format!("{app} is scaled to 0: `rowhouse scale {app} 1` starts an instance.\n"), "60")
+        }
+        Vacancy::NeverUp => {
+            (format!("{app} has not come up yet: `rowhouse show {app}` says how it is.\n"), "5")
+        }
+    };
     let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, &TEXT, Bytes::from(text));
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(seconds));
     response
 }
 

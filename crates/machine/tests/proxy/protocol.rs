@@ -99,17 +99,27 @@ async fn ambiguous_requests_are_refused() {
 }
 
 #[tokio::test]
-async fn a_length_beside_chunks_does_not_reach_the_app() {
-    let app = mirror().await;
-    let house = House::of(&[&app]);
-    let answer = house
-        .ask(
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 3\r\n\
-              Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        )
-        .await;
-    assert_eq!(answer.body, "hello");
-    assert!(!app.requests()[0].contains("content-length"), "{:?}", app.requests());
+async fn a_length_beside_chunks_does_not_reach_the_app_and_ends_the_connection() {
+    let (length, chunked) = ("Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n");
+    for framing in [[length, chunked].concat(), [chunked, length].concat()] {
+        let app = mirror().await;
+        let house = House::of(&[&app]);
+        let mut client = house.connect().await;
+        // RFC 9112, 6.1: whoever took the length would find another request in the body, or after it.
+        client
+            .write(&format!(
+                "POST / HTTP/1.1\r\nHost: shop.localhost\r\n{framing}\r\n5\r\nhello\r\n0\r\n\r\n\
+                 GET /smuggled HTTP/1.1\r\nHost: shop.localhost\r\n\r\n"
+            ))
+            .await;
+        let answer = client.answer().await.unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (200, "hello"), "{framing}");
+        assert_eq!(client.rest().await, "", "{framing}");
+        let seen = app.requests();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert!(!seen[0].contains("content-length"), "{seen:?}");
+        assert!(seen[0].contains("\r\ntransfer-encoding: chunked\r\n"), "{seen:?}");
+    }
 }
 
 #[tokio::test]
