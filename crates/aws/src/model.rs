@@ -383,7 +383,7 @@ fn world(status: S, ending: Ending) -> World {
             | S::RollbackComplete
             | S::RollbackFailed
     );
-    let is_done = matches!(
+    let is_complete = matches!(
         status,
         S::CreateComplete
             | S::UpdateComplete
@@ -398,10 +398,10 @@ fn world(status: S, ending: Ending) -> World {
     );
     let parameters = if is_back { &before } else { &aim };
     let parameters = (status != S::ReviewInProgress).then_some(parameters);
-    let outputs = (!never_up).then_some(if is_done { &aim } else { &before });
-    let is_gone = status == S::DeleteComplete;
+    let outputs = (!never_up).then_some(if is_complete { &aim } else { &before });
+    let is_deleted = status == S::DeleteComplete;
     let mut world = World {
-        stack: (!is_gone).then(|| stack(status, parameters, outputs, 1)),
+        stack: (!is_deleted).then(|| stack(status, parameters, outputs, 1)),
         events: Vec::new(),
         tokens: BTreeSet::new(),
         token: Some(token::rollout(
@@ -420,7 +420,7 @@ fn world(status: S, ending: Ending) -> World {
     if status.has_failed() && status != S::DeleteFailed {
         world.tell_resource("UPDATE_FAILED");
     }
-    if !is_gone {
+    if !is_deleted {
         world.tell(status);
     }
     world
