@@ -1,5 +1,6 @@
 //! The commands: one file each, dispatched here.
 
+mod aws;
 mod deploy;
 mod doctor;
 pub(crate) mod down;
@@ -80,6 +81,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Logs(logs) => logs::logs(&found()?, &logs).await,
         Command::Open(open) => open::open(&found()?, &open),
         Command::Doctor(read) => doctor::doctor(data, read.json),
+        Command::Aws(aws) => Err(aws::aws(aws)),
     }
 }
 
