@@ -58,6 +58,9 @@ pub(crate) enum Command {
     Open(Open),
     /// Check what the platform needs, and say what to do about it
     Doctor(Read),
+    /// The platform on AWS: `install`, `uninstall`, `doctor`, `package`
+    #[command(disable_help_flag = true)]
+    Aws(Aws),
 }
 
 #[derive(Debug, Args)]
@@ -235,6 +238,13 @@ pub(crate) struct Logs {
 #[derive(Debug, Args)]
 pub(crate) struct Open {
     pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Aws {
+    /// What `rowhouse aws --help` tells of
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub(crate) arguments: Vec<std::ffi::OsString>,
 }
 
 /// Any path, also the empty one, which is refused in our own words.
