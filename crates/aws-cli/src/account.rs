@@ -78,7 +78,11 @@ where
     R: Debug + 'static,
 {
     let failure = Failure::of(error);
-    let message = output::clean(&failure.message);
+    let message = if failure.message.contains("credentials found in chain") {
+        "there are no credentials".to_owned()
+    } else {
+        output::clean(&failure.message)
+    };
     let text = format!("{doing}: {message}");
     let hint = match failure.code.as_str() {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {

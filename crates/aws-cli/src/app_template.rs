@@ -76,7 +76,11 @@ fn problems(text: &str, declared: &[(&str, bool)]) -> Vec<String> {
         problems.push(format!("its parameter `{name}` is passed by nobody, and has no default"));
     }
     let outputs = text.rsplit_once("Outputs").map_or("", |(_, outputs)| outputs);
-    for name in Template::EXPECTED_OUTPUTS.iter().filter(|name| !outputs.contains(**name)) {
+    // As YAML and as JSON name a key.
+    let has = |name: &str| {
+        [format!("{name}:"), format!("\"{name}\"")].iter().any(|key| outputs.contains(key))
+    };
+    for name in Template::EXPECTED_OUTPUTS.iter().filter(|name| !has(name)) {
         problems.push(format!("it lacks the output `{name}`"));
     }
     if text.len() > 51_200 {

@@ -114,6 +114,7 @@ fn cargo(
     command.arg("build").args(what).args(["--locked", "--message-format=json-render-diagnostics"]);
     if let Some(target) = target(architecture) {
         command.args(["--target", target]);
+        command.envs(linker(target));
     }
     let output = command
         .current_dir(checkout)
@@ -128,8 +129,8 @@ fn cargo(
             Some(target) => bad_input(
                 format!("`cargo build {what} --target {target}` failed"),
                 format!(
-                    "it needs `rustup target add {target}`, a linker for it named in `.cargo/config.toml`, and a C \
-                     compiler (on Debian `apt install crossbuild-essential-{}`); or run this command on such a machine",
+                    "it needs `rustup target add {target}` and a cross compiler (on Debian \
+                     `apt install crossbuild-essential-{}`); or run this command on such a machine",
                     if target.starts_with("aarch64") { "arm64" } else { "amd64" }
                 ),
             ),
@@ -141,6 +142,14 @@ fn cargo(
         message["executable"].as_str().map(PathBuf::from)
     };
     Ok(messages.lines().filter_map(executable).collect())
+}
+
+/// The linker of Debian's cross compilers, where cargo is not told of another.
+fn linker(target: &str) -> Option<(String, String)> {
+    let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+    let program = target.replace("-unknown", "") + "-gcc";
+    let is_there = Command::new(&program).arg("--version").output().is_ok();
+    (is_there && std::env::var_os(&variable).is_none()).then_some((variable, program))
 }
 
 /// The processor of a type of instances: Graviton's families have a `g` after their generation.

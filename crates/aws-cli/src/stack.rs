@@ -115,12 +115,11 @@ pub(crate) async fn mark(account: &Account, id: &str) -> anyhow::Result<Option<S
 }
 
 /// Tells what happens to a stack until it rests. `after`: the mark from before the operation, if this program began
-/// it; `again`: the command that looks again, for who does not want to wait.
+/// it.
 pub(crate) async fn follow(
     account: &Account,
     id: &str,
     after: Option<String>,
-    again: &str,
 ) -> anyhow::Result<Ended> {
     let mut telling = Telling {
         after,
@@ -130,21 +129,17 @@ pub(crate) async fn follow(
         moving: BTreeMap::new(),
         failures: Vec::new(),
     };
-    let pause =
-        if account.is_emulator() { Duration::from_millis(100) } else { Duration::from_secs(3) };
     loop {
         if let Some(status) = telling.look(account, id).await? {
             return Ok(Ended { status, failures: telling.failures });
         }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = tokio::signal::ctrl_c() => {
-                output::note("it goes on in AWS without this command");
-                output::hint(&format!("`{again}` looks again, and takes it up"));
-                output::leave();
-            }
-        }
+        tokio::time::sleep(pause(account)).await;
     }
+}
+
+/// How long to wait between two looks.
+pub(crate) fn pause(account: &Account) -> Duration {
+    if account.is_emulator() { Duration::from_millis(100) } else { Duration::from_secs(3) }
 }
 
 /// What was told of an operation.

@@ -143,3 +143,39 @@ async fn a_platform_that_never_came_up_is_taken_up_again() {
     let (printed, _) = texts(&room.aws(&["doctor"]));
     assert!(printed.contains("is complete") && printed.contains("has swept"), "{printed}");
 }
+
+#[tokio::test]
+async fn who_does_not_want_to_wait_leaves_and_the_next_one_takes_it_up() {
+    let room = Room::new().await;
+    let waits = "Resources:\n  Handle: {Type: AWS::CloudFormation::WaitConditionHandle}\n  Wait: {Type: \
+                 AWS::CloudFormation::WaitCondition, Properties: {Handle: !Ref Handle, Timeout: 600, Count: 1}}\n  \
+                 ArtifactBucket: {Type: AWS::S3::Bucket}\n\
+                 Outputs: {ArtifactBucket: {Value: !Ref ArtifactBucket}}\n";
+    std::fs::write(room.path("waits.yaml"), waits).unwrap();
+    room.shell("aws cloudformation create-stack --stack-name rowhouse-platform --template-body file://waits.yaml");
+    let said = async |file: &str, text: &str| {
+        until(text, async || {
+            std::fs::read_to_string(room.path(file)).unwrap().contains(text).then_some(())
+        })
+        .await;
+    };
+    let mut first = room.begin(&["install", "--domain", DOMAIN], "first");
+    said("first", "CREATE_IN_PROGRESS   rowhouse-platform").await;
+    room.shell(&format!("kill -INT {}", first.id()));
+    assert_eq!(first.wait().unwrap().code(), Some(130));
+    said("first", "what was begun in AWS goes on without this command").await;
+    said("first", "the same command again takes it up").await;
+
+    let mut second = room.begin(&["install", "--domain", DOMAIN], "second");
+    said("second", "CREATE_IN_PROGRESS already: taking it up").await;
+    room.shell(
+        "handle=$(aws cloudformation describe-stack-resource --stack-name rowhouse-platform --logical-resource-id \
+         Handle --query StackResourceDetail.PhysicalResourceId --output text)\n\
+         curl --silent --fail --request PUT --header 'Content-Type:' --data-binary \
+         '{\"Status\":\"SUCCESS\",\"UniqueId\":\"1\",\"Data\":\"\",\"Reason\":\"\"}' $handle",
+    );
+    let is_done = second.wait().unwrap().success();
+    assert!(is_done, "{}", std::fs::read_to_string(room.path("second")).unwrap());
+    said("second", "UPDATE_COMPLETE      rowhouse-platform").await;
+    assert!(room.done(&["install"]).contains("already up to date"));
+}

@@ -72,7 +72,7 @@ async fn at_rest(account: &Account) -> anyhow::Result<Option<Standing>> {
     let Some(mut standing) = stack::find(account, PLATFORM).await? else { return Ok(None) };
     if stack::is_moving(standing.status) {
         output::note(&format!("{} already: taking it up", standing.status.as_str()));
-        stack::follow(account, &standing.id, None, AGAIN).await?;
+        stack::follow(account, &standing.id, None).await?;
         match stack::find(account, PLATFORM).await? {
             Some(rested) => standing = rested,
             None => return Ok(None),
@@ -94,7 +94,7 @@ async fn at_rest(account: &Account) -> anyhow::Result<Option<Standing>> {
             let mark = stack::mark(account, &standing.id).await?;
             let going = account.cloudformation.continue_update_rollback().stack_name(&standing.id);
             going.send().await.map_err(|error| told("cannot continue the rollback", &error))?;
-            well(&stack::follow(account, &standing.id, mark, AGAIN).await?)?;
+            well(&stack::follow(account, &standing.id, mark).await?)?;
             stack::find(account, PLATFORM).await
         }
         Life::DeletionFailed
@@ -188,7 +188,7 @@ async fn create(
     let made =
         made.map_err(|error| told(&format!("cannot create the stack `{PLATFORM}`"), &error))?;
     let id = made.stack_id().context("AWS named no stack")?;
-    well(&stack::follow(account, id, None, AGAIN).await?)?;
+    well(&stack::follow(account, id, None).await?)?;
     Ok(true)
 }
 
@@ -219,7 +219,7 @@ async fn update(
         Err(error) if Failure::of(&error).message.contains("No updates") => return Ok(false),
         Err(error) => return Err(told(&format!("cannot update the stack `{PLATFORM}`"), &error)),
     }
-    well(&stack::follow(account, &before.id, mark, AGAIN).await?)?;
+    well(&stack::follow(account, &before.id, mark).await?)?;
     Ok(true)
 }
 

@@ -8,7 +8,9 @@ mod uninstall;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::account::Account;
 use crate::args::{Arguments, Command};
@@ -26,7 +28,8 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
             return if is_answer { Exit::Done } else { Exit::Yours }.into();
         }
     };
-    telemetry::install();
+    // The libraries warn of each place where they have found no credentials; the answer tells it once.
+    telemetry::install("error");
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -41,9 +44,27 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
 async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     let account = || Account::open(&arguments.place);
     match arguments.command {
-        Command::Install(install) => install::install(&account().await?, &install).await,
-        Command::Uninstall(uninstall) => uninstall::uninstall(&account().await?, &uninstall).await,
+        Command::Install(install) => {
+            leavable(Box::pin(async { install::install(&account().await?, &install).await })).await
+        }
+        Command::Uninstall(uninstall) => {
+            leavable(Box::pin(async { uninstall::uninstall(&account().await?, &uninstall).await }))
+                .await
+        }
         Command::Doctor(doctor) => doctor::doctor(&arguments.place, &doctor).await,
         Command::Package(package) => package::package(&package),
+    }
+}
+
+/// Does something that Ctrl-C may leave at any moment, since it can be taken up again.
+async fn leavable(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    tokio::select! {
+        exit = work => exit,
+        _ = interrupt.recv() => {
+            output::note("what was begun in AWS goes on without this command");
+            output::hint("the same command again takes it up");
+            output::leave();
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -44,7 +43,9 @@ pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyho
         let apps = if names.is_empty() { String::new() } else { format!(", {} apps", names.len()) };
         if !is_wanted(&format!(
             "Remove the platform of {place}: tables and history, load balancer, buckets{apps}?"
-        ))? {
+        ))
+        .await?
+        {
             output::note("nothing was removed");
             return Ok(Exit::Yours);
         }
@@ -63,14 +64,18 @@ pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyho
 }
 
 /// Asks on a terminal; where there is none, nobody can have answered.
-fn is_wanted(question: &str) -> anyhow::Result<bool> {
+async fn is_wanted(question: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(bad_input("nobody can be asked here", "`--yes` says that it is meant"));
     }
     output::note(&format!("{question} Type `yes`:"));
     std::io::stderr().flush().context("cannot ask")?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).context("cannot read the answer")?;
+    // On a thread of its own, so that Ctrl-C is heard meanwhile.
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map(|_| answer)
+    });
+    let answer = answer.await.context("cannot ask")?.context("cannot read the answer")?;
     Ok(answer.trim() == "yes")
 }
 
@@ -168,20 +173,7 @@ async fn delete_apps(account: &Account) -> anyhow::Result<()> {
                 }
             }
         }
-        pause(account).await;
-    }
-}
-
-async fn pause(account: &Account) {
-    let time =
-        if account.is_emulator() { Duration::from_millis(200) } else { Duration::from_secs(5) };
-    tokio::select! {
-        () = tokio::time::sleep(time) => {}
-        _ = tokio::signal::ctrl_c() => {
-            output::note("what was begun goes on in AWS without this command");
-            output::hint(&format!("`{AGAIN}` goes on with the rest"));
-            output::leave();
-        }
+        tokio::time::sleep(stack::pause(account)).await;
     }
 }
 
@@ -192,7 +184,7 @@ pub(crate) async fn delete_stack(
     again: &str,
 ) -> anyhow::Result<()> {
     if stack::is_moving(platform.status) {
-        stack::follow(account, &platform.id, None, again).await?;
+        stack::follow(account, &platform.id, None).await?;
     }
     if stack::find(account, &platform.id).await?.is_none_or(|one| one.status.life() == Life::Gone) {
         return Ok(());
@@ -204,7 +196,7 @@ pub(crate) async fn delete_stack(
     let mark = stack::mark(account, &platform.id).await?;
     let deleted = account.cloudformation.delete_stack().stack_name(&platform.id).send().await;
     deleted.map_err(|error| told(&format!("cannot delete the stack `{PLATFORM}`"), &error))?;
-    let ended = stack::follow(account, &platform.id, mark, again).await?;
+    let ended = stack::follow(account, &platform.id, mark).await?;
     if ended.status == StackStatus::DeleteComplete {
         return Ok(());
     }

@@ -4,8 +4,9 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -122,7 +123,18 @@ impl Room {
         );
     }
 
+    /// The same, begun and left to itself; what it says goes into that file.
+    pub(crate) fn begin(&self, arguments: &[&str], said: &str) -> Child {
+        let mut command = Command::new(self.path("bin/rowhouse"));
+        let file = File::create(self.path(said)).unwrap();
+        self.prepare(command.arg("aws").args(arguments)).stderr(file).spawn().unwrap()
+    }
+
     fn run(&self, command: &mut Command) -> Output {
+        self.prepare(command).output().unwrap()
+    }
+
+    fn prepare<'command>(&self, command: &'command mut Command) -> &'command mut Command {
         let emulators = program("aws");
         let emulators = emulators.parent().unwrap().display();
         let bin = self.path("bin");
@@ -136,8 +148,6 @@ impl Room {
             .envs([("AWS_REGION", REGION), ("AWS_DEFAULT_REGION", REGION), ("AWS_PAGER", "")])
             .env_remove("AWS_PROFILE")
             .stdin(Stdio::null())
-            .output()
-            .unwrap()
     }
 }
 

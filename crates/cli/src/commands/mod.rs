@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
             return if is_answer { Exit::Done } else { Exit::Yours }.into();
         }
     };
-    telemetry::install();
+    telemetry::install("warn");
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
