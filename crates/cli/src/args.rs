@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
+use rowhouse_core::AppName;
 
 /// The variable that names the data folder.
 pub(crate) const DATA_VARIABLE: &str = "ROWHOUSE_DATA";
@@ -68,6 +69,9 @@ pub(crate) struct Up {
     /// Apps answer at NAME.DOMAIN
     #[arg(long, default_value = "localhost")]
     pub(crate) domain: String,
+    /// The one app of a machine behind a load balancer: it gets every request, whatever host it names
+    #[arg(long, hide = true, value_parser = AppName::parse, value_name = "NAME")]
+    pub(crate) only: Option<AppName>,
     /// Repository of rows without one
     #[arg(long, value_name = "URL|PATH")]
     pub(crate) repo: Option<String>,
