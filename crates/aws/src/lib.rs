@@ -30,7 +30,6 @@ mod token;
 
 pub use doorbell::{Doorbell, Ring};
 pub use event::Event;
-pub use manifest::Manifest;
 pub use platform::CloudFormationPlatform;
 pub use reactor::Reactor;
 pub use repository::Repositories;

@@ -9,14 +9,14 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use jiff::Timestamp;
 use rowhouse_core::{
-    AppName, Base, Observed, Operation, Outcome, Plan, Platform, Resolution, Settings,
+    AppName, Base, Manifest, Observed, Operation, Outcome, Plan, Platform, Resolution, Settings,
     SettingsDigest, Unreachable, Version,
 };
 use serde_json::json;
 
 use crate::config::Config;
 use crate::event::{self, Event};
-use crate::manifest::{self, Manifest};
+use crate::manifest;
 use crate::priority::{self, MOST_APPS};
 use crate::refusal::Failure;
 use crate::repository::Repositories;
