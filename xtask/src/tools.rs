@@ -95,8 +95,10 @@ pub fn from_pypi(program: &str, requirement: &str) -> anyhow::Result<PathBuf> {
     Ok(found)
 }
 
-/// The folder of the programs that stand for AWS in tests: an emulator, and a proxy that breaks its answers.
+/// The folder of the programs that stand for AWS in tests: an emulator, a proxy that breaks its answers, and the AWS
+/// CLI that instances have.
 pub fn emulators() -> anyhow::Result<PathBuf> {
+    from_pypi("aws", "awscli==1.46.3")?;
     from_pypi("microburst", "microburst==0.10.0")?;
     let ministack = from_pypi("ministack", "ministack==1.5.33")?;
     Ok(ministack.parent().context("a program lies in a folder")?.to_owned())

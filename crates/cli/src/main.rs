@@ -9,6 +9,7 @@ mod demo_repository;
 mod environment;
 mod failure;
 mod hidden;
+mod instance;
 mod names;
 mod outlet;
 mod output;
