@@ -206,3 +206,48 @@ fn check(manifest: &Manifest, instance: &Instance) -> Result<(), Refused> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::args::Arguments;
+
+    /// The commands that the units of a template start, with values in place of parameters.
+    fn commands(template: &str) -> Vec<Vec<String>> {
+        let value = |name: &str| match name {
+            "Manifest" => "a".repeat(64),
+            "Commit" => "c".repeat(40),
+            "AppsDomain" => "apps.example.com".to_owned(),
+            other => other.to_lowercase().replace([':', '.'], "-"),
+        };
+        let starts = template.lines().filter_map(|line| {
+            line.trim().strip_prefix("ExecStart=").filter(|line| line.contains("/rowhouse "))
+        });
+        let filled = starts.map(|line| {
+            let mut parts = line.split("${");
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, part| {
+                let (name, rest) = part.split_once('}').expect("a parameter ends");
+                text + &value(name) + rest
+            })
+        });
+        filled.map(|line| line.split(' ').map(str::to_owned).collect()).collect()
+    }
+
+    #[test]
+    fn the_templates_start_this_program_with_arguments_that_it_knows() {
+        for template in [
+            include_str!("../../../../templates/app.yaml"),
+            include_str!("../../../../templates/app-dedicated.yaml"),
+        ] {
+            let commands = commands(template);
+            let words: Vec<&str> = commands.iter().map(|command| command[1].as_str()).collect();
+            assert_eq!(words, ["up", "instance"]);
+            for command in commands {
+                let parsed = Arguments::try_parse_from(&command);
+                assert!(parsed.is_ok(), "{command:?}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+}
