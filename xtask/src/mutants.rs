@@ -217,12 +217,16 @@ pub fn run() -> anyhow::Result<()> {
     std::fs::create_dir(folder.join("crates"))?;
     std::fs::rename(folder.join("core"), folder.join("crates/core"))?;
     let manifest = std::fs::read_to_string(folder.join("Cargo.toml"))?;
-    let alone = manifest
-        .replace(
-            "members = [\"crates/core\", \"crates/machine\", \"crates/cli\", \"xtask\"]",
-            "members = [\"crates/core\"]",
-        )
-        .replace("default-members = [\"crates/cli\"]\n", "");
+    // Of the workspace, the core alone.
+    let alone: Vec<&str> = manifest
+        .lines()
+        .map(|line| match line.split_once(" = ") {
+            Some(("members", _)) => "members = [\"crates/core\"]",
+            Some(("default-members", _)) => "",
+            Some(_) | None => line,
+        })
+        .collect();
+    let alone = alone.join("\n");
     std::fs::write(folder.join("Cargo.toml"), alone)?;
     let (passes, output) = test(folder)?;
     anyhow::ensure!(passes, "the core's tests fail without any mutant:\n{output}");

@@ -95,8 +95,8 @@ pub fn from_pypi(program: &str, requirement: &str) -> anyhow::Result<PathBuf> {
     Ok(found)
 }
 
-/// The folder of the programs that stand for AWS in tests: an emulator, a proxy that breaks its answers, and the AWS
-/// CLI that instances have.
+/// The folder of the programs that stand for AWS and its users in tests: an emulator, a proxy that breaks its
+/// answers, and the AWS CLI.
 pub fn emulators() -> anyhow::Result<PathBuf> {
     from_pypi("aws", "awscli==1.46.3")?;
     from_pypi("microburst", "microburst==0.10.0")?;

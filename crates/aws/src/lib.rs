@@ -30,10 +30,12 @@ mod token;
 
 pub use doorbell::{Doorbell, Ring};
 pub use event::Event;
+pub use manifest::digest;
 pub use platform::CloudFormationPlatform;
 pub use reactor::Reactor;
+pub use refusal::Failure;
 pub use repository::Repositories;
 pub use stack::{Described, MANAGED_BY};
-pub use status::StackStatus;
+pub use status::{Life, StackStatus};
 pub use table::DynamoTable;
 pub use template::Template;

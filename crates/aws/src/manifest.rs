@@ -5,7 +5,7 @@ use rowhouse_core::{AppName, Commit};
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256 of an object, in 64 hex digits.
-pub(crate) fn digest(bytes: &[u8]) -> String {
+pub fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(64);
     for byte in Sha256::digest(bytes) {

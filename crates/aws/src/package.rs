@@ -9,7 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::config::{self, Config, ConfigError};
-use crate::manifest;
+use crate::{manifest, template};
 
 /// The reactor's zip, named as the seed names its function.
 pub const REACTOR: &str = "AppDemoReactorLambda.zip";
@@ -45,6 +45,13 @@ impl Architecture {
             Architecture::X86_64 => "x86_64-unknown-linux-gnu",
             Architecture::Arm64 => "aarch64-unknown-linux-gnu",
         }
+    }
+
+    /// That of a program for Linux; `None`: it is something else.
+    pub fn of(program: &[u8]) -> Option<Architecture> {
+        let machine = program.get(18..20).map(|two| u16::from_le_bytes([two[0], two[1]]))?;
+        let is_program = program.starts_with(b"\x7fELF");
+        Architecture::ALL.into_iter().find(|one| is_program && one.machine() == machine)
     }
 
     /// The machine in an ELF header, System V ABI.
@@ -88,7 +95,7 @@ pub enum PackageError {
 }
 
 /// Lays a package down in `out`. `config` is the operator's own, else the eight keys of the original to be filled
-/// in.
+/// in; `template` one of an operator's own for the stacks of apps.
 ///
 /// # Errors
 /// A file that cannot be read or written, a program that cannot run on Lambda, a configuration with a problem; what
@@ -98,6 +105,7 @@ pub fn lay(
     programs: &Programs,
     architecture: Architecture,
     config: Option<&str>,
+    template: Option<&str>,
 ) -> Result<Packaged, PackageError> {
     let config_text = match config {
         Some(text) => {
@@ -113,11 +121,13 @@ pub fn lay(
     let kept = out.join("programs");
     fs::create_dir_all(&kept)
         .map_err(|source| PackageError::Unwritable { path: kept.clone(), source })?;
-    let reactor = zipped(&[
-        ("bootstrap", &reactor, 0o755),
+    let mut parts = vec![
+        ("bootstrap", reactor.as_slice(), 0o755),
         ("config.json", config_text.as_bytes(), 0o644),
         (config::PROGRAM, digest.as_bytes(), 0o644),
-    ]);
+    ];
+    parts.extend(template.map(|text| (template::OWN, text.as_bytes(), 0o644)));
+    let reactor = zipped(&parts);
     let certificates = zipped(&[("bootstrap", &certificates, 0o755)]);
     let mut files = Vec::new();
     for (path, bytes) in [
@@ -164,8 +174,7 @@ fn read(path: &Path, architecture: Architecture) -> Result<Vec<u8>, PackageError
 
 /// Why a program cannot run on `provided.al2023` of that architecture.
 fn unfit(program: &[u8], architecture: Architecture) -> Option<String> {
-    let machine = program.get(18..20).map(|two| u16::from_le_bytes([two[0], two[1]]));
-    if !program.starts_with(b"\x7fELF") || machine != Some(architecture.machine()) {
+    if Architecture::of(program) != Some(architecture) {
         return Some(format!("it is no program for Linux on {}", architecture.as_str()));
     }
     let newest = glibc(program);
@@ -223,7 +232,7 @@ mod tests {
         let programs =
             Programs { reactor: path.clone(), certificates: path.clone(), instance: path };
         let lay = |name: &str, config: Option<&str>| {
-            lay(&room.path().join(name), &programs, Architecture::X86_64, config)
+            lay(&room.path().join(name), &programs, Architecture::X86_64, config, None)
         };
         let one = lay("one", None).unwrap();
         lay("two", None).unwrap();

@@ -8,15 +8,15 @@ use rowhouse_core::{Outcome, Unreachable};
 
 /// What an AWS call failed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// Empty where there was no answer.
-    pub(crate) code: String,
-    pub(crate) message: String,
+    pub code: String,
+    pub message: String,
 }
 
 impl Failure {
     /// Of any operation's error.
-    pub(crate) fn of<E, R>(error: &SdkError<E, R>) -> Failure
+    pub fn of<E, R>(error: &SdkError<E, R>) -> Failure
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
@@ -31,12 +31,12 @@ impl Failure {
     }
 
     /// Whether the call said that there is no such stack.
-    pub(crate) fn is_missing_stack(&self) -> bool {
+    pub fn is_missing_stack(&self) -> bool {
         self.code == "ValidationError" && self.message.contains("does not exist")
     }
 
     /// Whether the caller may not do this.
-    pub(crate) fn is_denied(&self) -> bool {
+    pub fn is_denied(&self) -> bool {
         matches!(
             self.code.as_str(),
             "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation"
@@ -44,7 +44,7 @@ impl Failure {
     }
 
     /// Whether AWS or the way to it is to blame: to be tried again.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         matches!(
             self.code.as_str(),
             "" | "Throttling"

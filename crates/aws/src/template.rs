@@ -10,7 +10,7 @@ const SHARED: &str = include_str!("../../../templates/app.yaml");
 const DEDICATED: &str = include_str!("../../../templates/app-dedicated.yaml");
 
 /// The file beside a function's program that takes the place of the templates here.
-const OWN: &str = "template.yaml";
+pub(crate) const OWN: &str = "template.yaml";
 
 /// The template of an installation's apps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,15 @@ impl Template {
     pub fn text(&self) -> &str {
         &self.text
     }
+
+    /// The parameters that an operator's own template takes where apps share a load balancer.
+    pub fn expected_parameters() -> Vec<String> {
+        declared(SHARED).into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The outputs that it gives.
+    pub const EXPECTED_OUTPUTS: [&str; 7] =
+        ["LoadBalancer", "Generation", "Source", "Commit", "Settings", "Target", "Scale"];
 
     /// Whether apps share a load balancer, so that each needs a rule of its own on it.
     pub(crate) fn is_shared(&self) -> bool {
@@ -97,27 +106,29 @@ impl Template {
     }
 }
 
+/// The names under `Parameters:` of a template here, and which of them have a default.
+fn declared(text: &str) -> Vec<(String, bool)> {
+    let parameters = text.split("\nParameters:\n").nth(1).unwrap_or_default();
+    let mut declared: Vec<(String, bool)> = Vec::new();
+    for line in parameters.lines().take_while(|line| line.is_empty() || line.starts_with(' ')) {
+        match line.strip_prefix("  ") {
+            Some(name) if !name.starts_with([' ', '#']) => {
+                declared.push((name.trim_end_matches(':').to_owned(), false));
+            }
+            Some(rest) if rest.trim_start().starts_with("Default:") => {
+                if let Some((_, has_default)) = declared.last_mut() {
+                    *has_default = true;
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+    declared
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The names under `Parameters:` of a template, and which of them have a default.
-    fn declared(text: &str) -> Vec<(String, bool)> {
-        let parameters = text.split("\nParameters:\n").nth(1).unwrap();
-        let mut declared: Vec<(String, bool)> = Vec::new();
-        for line in parameters.lines().take_while(|line| line.is_empty() || line.starts_with(' ')) {
-            match line.strip_prefix("  ") {
-                Some(name) if !name.starts_with([' ', '#']) => {
-                    declared.push((name.trim_end_matches(':').to_owned(), false));
-                }
-                Some(rest) if rest.trim_start().starts_with("Default:") => {
-                    declared.last_mut().unwrap().1 = true;
-                }
-                Some(_) | None => {}
-            }
-        }
-        declared
-    }
 
     #[test]
     fn every_parameter_that_is_passed_is_declared_and_the_reverse() {
@@ -150,6 +161,10 @@ mod tests {
             names.sort_unstable();
             assert_eq!(passed, names);
             assert!(text.len() < 51_200, "a template goes inline");
+            let outputs = text.split("\nOutputs:\n").nth(1).unwrap();
+            for name in Template::EXPECTED_OUTPUTS {
+                assert!(outputs.contains(&format!("  {name}:")), "{name}");
+            }
             // What the eight keys of the original do not give has a default.
             if !template.is_shared() {
                 let bare = Config::parse(&crate::config::template(), "config.json").unwrap();

@@ -7,7 +7,7 @@ mod installation;
 use aws_sdk_cloudformation::types::ResourceSignalStatus;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::byte_stream::ByteStream;
-use installation::{DOMAIN, Installation, Mischief, sweep};
+use installation::{DOMAIN, Difference, Installation, Mischief, sweep};
 
 fn commit(digit: char) -> String {
     digit.to_string().repeat(40)
@@ -202,7 +202,9 @@ async fn a_row_deleted_during_an_update_takes_its_stack_along_and_one_put_again_
 #[tokio::test]
 async fn what_an_instance_said_of_its_failure_is_the_reason_of_the_row() {
     let template = installation::signalled_template();
-    let house = Installation::start_with(&[("template.yaml", &template)]).await;
+    let files = [("template.yaml", template.as_str())];
+    let difference = Difference { files: &files, ..Difference::default() };
+    let house = Installation::start_with(difference).await;
     let one = commit('a');
     house.put("shop", &one, 1).await;
     // As `rowhouse instance` does it: the reason first, and then the signal.

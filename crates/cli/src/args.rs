@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// What a machine of one app does beside the platform on it
     #[command(hide = true)]
     Instance(Box<crate::instance::Instance>),
+    /// The platform on AWS: `install`, `uninstall`, `doctor`, `package`
+    #[command(disable_help_flag = true)]
+    Aws(Aws),
 }
 
 #[derive(Debug, Args)]
@@ -242,6 +245,13 @@ pub(crate) struct Logs {
 #[derive(Debug, Args)]
 pub(crate) struct Open {
     pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Aws {
+    /// What `rowhouse aws --help` tells of
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub(crate) arguments: Vec<std::ffi::OsString>,
 }
 
 /// Any path, also the empty one, which is refused in our own words.

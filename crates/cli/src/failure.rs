@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub enum Exit {
     Done,
     /// The user's input, or the user's app.
     Yours,
@@ -24,12 +24,12 @@ impl From<Exit> for std::process::ExitCode {
 /// Input that cannot be acted on: what was wrong, and what to type next.
 #[derive(Debug, Error)]
 #[error("{message}")]
-pub(crate) struct BadInput {
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+pub struct BadInput {
+    pub message: String,
+    pub hint: Option<String>,
 }
 
 /// Bad input with the next command to type.
-pub(crate) fn bad_input(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+pub fn bad_input(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
     BadInput { message: message.into(), hint: Some(hint.into()) }.into()
 }

@@ -7,19 +7,17 @@ mod context;
 mod demo;
 mod demo_repository;
 mod environment;
-mod failure;
 mod hidden;
 mod instance;
 mod names;
-mod outlet;
-mod output;
 mod project;
 mod row_json;
 mod row_text;
-mod telemetry;
 mod wait;
 
 use std::process::ExitCode;
+
+use rowhouse_cli::{failure, output, telemetry};
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();

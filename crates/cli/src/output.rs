@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
+use crate::failure::{BadInput, Exit};
 use crate::outlet::Outlet;
 
 /// Stdout and stderr of a program that works on.
 static OUTLETS: OnceLock<[Outlet; 2]> = OnceLock::new();
 
 /// From now on nobody is waited for who does not read: there are apps to run.
-pub(crate) fn work_on() -> io::Result<()> {
+pub fn work_on() -> io::Result<()> {
     let outlets = [Outlet::new(io::stdout())?, Outlet::new(io::stderr())?];
     // Those of an earlier call do as well.
     let _ = OUTLETS.set(outlets);
@@ -19,12 +20,12 @@ pub(crate) fn work_on() -> io::Result<()> {
 }
 
 /// Waits a moment for the last lines to be read.
-pub(crate) fn finish() {
+pub fn finish() {
     OUTLETS.get().into_iter().flatten().for_each(Outlet::finish);
 }
 
 /// A line of the answer.
-pub(crate) fn line(text: &str) {
+pub fn line(text: &str) {
     if OUTLETS.get().is_some() {
         return announce(text);
     }
@@ -40,7 +41,7 @@ pub(crate) fn line(text: &str) {
 }
 
 /// A line of a program that works on, whether or not somebody still reads.
-pub(crate) fn announce(text: &str) {
+pub fn announce(text: &str) {
     let line = format!("{text}\n");
     if let Some([stdout, _]) = OUTLETS.get() {
         stdout.say(line.as_bytes());
@@ -52,21 +53,21 @@ pub(crate) fn announce(text: &str) {
 }
 
 /// One JSON document, or one object of a stream.
-pub(crate) fn json(value: &serde_json::Value, pretty: bool) {
+pub fn json(value: &serde_json::Value, pretty: bool) {
     let text =
         if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
     line(&text.expect("a JSON value has a text"));
 }
 
 /// What goes on meanwhile.
-pub(crate) fn note(text: &str) {
+pub fn note(text: &str) {
     // Where stderr is gone there is nobody to tell.
     let _ = Stderr.write_all(format!("{text}\n").as_bytes());
 }
 
 /// Stderr for lines that come whole.
 #[derive(Debug)]
-pub(crate) struct Stderr;
+pub struct Stderr;
 
 impl io::Write for Stderr {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
@@ -85,17 +86,27 @@ impl io::Write for Stderr {
 }
 
 /// What went wrong.
-pub(crate) fn problem(text: &str) {
+pub fn problem(text: &str) {
     labelled("error", "1;31", text);
 }
 
+/// Tells an error once, with its causes and what to type next, and whose failure it is.
+pub fn failed(error: &anyhow::Error) -> Exit {
+    problem(&clean(&format!("{error:#}")));
+    let Some(input) = error.downcast_ref::<BadInput>() else { return Exit::Ours };
+    if let Some(text) = &input.hint {
+        hint(text);
+    }
+    Exit::Yours
+}
+
 /// What somebody should know before they rely on the rest.
-pub(crate) fn warning(text: &str) {
+pub fn warning(text: &str) {
     labelled("warning", "1;33", text);
 }
 
 /// What to type next.
-pub(crate) fn hint(text: &str) {
+pub fn hint(text: &str) {
     labelled("hint", "1", text);
 }
 
@@ -108,18 +119,18 @@ fn labelled(label: &str, colour: &str, text: &str) {
 }
 
 /// Whether to use colour on a stream, <https://no-color.org>.
-pub(crate) fn has_colours(is_terminal: bool) -> bool {
+pub fn has_colours(is_terminal: bool) -> bool {
     is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// What the argument parser has to say: help on stdout, trouble on stderr.
-pub(crate) fn usage(error: &clap::Error) {
+pub fn usage(error: &clap::Error) {
     // As everywhere: a reader who has gone away is no error.
     let _ = error.print();
 }
 
 /// A text of somebody else's on one line: nothing in it drives a terminal, hides, or turns the line around.
-pub(crate) fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for letter in rowhouse_machine::log::harmless(&text.replace('\n', " ")).chars() {
         match letter {
@@ -136,7 +147,7 @@ pub(crate) fn clean(text: &str) -> String {
 }
 
 /// The beginning of a text, with a sign where something was cut.
-pub(crate) fn cut(text: &str, most: usize) -> String {
+pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", text[..end].trim_end()),
         None => text.to_owned(),
@@ -145,7 +156,7 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
 
 /// A table without frames. Where a terminal is too narrow for it, the last columns go below their row: a word that
 /// is broken, such as a URL, can be neither read nor copied.
-pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
+pub fn table(head: &[&str], rows: &[Vec<String>]) {
     let head: Vec<String> = head.iter().map(|name| name.to_uppercase()).collect();
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
@@ -155,7 +166,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
 }
 
 /// One line of a list of names and texts; in a terminal as many as the text takes, each ending between words.
-pub(crate) fn field(name: &str, text: &str) {
+pub fn field(name: &str, text: &str) {
     const COLUMN: usize = 15;
     let mut name = name;
     for part in wrapped(text, width().saturating_sub(COLUMN)) {
@@ -229,7 +240,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Leaves at once, because somebody pressed Ctrl-C.
-pub(crate) fn leave() -> ! {
+pub fn leave() -> ! {
     std::process::exit(130)
 }
 

@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 /// Sends it to stderr; by default only what a person must know.
-pub(crate) fn install() {
+pub fn install() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let colour = crate::output::has_colours(std::io::stderr().is_terminal());
     // A second installation can only be a test's.

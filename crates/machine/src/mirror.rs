@@ -6,24 +6,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use rowhouse_core::Commit;
-use tokio::sync::Semaphore;
 
 use crate::digest::digest;
 use crate::git::{Git, GitError, unreachable, version_objection};
+use crate::remote::{ASK, Remotes};
 use crate::repository::Repository;
 use crate::room::remove_now;
 use crate::upkeep::mark_used;
 
 pub(crate) const LOOK: Duration = Duration::from_mins(1);
-/// How long a repository may take to name its branches. Others wait meanwhile.
-const ASK: Duration = Duration::from_secs(20);
-/// How many may ask the same repository at a time.
-const TURNS: usize = 4;
-/// How long one that did not answer is not asked again.
-const SILENT: Duration = Duration::from_secs(10);
 pub(crate) const FETCH: Duration = Duration::from_mins(15);
 const FILES: Duration = Duration::from_mins(5);
 /// Submodules of submodules, to this depth.
@@ -45,25 +39,9 @@ pub struct Mirrors {
     folder: PathBuf,
     /// One holder at a time for what changes a mirror.
     busy: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
-    /// How each repository answered that is asked for its branches.
-    asked: Mutex<HashMap<String, Arc<Asked>>>,
+    remotes: Remotes,
     /// How many index files were begun, so that no two at a time have one name.
     indexes: AtomicU64,
-}
-
-/// A repository that is asked for its branches: a few at a time, and not while it is known to be silent.
-#[derive(Debug)]
-struct Asked {
-    turns: Semaphore,
-    silence: Mutex<Option<Silence>>,
-}
-
-/// A repository that did not answer.
-#[derive(Clone, Debug)]
-struct Silence {
-    since: Instant,
-    /// What git said of it.
-    reason: String,
 }
 
 impl Mirrors {
@@ -73,7 +51,7 @@ impl Mirrors {
         Mirrors {
             folder,
             busy: Mutex::default(),
-            asked: Mutex::default(),
+            remotes: Remotes::default(),
             indexes: AtomicU64::new(0),
         }
     }
@@ -314,33 +292,9 @@ impl Mirrors {
         names: &[&str],
     ) -> Result<String, GitError> {
         make(&self.folder)?;
-        // Many rows of one server that hangs cost one wait, not one each.
-        let asked = self.asked(repository);
-        let _turn = asked.turns.acquire().await;
-        if let Some(silence) = asked.silence().filter(|silence| silence.since.elapsed() < SILENT) {
-            return Err(GitError::Unreachable { reason: silence.reason });
-        }
         let git = Git::new(&self.folder, repository).args(["ls-remote", "--quiet"]);
         let git = git.args(options).args(["--", repository.as_str()]).args(names);
-        let began = Instant::now();
-        let answer = git.reach(ASK).await;
-        asked.set_silence(match &answer {
-            // One that refuses at once keeps nobody waiting.
-            Err(GitError::Unreachable { reason }) if began.elapsed() > ASK / 2 => {
-                Some(Silence { since: Instant::now(), reason: reason.clone() })
-            }
-            Ok(_) | Err(_) => None,
-        });
-        Ok(answer?.text())
-    }
-
-    fn asked(&self, repository: &Repository) -> Arc<Asked> {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody asks now, and that answered, are forgotten.
-        asked.retain(|_, known| Arc::strong_count(known) > 1 || known.silence().is_some());
-        Arc::clone(asked.entry(repository.as_str().to_owned()).or_insert_with(|| {
-            Arc::new(Asked { turns: Semaphore::new(TURNS), silence: Mutex::default() })
-        }))
+        Ok(self.remotes.ask(repository, git.reach(ASK)).await?.text())
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -355,16 +309,6 @@ impl Mirrors {
     pub(crate) fn lock(&self, mirror: &Path) -> Arc<tokio::sync::Mutex<()>> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(busy.entry(mirror.to_owned()).or_default())
-    }
-}
-
-impl Asked {
-    fn silence(&self) -> Option<Silence> {
-        self.silence.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_silence(&self, silence: Option<Silence>) {
-        *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = silence;
     }
 }
 

@@ -2,32 +2,27 @@
 //! record at any point, and comes to the same end.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rowhouse_core::{Attempt, Plan, Unreachable};
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use crate::build::{BuildError, Built};
-use crate::instance::{Instance, StartFailure, State, last_words, lock};
-use crate::job::Job;
+use crate::build::Built;
+use crate::instance::{Instance, StartFailure, State, lock};
 use crate::live::LiveStack;
 use crate::machine::Machine;
 use crate::platform::instances;
+use crate::preparation::{not_run, release};
 use crate::stack::{InstanceDigest, InstanceId, InstanceRecord, Ongoing};
-use crate::supervised::End;
 use crate::tidy;
 
 /// How many builds of an app stay ready for a rollback, the running one included.
 const KEPT_BUILDS: usize = 5;
 /// Draining that takes longer is told.
 const MOMENT: Duration = Duration::from_secs(1);
-/// How many releases are remembered as done.
-const KEPT_RELEASES: usize = 20;
 
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,107 +173,6 @@ async fn converge(
     tokio::spawn(async move { tidy::builds(&in_the_background).await });
     let text = format!("{} at {commit}", plan.app.version.as_str());
     machine.journal.tell(&stack.name, "deployed", text).await;
-    Ok(())
-}
-
-fn not_run(built: &Built) -> Option<String> {
-    let others = &built.recipe.not_run;
-    (!others.is_empty()).then(|| format!("not run here, of its Procfile: {}", others.join(", ")))
-}
-
-impl Machine {
-    /// The build of a plan: at hand, or made now.
-    pub(crate) async fn built(
-        self: &Arc<Self>,
-        stack: &LiveStack,
-        plan: &Plan,
-    ) -> Result<Built, Failure> {
-        let request = self.build_request(plan)?;
-        if let Some(built) = self.builds.finished(&request.key()) {
-            return Ok(built);
-        }
-        let commit = plan.deployment.commit.short();
-        self.journal.tell(&stack.name, "building", format!("building {commit}")).await;
-        let log = self.folder.logs(&stack.name).join(format!("build-{commit}.log"));
-        let job = Job::new(self, &stack.name, log.clone(), Some(self.config.build_timeout));
-        let began = Timestamp::now();
-        let (machine, stop) = (Arc::clone(self), job.stop());
-        let work = async move { machine.builds.build(&request, &job).await };
-        match stack.work(stop, work).await? {
-            Ok(built) => {
-                let text = format!("built {commit} ({})", built.recipe.kind);
-                self.journal.tell(&stack.name, "built", text).await;
-                Ok(built)
-            }
-            Err(error) if error.is_refused() => {
-                let words = match &error {
-                    BuildError::Failed { .. } => last_words(&log, began),
-                    BuildError::BadPath { .. }
-                    | BuildError::NoWay(_)
-                    | BuildError::Git(_)
-                    | BuildError::DiskFull { .. }
-                    | BuildError::Io { .. } => String::new(),
-                };
-                Err(Failure::App(format!("{}{words}", chain(&error))))
-            }
-            Err(error) => Err(Failure::Ours(chain(&error))),
-        }
-    }
-}
-
-/// An error with its causes, once each.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
-/// Runs the Procfile's `release:` unless it has been run for this commit and environment.
-async fn release(
-    machine: &Arc<Machine>,
-    stack: &LiveStack,
-    plan: &Plan,
-    built: &Built,
-    digest: &InstanceDigest,
-) -> Result<(), Failure> {
-    let Some(command) = &built.recipe.release else { return Ok(()) };
-    let done = |released: &[String]| released.contains(&digest.0);
-    if stack.record().await.is_some_and(|record| done(&record.released)) {
-        return Ok(());
-    }
-    let commit = plan.deployment.commit.short();
-    machine.journal.tell(&stack.name, "releasing", format!("releasing {commit}")).await;
-    let log: PathBuf = machine.folder.logs(&stack.name).join(format!("release-{commit}.log"));
-    let job = Job::new(machine, &stack.name, log.clone(), Some(machine.config.build_timeout));
-    let began = Timestamp::now();
-    let environment = machine
-        .environment(&stack.name, plan, built, None, job.temporary())
-        .map_err(|error| Failure::Ours(format!("cannot make the app's folders: {error}")))?;
-    let shell = ["/bin/sh", "-c", command].map(str::to_owned).to_vec();
-    let (folder, stop) = (built.folder.clone(), job.stop());
-    let work = async move { job.run(&shell, &folder, &environment).await };
-    let end = stack
-        .work(stop, work)
-        .await?
-        .map_err(|error| Failure::Ours(format!("cannot start a process: {error}")))?;
-    match end {
-        End::Exited(0) => {}
-        End::Lost => return Err(Failure::Ours(format!("its `release` command {end}"))),
-        End::Exited(_) | End::Signalled(_) | End::TimedOut | End::NotStarted { .. } => {
-            let reason = format!("its `release` command {end}{}", last_words(&log, began));
-            return Err(machine.blame(reason));
-        }
-    }
-    stack
-        .change(machine, |record| {
-            record.released.insert(0, digest.0.clone());
-            record.released.truncate(KEPT_RELEASES);
-        })
-        .await?;
     Ok(())
 }
 

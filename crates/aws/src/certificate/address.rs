@@ -63,6 +63,14 @@ fn is_plain(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_policies_speak_of_the_folder_that_the_pairs_are_in() {
+        let by_hand = include_str!("../../../../templates/lambda_policy.json");
+        assert!(by_hand.contains(&format!("my-certificates/{FOLDER}*")));
+        let platform = include_str!("../../../../templates/platform.yaml");
+        assert!(platform.contains(&format!("${{CertificateBucket.Arn}}/{FOLDER}*")));
+    }
     use serde_json::json;
 
     fn address(stack: &str, resource: &str, changed: &str, value: &str) -> Result<Address, String> {

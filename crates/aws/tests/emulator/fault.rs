@@ -15,10 +15,15 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) async fn start(emulator: &Emulator) -> Faults {
+        Faults::before(emulator.endpoint()).await
+    }
+
+    /// Before an emulator that need not run yet.
+    pub(crate) async fn before(upstream: &str) -> Faults {
         let port = free_port();
         let process = Command::new(program("microburst"))
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
-            .args(["--upstream", emulator.endpoint()])
+            .args(["--upstream", upstream])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

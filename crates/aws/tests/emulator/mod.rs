@@ -42,7 +42,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
     found.unwrap_or_else(|| {
         panic!(
             "this test needs `{name}`: make a Python environment (`python3 -m venv DIR`, \
-             `DIR/bin/pip install ministack==1.5.33 microburst==0.10.0`) and set \
+             `DIR/bin/pip install ministack==1.5.33 microburst==0.10.0 awscli==1.46.3`) and set \
              {PROGRAMS}=DIR/bin"
         )
     })

@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::date_time::Format;
 use serde_json::{Value, json};
 
+use crate::emulator::fault::Faults;
 use crate::emulator::{Emulator, free_port, outputs, status, until};
 
 pub(crate) const DOMAIN: &str = "apps.example.com";
@@ -28,8 +29,22 @@ pub(crate) struct Mischief {
     pub(crate) dropped: bool,
 }
 
+/// How an installation differs from the usual one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Difference<'a> {
+    /// More files of the reactor's package, by name.
+    pub(crate) files: &'a [(&'a str, &'a str)],
+    /// Settings of the emulator, such as `AUTH=true`.
+    pub(crate) environment: &'a [(&'a str, &'a str)],
+    /// A text of `platform.yaml`, and what stands in its place.
+    pub(crate) replaced: Option<(&'a str, &'a str)>,
+    /// Whether the functions reach AWS through a proxy that can fail.
+    pub(crate) has_faults: bool,
+}
+
 /// A platform in an emulator.
 pub(crate) struct Installation {
+    pub(crate) faults: Option<Faults>,
     pub(crate) emulator: Emulator,
     pub(crate) table: aws_sdk_dynamodb::Client,
     pub(crate) outputs: HashMap<String, String>,
@@ -40,28 +55,42 @@ pub(crate) struct Installation {
 
 impl Installation {
     pub(crate) async fn start() -> Installation {
-        Installation::start_with(&[]).await
+        Installation::start_with(Difference::default()).await
     }
 
-    /// `files`: more files of the reactor's package, by name.
-    pub(crate) async fn start_with(files: &[(&str, &str)]) -> Installation {
+    pub(crate) async fn start_with(difference: Difference<'_>) -> Installation {
         let port = free_port();
+        let mut endpoint = format!("http://127.0.0.1:{port}");
+        let mut faults = None;
+        if difference.has_faults {
+            let proxy = Faults::before(&endpoint).await;
+            proxy.endpoint().clone_into(&mut endpoint);
+            faults = Some(proxy);
+        }
         // What the functions in it have as theirs.
-        let endpoint = format!("http://127.0.0.1:{port}");
-        let emulator = Emulator::start_on(port, &[("AWS_ENDPOINT_URL", &endpoint)]).await;
+        let mut environment = vec![("AWS_ENDPOINT_URL", endpoint.as_str())];
+        environment.extend(difference.environment);
+        let emulator = Emulator::start_on(port, &environment).await;
         let reactor = Path::new(env!("CARGO_BIN_EXE_app-demo-reactor-lambda"));
         let certificates = Path::new(env!("CARGO_BIN_EXE_create-elb-backend-certificates"));
-        let (bucket, reactor) = emulator.upload_with("reactor", reactor, files).await;
+        let (bucket, reactor) = emulator.upload_with("reactor", reactor, difference.files).await;
         let (_, certificates) = emulator.upload("certificates", certificates).await;
         // An error says that another test has chosen it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let web = reqwest::Client::new();
         let zone = hosted_zone(&web, emulator.endpoint()).await;
         let program = "a".repeat(64);
+        let template = match difference.replaced {
+            Some((text, instead)) => {
+                assert!(PLATFORM.contains(text), "`{text}` does not stand in the template");
+                PLATFORM.replace(text, instead)
+            }
+            None => PLATFORM.to_owned(),
+        };
         let stack = emulator
             .create(
                 "rowhouse-platform",
-                PLATFORM,
+                &template,
                 &[
                     ("Domain", DOMAIN),
                     ("HostedZoneId", &zone),
@@ -88,7 +117,7 @@ impl Installation {
         };
         let table = aws_sdk_dynamodb::Client::new(&emulator.config);
         let bridge = tokio::spawn(bridge.run());
-        Installation { emulator, table, outputs, web, mischief, bridge }
+        Installation { faults, emulator, table, outputs, web, mischief, bridge }
     }
 
     pub(crate) fn be_mischievous(&self, mischief: Mischief) {
@@ -387,7 +416,9 @@ impl Installation {
     /// One whose apps come up, fail or wait by their commits.
     pub(crate) async fn moody() -> Installation {
         let template = moody_template();
-        let installation = Installation::start_with(&[("template.yaml", &template)]).await;
+        let files = [("template.yaml", template.as_str())];
+        let difference = Difference { files: &files, ..Difference::default() };
+        let installation = Installation::start_with(difference).await;
         let taken = "Resources: {Taken: {Type: AWS::SSM::Parameter, \
                      Properties: {Name: /taken, Type: String, Value: x}}}";
         installation.emulator.create("taken", taken, &[]).await;
@@ -407,6 +438,23 @@ impl Installation {
         until("the wait ends", async || {
             let sent = self.web.put(&handle).body(word.to_string()).send().await.unwrap();
             sent.status().is_success().then_some(())
+        })
+        .await;
+    }
+}
+
+impl Installation {
+    /// As `answered`, with the schedule's help.
+    pub(crate) async fn answered_with_sweeps(&self, name: &str, status: &str, revision: &str) {
+        until(&format!("`{name}` is {status}"), async || {
+            let row = self.row(name).await;
+            let says = |attribute: &str| row.get(attribute).map_or("", String::as_str);
+            if says("status") == status && says("Revision") == revision {
+                return Some(());
+            }
+            assert_ne!(says("status"), "deploy_failed", "{row:?}");
+            self.ring(&sweep("short-sweep")).await;
+            None
         })
         .await;
     }

@@ -1,5 +1,6 @@
 //! The commands: one file each, dispatched here.
 
+mod aws;
 mod deploy;
 mod doctor;
 pub(crate) mod down;
@@ -27,7 +28,7 @@ use rowhouse_machine::up::UpError;
 
 use crate::args::{Arguments, Command};
 use crate::context::{Context, Missing, of_variable, quoted};
-use crate::failure::{BadInput, Exit};
+use crate::failure::Exit;
 use crate::{demo, output, telemetry};
 
 /// How often a follower looks for more.
@@ -81,6 +82,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Open(open) => open::open(&found()?, &open),
         Command::Doctor(read) => doctor::doctor(data, read.json),
         Command::Instance(instance) => crate::instance::run(data, *instance).await,
+        Command::Aws(aws) => Err(aws::aws(aws)),
     }
 }
 
@@ -94,17 +96,11 @@ async fn is_interrupted(interrupt: &mut tokio::signal::unix::Signal) -> bool {
 
 /// Tells an error once, with its causes and what to type next.
 fn tell(error: &anyhow::Error) -> Exit {
-    output::problem(&output::clean(&format!("{error:#}")));
-    if let Some(input) = error.downcast_ref::<BadInput>() {
-        if let Some(hint) = &input.hint {
-            output::hint(hint);
-        }
-        return Exit::Yours;
-    }
+    let exit = output::failed(error);
     if let Some(hint) = folder_error(error).map(folder_hint) {
         output::hint(&hint);
     }
-    Exit::Ours
+    exit
 }
 
 /// The data folder's part in an error, if it has one.

@@ -1,0 +1,376 @@
+//! `rowhouse aws doctor`: what the platform is made of, whether it works, and the cure where it does not. It reads,
+//! and has the reactor sweep once, as the clock does every minute.
+
+use aws_sdk_dynamodb::types::{StreamViewType, TableDescription};
+use aws_sdk_lambda::types::{FunctionResponseType, LogType};
+use aws_sdk_sqs::types::QueueAttributeName;
+use rowhouse_aws::config::{Config, VARIABLE};
+use rowhouse_aws::{Failure, Life};
+use serde_json::{Value, json};
+
+use crate::account::{Account, told};
+use crate::args::{Doctor, Place};
+use crate::commands::install::TEMPLATE;
+use crate::failure::Exit;
+use crate::finding::{Finding, State};
+use crate::stack::{self, PLATFORM, Standing};
+use crate::{output, zone};
+
+const REACTOR: &str = "AppDemoReactorLambda";
+const CERTIFICATES: &str = "CreateElbBackendCertificates";
+const TABLE: &str = "apps-db";
+const INSTALL: &str = "`rowhouse aws install`";
+
+/// Runs every check; exit status 1 where something is broken.
+pub(crate) async fn doctor(place: &Place, doctor: &Doctor) -> anyhow::Result<Exit> {
+    let (findings, seen) = match Account::open(place).await {
+        Ok(account) => {
+            let mut findings = vec![Finding::fine(
+                "credentials",
+                format!("account {} in {}, as {}", account.id, account.region, account.caller),
+            )];
+            findings.extend(of_account(&account).await);
+            (findings, json!({ "Account": account.id, "Region": account.region }))
+        }
+        Err(error) => (vec![Finding::unknown("credentials", &error)], json!({})),
+    };
+    if doctor.json {
+        let checks: Vec<Value> = findings.iter().map(Finding::to_json).collect();
+        let mut document = seen;
+        document["Checks"] = checks.into();
+        output::json(&document, true);
+    } else {
+        findings.iter().for_each(Finding::tell);
+    }
+    Ok(if findings.iter().any(Finding::is_broken) { Exit::Yours } else { Exit::Done })
+}
+
+async fn of_account(account: &Account) -> Vec<Finding> {
+    let lambda = aws_sdk_lambda::Client::new(&account.config);
+    let mut findings = Vec::new();
+    let platform = match stack::find(account, PLATFORM).await {
+        Ok(platform) => platform,
+        Err(error) => return vec![Finding::unknown("platform", &error)],
+    };
+    match &platform {
+        Some(platform) => {
+            findings.push(of_platform(platform));
+            findings.push(template(account).await);
+        }
+        None if lambda.get_function().function_name(REACTOR).send().await.is_ok() => {
+            findings.push(Finding::fine("platform", "made by hand, with no stack of its own"));
+        }
+        None => {
+            findings.push(Finding::bad(
+                "platform",
+                State::Broken,
+                "there is none in this account and region",
+                format!("{INSTALL} with `--domain DOMAIN` makes it, or choose another region with `--region`"),
+            ));
+            return findings;
+        }
+    }
+    let (table, stream) = table(account).await;
+    findings.push(table);
+    let (reactor, config) = reactor(&lambda).await;
+    findings.extend(reactor);
+    findings.push(certificates(&lambda).await);
+    if let Some(stream) = &stream {
+        findings.push(mapping(&lambda, stream, config.as_ref()).await);
+    }
+    if let Some(platform) = &platform {
+        findings.push(dead_letters(account, platform).await);
+        findings.push(of_zone(account, platform).await);
+    }
+    findings
+}
+
+fn of_platform(platform: &Standing) -> Finding {
+    let said = format!("the stack {PLATFORM} is {}", platform.status.as_str());
+    match platform.status.life() {
+        Life::Up => Finding::fine("platform", said),
+        Life::Creating | Life::Updating | Life::CleaningUp | Life::RollingBack | Life::Deleting => {
+            Finding::bad(
+                "platform",
+                State::Warning,
+                said,
+                format!("{INSTALL} shows how it goes on"),
+            )
+        }
+        Life::Broken | Life::Stuck => {
+            Finding::bad("platform", State::Broken, said, format!("{INSTALL} takes it up again"))
+        }
+        Life::DeletionFailed | Life::Lost | Life::Gone => Finding::bad(
+            "platform",
+            State::Broken,
+            said,
+            "`rowhouse aws uninstall` removes what is left",
+        ),
+    }
+}
+
+/// Whether the stack was made from the template that is in this program.
+async fn template(account: &Account) -> Finding {
+    match account.cloudformation.get_template().stack_name(PLATFORM).send().await {
+        Ok(answer) if answer.template_body().map(str::trim) == Some(TEMPLATE.trim()) => {
+            Finding::fine("template", "the stack is made from this version's template")
+        }
+        Ok(_) => Finding::bad(
+            "template",
+            State::Warning,
+            "the stack is made from another version's template",
+            format!("{INSTALL} brings it up to date"),
+        ),
+        Err(error) => {
+            Finding::unknown("template", &told("cannot read the stack's template", &error))
+        }
+    }
+}
+
+/// The table, and the ARN of its stream.
+async fn table(account: &Account) -> (Finding, Option<String>) {
+    let broken = |said: String, cure: &str| Finding::bad("table", State::Broken, said, cure);
+    let asked = account.dynamodb.describe_table().table_name(TABLE).send().await;
+    let table = match asked {
+        Ok(answer) => answer.table.unwrap_or_else(|| TableDescription::builder().build()),
+        Err(error) if Failure::of(&error).code == "ResourceNotFoundException" => {
+            let said = format!("there is no table `{TABLE}`");
+            return (broken(said, "docs/aws-by-hand.md, step 1, makes it"), None);
+        }
+        Err(error) => return (Finding::unknown("table", &told("cannot look at it", &error)), None),
+    };
+    let stream = table.stream_specification();
+    let view =
+        stream.filter(|stream| stream.stream_enabled()).and_then(|one| one.stream_view_type());
+    let finding = match view {
+        Some(StreamViewType::NewAndOldImages) => {
+            Finding::fine("table", format!("{TABLE}, with a stream of both images"))
+        }
+        Some(other) => broken(
+            format!(
+                "the stream of {TABLE} gives {}: the reactor needs NEW_AND_OLD_IMAGES",
+                other.as_str()
+            ),
+            "disable the stream and enable it again with `aws dynamodb update-table`",
+        ),
+        None => broken(
+            format!("{TABLE} has no stream, so nobody hears of its changes"),
+            "`aws dynamodb update-table --table-name apps-db --stream-specification \
+             StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES`",
+        ),
+    };
+    (finding, table.latest_stream_arn)
+}
+
+/// The reactor, and its configuration where it stands in the function's environment.
+async fn reactor(lambda: &aws_sdk_lambda::Client) -> (Vec<Finding>, Option<Config>) {
+    let asked = lambda.get_function_configuration().function_name(REACTOR).send().await;
+    let function = match asked {
+        Ok(function) => function,
+        Err(error) => return (vec![no_function("reactor", REACTOR, &error)], None),
+    };
+    let variables = function.environment().and_then(|environment| environment.variables());
+    let text = variables.and_then(|variables| variables.get(VARIABLE));
+    let mut findings = Vec::new();
+    let config = match text.map(|text| Config::parse(text, VARIABLE)) {
+        None => None,
+        Some(Ok(config)) => {
+            findings.push(Finding::fine("config", format!("{VARIABLE} of {REACTOR} is complete")));
+            Some(config)
+        }
+        Some(Err(error)) => {
+            findings.push(Finding::bad(
+                "config",
+                State::Broken,
+                error.to_string(),
+                "it was changed by hand: `rowhouse aws install --max-scale N`, with another N than now, writes it anew",
+            ));
+            None
+        }
+    };
+    findings.push(sweep(lambda).await);
+    (findings, config)
+}
+
+/// The function itself knows best: what it lacks, it says.
+async fn sweep(lambda: &aws_sdk_lambda::Client) -> Finding {
+    let event = json!({ "rowhouse": "short-sweep" }).to_string();
+    let invoke = lambda.invoke().function_name(REACTOR).log_type(LogType::Tail);
+    let answer = match invoke.payload(event.into_bytes().into()).send().await {
+        Ok(answer) => answer,
+        Err(error) => {
+            return Finding::unknown("reactor", &told(&format!("cannot call {REACTOR}"), &error));
+        }
+    };
+    if answer.function_error().is_none() {
+        return Finding::fine("reactor", format!("{REACTOR} has swept"));
+    }
+    let payload = answer.payload().map(AsRef::as_ref).unwrap_or_default();
+    let said: Value = serde_json::from_slice(payload).unwrap_or_default();
+    let log = answer.log_result().and_then(|log| aws_smithy_types::base64::decode(log).ok());
+    let log = String::from_utf8(log.unwrap_or_default()).unwrap_or_default();
+    let told = said["errorMessage"].as_str().unwrap_or_default().to_owned();
+    // Where it did not come as far as to answer, its log knows why.
+    let has_answered = !said["errorType"].as_str().unwrap_or_default().starts_with("Runtime.");
+    let log = if has_answered { "" } else { &log };
+    let why = cause(&told).or_else(|| cause(log)).unwrap_or(told);
+    Finding::bad(
+        "reactor",
+        State::Broken,
+        format!("{REACTOR} fails: {why}"),
+        "mend what it names; `aws logs tail /aws/lambda/AppDemoReactorLambda` has more, and docs/aws-by-hand.md says \
+         what each key is, and has the policy of its role",
+    )
+}
+
+/// The last error among lines of the function's log, in which some are JSON.
+fn cause(log: &str) -> Option<String> {
+    log.lines().rev().find_map(|line| {
+        let begin = line.find('{')?;
+        let mut values = serde_json::Deserializer::from_str(&line[begin..]).into_iter::<Value>();
+        let line = values.next()?.ok()?;
+        let error = line["error"].as_str().or_else(|| line["message"].as_str())?;
+        (line["level"] == "ERROR").then(|| error.to_owned())
+    })
+}
+
+async fn certificates(lambda: &aws_sdk_lambda::Client) -> Finding {
+    let asked = lambda.get_function_configuration().function_name(CERTIFICATES).send().await;
+    match asked {
+        Ok(_) => Finding::fine("certificates", format!("{CERTIFICATES} is there")),
+        Err(error) => no_function("certificates", CERTIFICATES, &error),
+    }
+}
+
+fn no_function<E, R>(
+    what: &'static str,
+    name: &str,
+    error: &aws_smithy_runtime_api::client::result::SdkError<E, R>,
+) -> Finding
+where
+    E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    if Failure::of(error).code == "ResourceNotFoundException" {
+        let said = format!("there is no function `{name}`");
+        let cure = "docs/aws-by-hand.md, step 6, makes it";
+        return Finding::bad(what, State::Broken, said, cure);
+    }
+    Finding::unknown(what, &told(&format!("cannot look at {name}"), error))
+}
+
+/// What brings the table's changes to the reactor.
+async fn mapping(
+    lambda: &aws_sdk_lambda::Client,
+    stream: &str,
+    config: Option<&Config>,
+) -> Finding {
+    let listed = lambda.list_event_source_mappings().function_name(REACTOR).send().await;
+    let mappings = match listed {
+        Ok(answer) => answer.event_source_mappings.unwrap_or_default(),
+        Err(error) => return Finding::unknown("mapping", &told("cannot list mappings", &error)),
+    };
+    let broken = |said: String, cure: String| Finding::bad("mapping", State::Broken, said, cure);
+    let Some(mapping) = mappings.iter().find(|one| one.event_source_arn() == Some(stream)) else {
+        return broken(
+            "the table's stream is not hooked to the reactor".to_owned(),
+            "docs/aws-by-hand.md, step 7, makes the mapping".to_owned(),
+        );
+    };
+    let state = mapping.state().unwrap_or("unknown");
+    let uuid = mapping.uuid().unwrap_or_default();
+    if matches!(state, "Disabled" | "Disabling") {
+        return broken(
+            format!("the mapping of the table's stream is {state}"),
+            format!("`aws lambda update-event-source-mapping --uuid {uuid} --enabled`"),
+        );
+    }
+    let types = mapping.function_response_types();
+    let asks = types.contains(&FunctionResponseType::ReportBatchItemFailures);
+    if config.is_some_and(|config| config.partial_batch) && !asks {
+        return broken(
+            "`PartialBatch` is true, but the mapping does not ask for it: failed records are lost"
+                .to_owned(),
+            format!(
+                "`aws lambda update-event-source-mapping --uuid {uuid} --function-response-types \
+                 ReportBatchItemFailures`"
+            ),
+        );
+    }
+    match mapping.last_processing_result() {
+        Some(result) if result.starts_with("PROBLEM") => broken(
+            format!("the table's stream: {result}"),
+            "the reactor's role must read the stream: docs/aws-by-hand.md, step 5".to_owned(),
+        ),
+        Some(_) | None => Finding::fine("mapping", format!("the table's stream is {state}")),
+    }
+}
+
+async fn dead_letters(account: &Account, platform: &Standing) -> Finding {
+    let what = "dead letters";
+    let Some(queue) = platform.outputs.get("DeadLetterQueue") else {
+        return Finding::bad(
+            what,
+            State::Warning,
+            "the stack names no queue",
+            format!("{INSTALL} mends it"),
+        );
+    };
+    let name = QueueAttributeName::ApproximateNumberOfMessages;
+    let sqs = aws_sdk_sqs::Client::new(&account.config);
+    let asked = sqs.get_queue_attributes().queue_url(queue).attribute_names(name.clone()).send();
+    match asked.await {
+        Err(error) => Finding::unknown(what, &told("cannot look at the queue", &error)),
+        Ok(answer) => {
+            match answer.attributes().and_then(|all| all.get(&name)).map(String::as_str) {
+                None | Some("0") => Finding::fine(what, "none"),
+                Some(count) => Finding::bad(
+                    what,
+                    State::Warning,
+                    format!("the reactor gave up on {count} events; sweeps have made up for them"),
+                    format!("its log says why; then `aws sqs purge-queue --queue-url {queue}`"),
+                ),
+            }
+        }
+    }
+}
+
+async fn of_zone(account: &Account, platform: &Standing) -> Finding {
+    let of = |name: &str| platform.parameters.get(name).map_or("", String::as_str);
+    let zone = match zone::given(account, of("HostedZoneId"), of("Domain")).await {
+        Ok(zone) => zone,
+        Err(error) => return Finding::unknown("zone", &error),
+    };
+    let is_in = format!("{} is in {}", of("Domain"), zone.name);
+    if account.is_emulator() {
+        return Finding::fine("zone", format!("{is_in}; of an emulator, public DNS knows nothing"));
+    }
+    match zone::delegated(&zone).await {
+        Ok(Ok(())) => Finding::fine("zone", format!("{is_in}, which public DNS leads to")),
+        Ok(Err(why)) => {
+            let cure = format!("where {} is registered, name these name servers", zone.name);
+            Finding::bad("zone", State::Broken, why, cure)
+        }
+        Err(error) => Finding::bad(
+            "zone",
+            State::Warning,
+            format!("{is_in}; cannot ask public DNS: {error}"),
+            format!("`dig NS {}` must name {}", zone.name, zone.name_servers.join(", ")),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_the_last_error_of_the_log() {
+        let log = "START RequestId: 1\n\
+                   {\"level\":\"ERROR\",\"message\":\"first\"}\n\
+                   {\"level\":\"ERROR\",\"message\":\"cannot start\",\"error\":\"no `AppsDomain`\"}\n\
+                   exited: {\"level\":\"INFO\",\"message\":\"later\"}\nEND";
+        assert_eq!(cause(log).as_deref(), Some("no `AppsDomain`"));
+        assert_eq!(cause("START\nEND"), None);
+    }
+}

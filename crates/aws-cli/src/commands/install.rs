@@ -1,0 +1,276 @@
+//! `rowhouse aws install`: the platform's stack and the code that it runs, made or brought up to date.
+
+use anyhow::Context as _;
+use aws_sdk_cloudformation::types::{Capability, OnFailure, Parameter, Tag};
+use rowhouse_aws::{Failure, Life, MANAGED_BY, StackStatus};
+
+use crate::account::{Account, told};
+use crate::args::Install;
+use crate::code::{self, Code};
+use crate::commands::uninstall;
+use crate::failure::{Exit, bad_input};
+use crate::stack::{self, Ended, PLATFORM, Standing};
+use crate::zone::{self, Zone};
+use crate::{app_template, bucket, output, price, programs};
+
+pub(crate) const TEMPLATE: &str = include_str!("../../../../templates/platform.yaml");
+const AGAIN: &str = "rowhouse aws install";
+/// What the stack is told of the template that apps have, so that an update knows it again.
+const APP_TEMPLATE: &str = "rowhouse:app-template";
+const USUAL_TYPE: &str = "t3.micro";
+
+pub(crate) async fn install(account: &Account, install: &Install) -> anyhow::Result<Exit> {
+    output::note(&format!("account {} in {}, as {}", account.id, account.region, account.caller));
+    if account.is_emulator() {
+        output::warning("this is an emulator: its endpoint has no TLS");
+    }
+    let standing = at_rest(account).await?;
+    let before = standing.as_ref();
+    let mut parameters = wishes(account, install, before).await?;
+    let usual = || before.and_then(|before| before.parameters.get("InstanceType")).cloned();
+    let kind = install.instance_type.clone().or_else(usual).unwrap_or(USUAL_TYPE.to_owned());
+    output::note(&format!("it costs {}", price::sentence(&kind)));
+
+    bucket::make(account, &bucket::of_code(account)).await?;
+    let last_template = before.and_then(|before| before.tags.get(APP_TEMPLATE)).cloned();
+    let template =
+        app_template::of(account, install.app_template.as_deref(), last_template).await?;
+    let architecture = programs::of_instance_type(&kind);
+    let code = code::upload(account, architecture, template.as_ref()).await?;
+    let image = format!(
+        "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}",
+        architecture.as_str()
+    );
+    parameters.extend([
+        ("Architecture", architecture.as_str().to_owned()),
+        ("ImageId", image),
+        ("CodeBucket", bucket::of_code(account)),
+        ("ReactorCode", code.reactor.clone()),
+        ("CertificateCode", code.certificates.clone()),
+        ("AppProgram", code.program.clone()),
+    ]);
+    if account.is_emulator() {
+        parameters.push(("Emulator", "true".to_owned()));
+    }
+    let tag = template.map(|template| template.digest);
+    let changed = match before {
+        None => create(account, &parameters, tag).await?,
+        Some(before) => {
+            // Instances that start right after the update need it.
+            upload_program(account, before, &code).await?;
+            update(account, before, &parameters, tag).await?
+        }
+    };
+    let standing = stack::find(account, PLATFORM).await?.context("the stack has gone")?;
+    upload_program(account, &standing, &code).await?;
+    tell(account, &standing, changed);
+    Ok(Exit::Done)
+}
+
+/// The platform's stack, once nothing is under way on it; what never came up is removed.
+async fn at_rest(account: &Account) -> anyhow::Result<Option<Standing>> {
+    let Some(mut standing) = stack::find(account, PLATFORM).await? else { return Ok(None) };
+    if stack::is_moving(standing.status) {
+        output::note(&format!("{} already: taking it up", standing.status.as_str()));
+        stack::follow(account, &standing.id, None, AGAIN).await?;
+        match stack::find(account, PLATFORM).await? {
+            Some(rested) => standing = rested,
+            None => return Ok(None),
+        }
+    }
+    match standing.status.life() {
+        Life::Up => Ok(Some(standing)),
+        Life::Gone => Ok(None),
+        Life::Broken => {
+            output::note(&format!(
+                "{}: it never came up, and is removed",
+                standing.status.as_str()
+            ));
+            uninstall::delete_stack(account, &standing, AGAIN).await?;
+            Ok(None)
+        }
+        Life::Stuck => {
+            output::note(&format!("{}: going on with it", standing.status.as_str()));
+            let mark = stack::mark(account, &standing.id).await?;
+            let going = account.cloudformation.continue_update_rollback().stack_name(&standing.id);
+            going.send().await.map_err(|error| told("cannot continue the rollback", &error))?;
+            well(&stack::follow(account, &standing.id, mark, AGAIN).await?)?;
+            stack::find(account, PLATFORM).await
+        }
+        Life::DeletionFailed
+        | Life::Lost
+        | Life::Creating
+        | Life::Updating
+        | Life::CleaningUp
+        | Life::RollingBack
+        | Life::Deleting => Err(bad_input(
+            format!("the stack `{PLATFORM}` is {}", standing.status.as_str()),
+            "`rowhouse aws uninstall` removes it; then install again",
+        )),
+    }
+}
+
+/// What was asked for, as parameters of the stack.
+async fn wishes(
+    account: &Account,
+    install: &Install,
+    before: Option<&Standing>,
+) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let domain = match (&install.domain, before) {
+        (Some(domain), _) => domain.trim_end_matches('.').to_lowercase(),
+        (None, Some(before)) => before.parameters.get("Domain").cloned().unwrap_or_default(),
+        (None, None) => {
+            return Err(bad_input(
+                "nothing is installed here yet, and a new platform needs a domain",
+                "`rowhouse aws install --domain apps.example.com`, a domain in a Route 53 hosted zone of this account",
+            ));
+        }
+    };
+    if domain.starts_with("*.") || !domain.contains('.') {
+        return Err(bad_input(
+            format!("`{domain}` is no domain that apps can have names in"),
+            "write it such as `apps.example.com`; an app is then at https://NAME.apps.example.com",
+        ));
+    }
+    let mut wishes = Vec::new();
+    if before.is_none() || install.domain.is_some() || install.hosted_zone.is_some() {
+        let zone = match &install.hosted_zone {
+            Some(id) => zone::given(account, id, &domain).await?,
+            None => zone::find(account, &domain).await?,
+        };
+        tell_zone(account, &zone).await;
+        wishes.extend([("Domain", domain), ("HostedZoneId", zone.id)]);
+    }
+    let given = [
+        ("Repository", install.repo.clone()),
+        ("MaxScale", install.max_scale.map(|scale| scale.to_string())),
+        ("InstanceType", install.instance_type.clone()),
+        ("KeyName", install.key_name.clone()),
+    ];
+    wishes.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    Ok(wishes)
+}
+
+/// Says whether apps' names will be found, since the certificate waits for it.
+async fn tell_zone(account: &Account, zone: &Zone) {
+    output::note(&format!("hosted zone {} of {}", zone.id, zone.name));
+    if account.is_emulator() {
+        return;
+    }
+    match zone::delegated(zone).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => {
+            output::warning(&format!("{why}: the certificate is not issued before that is so"));
+            output::hint(&format!("where {} is registered, name these name servers", zone.name));
+        }
+        Err(error) => output::note(&format!(
+            "cannot ask public DNS ({error}); its name servers must be {}",
+            zone.name_servers.join(", ")
+        )),
+    }
+}
+
+async fn create(
+    account: &Account,
+    parameters: &[(&'static str, String)],
+    tag: Option<String>,
+) -> anyhow::Result<bool> {
+    let request = account
+        .cloudformation
+        .create_stack()
+        .stack_name(PLATFORM)
+        .template_body(TEMPLATE)
+        .capabilities(Capability::CapabilityIam)
+        .on_failure(OnFailure::Rollback)
+        .set_parameters(Some(parameters.iter().map(parameter).collect()))
+        .set_tags(Some(tags(tag)));
+    let made = request.send().await;
+    let made =
+        made.map_err(|error| told(&format!("cannot create the stack `{PLATFORM}`"), &error))?;
+    let id = made.stack_id().context("AWS named no stack")?;
+    well(&stack::follow(account, id, None, AGAIN).await?)?;
+    Ok(true)
+}
+
+/// True if something changed.
+async fn update(
+    account: &Account,
+    before: &Standing,
+    parameters: &[(&'static str, String)],
+    tag: Option<String>,
+) -> anyhow::Result<bool> {
+    let is_given = |name: &str| parameters.iter().any(|(given, _)| *given == name);
+    let kept = before
+        .parameters
+        .keys()
+        .filter(|name| !is_given(name))
+        .map(|name| Parameter::builder().parameter_key(name).use_previous_value(true).build());
+    let mark = stack::mark(account, &before.id).await?;
+    let request = account
+        .cloudformation
+        .update_stack()
+        .stack_name(PLATFORM)
+        .template_body(TEMPLATE)
+        .capabilities(Capability::CapabilityIam)
+        .set_parameters(Some(parameters.iter().map(parameter).chain(kept).collect()))
+        .set_tags(Some(tags(tag)));
+    match request.send().await {
+        Ok(_) => {}
+        Err(error) if Failure::of(&error).message.contains("No updates") => return Ok(false),
+        Err(error) => return Err(told(&format!("cannot update the stack `{PLATFORM}`"), &error)),
+    }
+    well(&stack::follow(account, &before.id, mark, AGAIN).await?)?;
+    Ok(true)
+}
+
+fn parameter((name, value): &(&'static str, String)) -> Parameter {
+    Parameter::builder().parameter_key(*name).parameter_value(value).build()
+}
+
+fn tags(template: Option<String>) -> Vec<Tag> {
+    let tag = |name: &str, value: &str| Tag::builder().key(name).value(value).build();
+    let mut tags = vec![tag(MANAGED_BY.0, MANAGED_BY.1)];
+    tags.extend(template.map(|digest| tag(APP_TEMPLATE, &digest)));
+    tags
+}
+
+/// Whether an operation came to the end that was meant.
+fn well(ended: &Ended) -> anyhow::Result<()> {
+    let is_done = matches!(ended.status, StackStatus::CreateComplete | StackStatus::UpdateComplete);
+    // What a rollback that was taken up again comes to: the next step follows.
+    let is_back = ended.status == StackStatus::UpdateRollbackComplete && ended.failures.is_empty();
+    if is_done || is_back {
+        return Ok(());
+    }
+    let why = match ended.failures.first() {
+        Some(_) => ended.failures.join("; "),
+        None => "AWS gave no reason".to_owned(),
+    };
+    Err(bad_input(
+        format!("the platform came to {}: {why}", ended.status.as_str()),
+        format!("mend the cause, then `{AGAIN}` again: it takes up what is there"),
+    ))
+}
+
+async fn upload_program(account: &Account, standing: &Standing, code: &Code) -> anyhow::Result<()> {
+    let artifacts = standing.outputs.get("ArtifactBucket");
+    let artifacts = artifacts.context("the stack says nothing of its bucket of artifacts")?;
+    bucket::upload(account, artifacts, &format!("programs/{}", code.program), &code.program_file())
+        .await
+}
+
+fn tell(account: &Account, standing: &Standing, changed: bool) {
+    let domain = standing.parameters.get("Domain").map_or("", String::as_str);
+    let word = if changed { standing.status.as_str() } else { "already up to date" };
+    output::line(&format!("{PLATFORM}  {word}  account {} in {}", account.id, account.region));
+    output::line(&format!("apps answer at https://NAME.{domain}"));
+    let repo = match standing.parameters.get("Repository") {
+        Some(repo) if !repo.is_empty() => "",
+        Some(_) | None => r#","Repo":{"S":"https://github.com/YOU/APP"}"#,
+    };
+    output::hint(&format!(
+        "an app is a row: `aws dynamodb put-item --region {} --table-name apps-db --item \
+         '{{\"Name\":{{\"S\":\"hello\"}},\"Version\":{{\"S\":\"main\"}},\"Scale\":{{\"N\":\"1\"}}{repo}}}'`",
+        account.region
+    ));
+}

@@ -1,0 +1,242 @@
+//! `rowhouse aws uninstall`: the platform and all that it made, removed.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_sdk_dynamodb::types::AttributeValue;
+use rowhouse_aws::{Failure, Life, MANAGED_BY, StackStatus};
+
+use crate::account::{Account, told};
+use crate::args::Uninstall;
+use crate::failure::{Exit, bad_input};
+use crate::stack::{self, APPS, PLATFORM, Standing};
+use crate::{bucket, output};
+
+const AGAIN: &str = "rowhouse aws uninstall";
+const TABLE: &str = "apps-db";
+
+pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyhow::Result<Exit> {
+    let place = format!("account {} in {}", account.id, account.region);
+    let code = bucket::of_code(account);
+    let platform = stack::find(account, PLATFORM).await?;
+    let has_code = bucket::exists(account, &code).await?;
+    if platform.is_none() && !has_code {
+        output::line(&format!("nothing is installed in {place} already"));
+        return Ok(Exit::Done);
+    }
+    let rows = rows(account).await?;
+    let apps = apps(account).await?;
+    let names: BTreeSet<&str> = rows
+        .iter()
+        .map(String::as_str)
+        .chain(apps.iter().map(|(name, _)| name.trim_start_matches(APPS)))
+        .collect();
+    if !names.is_empty() && !uninstall.delete_apps {
+        let names: Vec<&str> = names.into_iter().collect();
+        return Err(bad_input(
+            format!("there are apps: {}", output::clean(&names.join(", "))),
+            "`rowhouse aws uninstall --delete-apps` deletes them, too",
+        ));
+    }
+    if !uninstall.yes {
+        let apps = if names.is_empty() { String::new() } else { format!(", {} apps", names.len()) };
+        if !is_wanted(&format!(
+            "Remove the platform of {place}: tables and history, load balancer, buckets{apps}?"
+        ))? {
+            output::note("nothing was removed");
+            return Ok(Exit::Yours);
+        }
+    }
+    delete_rows(account, &rows).await?;
+    delete_apps(account).await?;
+    if let Some(platform) = platform {
+        delete_stack(account, &platform, AGAIN).await?;
+    }
+    bucket::delete(account, &code).await?;
+    output::line(&format!("removed the platform of {place}"));
+    output::note(
+        "AWS keeps the encryption key for 7 days, and a last backup of the tables for 35, free of charge",
+    );
+    Ok(Exit::Done)
+}
+
+/// Asks on a terminal; where there is none, nobody can have answered.
+fn is_wanted(question: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Err(bad_input("nobody can be asked here", "`--yes` says that it is meant"));
+    }
+    output::note(&format!("{question} Type `yes`:"));
+    std::io::stderr().flush().context("cannot ask")?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context("cannot read the answer")?;
+    Ok(answer.trim() == "yes")
+}
+
+/// The names of all rows; none where there is no table.
+pub(crate) async fn rows(account: &Account) -> anyhow::Result<Vec<String>> {
+    let mut pages = account
+        .dynamodb
+        .scan()
+        .table_name(TABLE)
+        .projection_expression("#Name")
+        .expression_attribute_names("#Name", "Name")
+        .consistent_read(true)
+        .into_paginator()
+        .send();
+    let mut names = Vec::new();
+    while let Some(page) = pages.next().await {
+        match page {
+            Ok(page) => {
+                let name = |item: &std::collections::HashMap<String, AttributeValue>| {
+                    item.get("Name")?.as_s().ok().cloned()
+                };
+                names.extend(page.items().iter().filter_map(name));
+            }
+            Err(error) if is_missing(&Failure::of(&error)) => return Ok(Vec::new()),
+            Err(error) => return Err(told(&format!("cannot read the table `{TABLE}`"), &error)),
+        }
+    }
+    Ok(names)
+}
+
+fn is_missing(failure: &Failure) -> bool {
+    failure.code == "ResourceNotFoundException"
+}
+
+/// The stacks of apps, by name. A stack of somebody else's is left alone, whatever it is called.
+async fn apps(account: &Account) -> anyhow::Result<Vec<(String, Standing)>> {
+    let mut stacks = stack::all(account).await?;
+    stacks.retain(|(name, standing)| {
+        let is_ours = standing.tags.get(MANAGED_BY.0).is_some_and(|value| value == MANAGED_BY.1);
+        name.starts_with(APPS) && is_ours
+    });
+    Ok(stacks)
+}
+
+async fn delete_rows(account: &Account, rows: &[String]) -> anyhow::Result<()> {
+    for row in rows {
+        let name = AttributeValue::S(row.clone());
+        let delete = account.dynamodb.delete_item().table_name(TABLE).key("Name", name);
+        delete
+            .send()
+            .await
+            .map_err(|error| told(&format!("cannot delete the row `{row}`"), &error))?;
+    }
+    Ok(())
+}
+
+/// Deletes the stacks of apps, which have no rows any more: as the reactor does, but also where it has failed.
+async fn delete_apps(account: &Account) -> anyhow::Result<()> {
+    let mut asked = BTreeSet::new();
+    let mut told_of = BTreeSet::new();
+    loop {
+        let stacks = apps(account).await?;
+        if stacks.is_empty() {
+            return Ok(());
+        }
+        for (name, standing) in &stacks {
+            if told_of.insert((name.clone(), standing.status.as_str())) {
+                output::note(&format!("        {:20} {name}", standing.status.as_str()));
+            }
+            match standing.status.life() {
+                Life::DeletionFailed if asked.contains(name) => {
+                    return Err(bad_input(
+                        format!("the stack `{name}` cannot be deleted"),
+                        format!(
+                            "`aws cloudformation describe-stack-events --stack-name {name}` says why; then `{AGAIN}` \
+                             again"
+                        ),
+                    ));
+                }
+                Life::Updating
+                | Life::CleaningUp
+                | Life::RollingBack
+                | Life::Deleting
+                | Life::Gone => {}
+                Life::Up
+                | Life::Creating
+                | Life::DeletionFailed
+                | Life::Broken
+                | Life::Stuck
+                | Life::Lost => {
+                    let delete = account.cloudformation.delete_stack().stack_name(&standing.id);
+                    let deleted = delete.send().await;
+                    deleted.map_err(|error| told(&format!("cannot delete `{name}`"), &error))?;
+                    asked.insert(name.clone());
+                }
+            }
+        }
+        pause(account).await;
+    }
+}
+
+async fn pause(account: &Account) {
+    let time =
+        if account.is_emulator() { Duration::from_millis(200) } else { Duration::from_secs(5) };
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        _ = tokio::signal::ctrl_c() => {
+            output::note("what was begun goes on in AWS without this command");
+            output::hint(&format!("`{AGAIN}` goes on with the rest"));
+            output::leave();
+        }
+    }
+}
+
+/// Deletes the stack of the platform: what protects the table is lifted, and its buckets are emptied before.
+pub(crate) async fn delete_stack(
+    account: &Account,
+    platform: &Standing,
+    again: &str,
+) -> anyhow::Result<()> {
+    if stack::is_moving(platform.status) {
+        stack::follow(account, &platform.id, None, again).await?;
+    }
+    if stack::find(account, &platform.id).await?.is_none_or(|one| one.status.life() == Life::Gone) {
+        return Ok(());
+    }
+    lift_protection(account).await?;
+    for name in buckets(account, &platform.id).await? {
+        bucket::empty(account, &name).await?;
+    }
+    let mark = stack::mark(account, &platform.id).await?;
+    let deleted = account.cloudformation.delete_stack().stack_name(&platform.id).send().await;
+    deleted.map_err(|error| told(&format!("cannot delete the stack `{PLATFORM}`"), &error))?;
+    let ended = stack::follow(account, &platform.id, mark, again).await?;
+    if ended.status == StackStatus::DeleteComplete {
+        return Ok(());
+    }
+    Err(bad_input(
+        format!("the stack came to {}: {}", ended.status.as_str(), ended.failures.join("; ")),
+        format!("mend the cause, then `{again}` again: it takes up what is there"),
+    ))
+}
+
+async fn lift_protection(account: &Account) -> anyhow::Result<()> {
+    let lift = account.dynamodb.update_table().table_name(TABLE).deletion_protection_enabled(false);
+    match lift.send().await {
+        Ok(_) => Ok(()),
+        Err(error) if is_missing(&Failure::of(&error)) => Ok(()),
+        Err(error) => Err(told(&format!("cannot lift the protection of `{TABLE}`"), &error)),
+    }
+}
+
+/// The buckets that the stack made.
+async fn buckets(account: &Account, stack: &str) -> anyhow::Result<Vec<String>> {
+    let mut pages =
+        account.cloudformation.list_stack_resources().stack_name(stack).into_paginator().send();
+    let mut buckets = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| told("cannot list what the stack is made of", &error))?;
+        let found = page.stack_resource_summaries().iter().filter(|resource| {
+            let status = resource.resource_status().map_or("", |status| status.as_str());
+            resource.resource_type() == Some("AWS::S3::Bucket") && status != "DELETE_COMPLETE"
+        });
+        buckets.extend(
+            found.filter_map(|resource| resource.physical_resource_id().map(str::to_owned)),
+        );
+    }
+    Ok(buckets)
+}

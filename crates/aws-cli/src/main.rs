@@ -1,0 +1,22 @@
+//! The command `rowhouse aws`, as a program of its own: the first build of `rowhouse` does not wait for the AWS SDK.
+
+mod account;
+mod app_template;
+mod args;
+mod bucket;
+mod code;
+mod commands;
+mod delegation;
+mod finding;
+mod price;
+mod programs;
+mod stack;
+mod zone;
+
+use std::process::ExitCode;
+
+use rowhouse_cli::{failure, output, telemetry};
+
+fn main() -> ExitCode {
+    commands::run(std::env::args_os().collect())
+}

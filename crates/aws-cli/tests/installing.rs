@@ -1,0 +1,145 @@
+//! `rowhouse aws install`, `uninstall` and `package` on an account of an emulator.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../aws/tests/emulator/mod.rs"]
+mod emulator;
+mod room;
+
+use emulator::until;
+use room::{DOMAIN, Room, texts};
+
+const PUT: &str = "aws dynamodb put-item --table-name apps-db --item '{\"Name\":{\"S\":\"shop\"},\
+    \"Version\":{\"S\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"},\"Scale\":{\"N\":\"2\"}}'";
+
+#[tokio::test]
+async fn a_platform_is_installed_used_and_removed_without_a_trace() {
+    let room = Room::new().await;
+    let before = room.inventory();
+    let nothing = room.done(&["uninstall"]);
+    assert!(nothing.starts_with("nothing is installed"), "{nothing}");
+
+    let install = ["install", "--domain", DOMAIN, "--repo", "https://git.example.com/apps.git"];
+    let first = room.aws(&install);
+    let (printed, said) = texts(&first);
+    assert!(first.status.success(), "{said}");
+    assert!(printed.contains(&format!("apps answer at https://NAME.{DOMAIN}")), "{printed}");
+    for expected in [
+        "of example.com",
+        "26 US dollars a month",
+        "CREATE_COMPLETE",
+        "Reactor (AWS::Lambda::Function)",
+    ] {
+        assert!(said.contains(expected), "`{expected}`: {said}");
+    }
+    // Once more, in full and with nothing asked for: there is nothing to do.
+    for again in [&install[..], &["install"]] {
+        let printed = room.done(again);
+        assert!(printed.contains("already up to date"), "{printed}");
+    }
+    // What is not asked for stays as it is.
+    room.done(&["install", "--max-scale", "5"]);
+    let stack = room.shell("aws cloudformation describe-stacks --stack-name rowhouse-platform");
+    assert!(stack.contains("https://git.example.com/apps.git"), "{stack}");
+    let function = room.shell("aws lambda get-function --function-name AppDemoReactorLambda");
+    assert!(function.contains("\\\"MaxScale\\\": 5"), "{function}");
+    let bucket = "$(aws cloudformation describe-stacks --stack-name rowhouse-platform --output text --query \
+                  \"Stacks[0].Outputs[?OutputKey=='ArtifactBucket'].OutputValue\")";
+    let programs = room.shell(&format!("aws s3 ls s3://{bucket}/programs/"));
+    assert_eq!(programs.lines().count(), 1, "{programs}");
+
+    room.shell(PUT);
+    until("the app is deployed", async || {
+        room.sweep();
+        let row = room.shell(
+            "aws dynamodb get-item --table-name apps-db --key '{\"Name\":{\"S\":\"shop\"}}'",
+        );
+        row.contains("\"deployed\"").then_some(())
+    })
+    .await;
+
+    let refused = room.aws(&["uninstall", "--yes"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = texts(&refused).1;
+    assert!(said.contains("there are apps: shop") && said.contains("--delete-apps"), "{said}");
+    let unasked = room.aws(&["uninstall", "--delete-apps"]);
+    assert_eq!(unasked.status.code(), Some(1));
+    assert!(texts(&unasked).1.contains("`--yes`"), "{:?}", texts(&unasked));
+    room.done(&["uninstall", "--delete-apps", "--yes"]);
+    assert_eq!(room.inventory(), before);
+    assert!(room.done(&["uninstall"]).contains("already"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_installed_is_told_before_anything_is_made() {
+    let room = Room::new().await;
+    let before = room.inventory();
+    std::fs::write(
+        room.path("own.yaml"),
+        "Parameters: {AppName: {Type: String}}\n\
+         Resources: {Topic: {Type: AWS::SNS::Topic}}\nOutputs: {Target: {Value: x}}\n",
+    )
+    .unwrap();
+    for (arguments, problem) in [
+        (&["install"][..], "needs a domain"),
+        (&["install", "--domain", "apps"], "`apps` is no domain"),
+        (
+            &["install", "--domain", "apps.example.org"],
+            "no hosted zone that `apps.example.org` is in",
+        ),
+        (&["install", "--domain", DOMAIN, "--hosted-zone", "Z0"], "hosted zone `Z0`"),
+    ] {
+        let output = room.aws(arguments);
+        let said = texts(&output).1;
+        assert!(said.contains(problem), "{arguments:?}: {said}");
+        assert_eq!(room.inventory(), before);
+    }
+    let own = room.aws(&["install", "--domain", DOMAIN, "--app-template", "own.yaml"]);
+    let said = texts(&own).1;
+    assert_eq!(own.status.code(), Some(1), "{said}");
+    for problem in ["lacks the parameter `Target`", "lacks the output `Commit`"] {
+        assert!(said.contains(problem), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_platform_that_never_came_up_is_taken_up_again() {
+    let room = Room::new().await;
+    let broken = "Resources:\n  One: {Type: AWS::SSM::Parameter, Properties: {Name: /a, Type: String, Value: x}}\n  \
+                  Two: {Type: AWS::SSM::Parameter, DependsOn: One, Properties: {Name: /a, Type: String, Value: x}}\n";
+    let stack = room.emulator.create("rowhouse-platform", broken, &[]).await;
+    assert_eq!(emulator::status(&stack), "ROLLBACK_COMPLETE");
+    let doctor = room.aws(&["doctor", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&texts(&doctor).0).unwrap();
+    assert_eq!(doctor.status.code(), Some(1));
+    assert_eq!(found["Checks"][1]["State"], "broken", "{found}");
+    assert_eq!(found["Checks"][1]["Cure"], "`rowhouse aws install` takes it up again");
+    let again = room.aws(&["install", "--domain", DOMAIN]);
+    let said = texts(&again).1;
+    assert!(again.status.success(), "{said}");
+    assert!(said.contains("ROLLBACK_COMPLETE: it never came up, and is removed"), "{said}");
+
+    // What goes wrong afterwards is found, with the cure.
+    let healthy = room.done(&["doctor"]);
+    assert!(!healthy.contains("warning") && !healthy.contains("broken"), "{healthy}");
+    room.shell(
+        "uuid=$(aws lambda list-event-source-mappings --query 'EventSourceMappings[0].UUID' --output text)\n\
+         aws lambda update-event-source-mapping --uuid $uuid --no-enabled\n\
+         aws lambda update-function-configuration --function-name AppDemoReactorLambda --environment \
+         '{\"Variables\":{\"ROWHOUSE_CONFIG\":\"{}\"}}'\n\
+         queue=$(aws cloudformation describe-stacks --stack-name rowhouse-platform --output text \
+         --query \"Stacks[0].Outputs[?OutputKey=='DeadLetterQueue'].OutputValue\")\n\
+         aws sqs send-message --endpoint-url $AWS_ENDPOINT_URL --message-body lost --queue-url $queue",
+    );
+    let (printed, _) = texts(&room.aws(&["doctor"]));
+    for (problem, cure) in [
+        ("ROWHOUSE_CONFIG: missing field `app_database`", "install --max-scale N"),
+        ("AppDemoReactorLambda fails: ROWHOUSE_CONFIG: missing field", "mend what it names"),
+        ("the mapping of the table's stream is Disabled", "--enabled"),
+        ("gave up on 1 events", "purge-queue"),
+    ] {
+        assert!(printed.contains(problem) && printed.contains(cure), "`{problem}`: {printed}");
+    }
+    room.done(&["install", "--max-scale", "4"]);
+    let (printed, _) = texts(&room.aws(&["doctor"]));
+    assert!(printed.contains("is complete") && printed.contains("has swept"), "{printed}");
+}

@@ -1,0 +1,167 @@
+//! A room for a test: an emulator of AWS with an empty account, a folder with the programs as somebody has put them
+//! on their `PATH`, and the AWS CLI.
+
+#![allow(dead_code, reason = "each test uses a part")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::emulator::{Emulator, free_port, program};
+
+pub(crate) const DOMAIN: &str = "apps.example.com";
+const REGION: &str = "eu-west-1";
+/// All that an account can have and a platform makes, one thing a line.
+const INVENTORY: &str = r#"
+import botocore.session
+session = botocore.session.get_session()
+def things(service, call, names, **arguments):
+    answer = getattr(session.create_client(service), call)(**arguments)
+    for key, name in names.items():
+        for thing in answer[key]:
+            print(service, key, thing if isinstance(thing, str) else thing[name])
+for service, call, names in [
+    ("acm", "list_certificates", {"CertificateSummaryList": "CertificateArn"}),
+    ("autoscaling", "describe_auto_scaling_groups", {"AutoScalingGroups": "AutoScalingGroupName"}),
+    ("cloudwatch", "describe_alarms", {"MetricAlarms": "AlarmName"}),
+    ("dynamodb", "list_tables", {"TableNames": ""}),
+    ("ec2", "describe_internet_gateways", {"InternetGateways": "InternetGatewayId"}),
+    ("ec2", "describe_launch_templates", {"LaunchTemplates": "LaunchTemplateName"}),
+    ("ec2", "describe_route_tables", {"RouteTables": "RouteTableId"}),
+    ("ec2", "describe_security_groups", {"SecurityGroups": "GroupId"}),
+    ("ec2", "describe_subnets", {"Subnets": "SubnetId"}),
+    ("ec2", "describe_vpcs", {"Vpcs": "VpcId"}),
+    ("elbv2", "describe_load_balancers", {"LoadBalancers": "LoadBalancerName"}),
+    ("elbv2", "describe_target_groups", {"TargetGroups": "TargetGroupName"}),
+    ("events", "list_rules", {"Rules": "Name"}),
+    ("iam", "list_instance_profiles", {"InstanceProfiles": "InstanceProfileName"}),
+    ("iam", "list_roles", {"Roles": "RoleName"}),
+    ("kms", "list_aliases", {"Aliases": "AliasName"}),
+    ("lambda", "list_event_source_mappings", {"EventSourceMappings": "UUID"}),
+    ("lambda", "list_functions", {"Functions": "FunctionName"}),
+    ("logs", "describe_log_groups", {"logGroups": "logGroupName"}),
+    ("s3", "list_buckets", {"Buckets": "Name"}),
+    ("sns", "list_subscriptions", {"Subscriptions": "SubscriptionArn"}),
+    ("sns", "list_topics", {"Topics": "TopicArn"}),
+    ("ssm", "describe_parameters", {"Parameters": "Name"}),
+]:
+    things(service, call, names)
+for queue in session.create_client("sqs").list_queues().get("QueueUrls", []):
+    print("sqs", queue)
+for stack in session.create_client("cloudformation").describe_stacks()["Stacks"]:
+    print("cloudformation", stack["StackName"])
+zones = session.create_client("route53").list_hosted_zones()["HostedZones"]
+for zone in zones:
+    things("route53", "list_resource_record_sets", {"ResourceRecordSets": "Name"}, HostedZoneId=zone["Id"])
+"#;
+
+pub(crate) struct Room {
+    pub(crate) emulator: Emulator,
+    folder: TempDir,
+}
+
+impl Room {
+    /// With a hosted zone of `example.com`.
+    pub(crate) async fn new() -> Room {
+        let port = free_port();
+        // What the functions in it have as theirs.
+        let endpoint = format!("http://127.0.0.1:{port}");
+        let emulator = Emulator::start_on(port, &[("AWS_ENDPOINT_URL", &endpoint)]).await;
+        let folder = TempDir::new().unwrap();
+        std::fs::create_dir(folder.path().join("bin")).unwrap();
+        for name in [
+            "rowhouse",
+            "rowhouse-aws",
+            "app-demo-reactor-lambda",
+            "create-elb-backend-certificates",
+        ] {
+            installed(name, &folder.path().join("bin").join(name));
+        }
+        let room = Room { emulator, folder };
+        room.shell("aws route53 create-hosted-zone --name example.com --caller-reference 1");
+        room
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `rowhouse aws …`, and what came of it.
+    pub(crate) fn aws(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(self.path("bin/rowhouse"));
+        command.arg("aws").args(arguments);
+        self.run(&mut command)
+    }
+
+    /// The same where it must succeed: what it printed.
+    pub(crate) fn done(&self, arguments: &[&str]) -> String {
+        succeeded(&self.aws(arguments))
+    }
+
+    /// A script of commands as people type them: what it printed.
+    pub(crate) fn shell(&self, script: &str) -> String {
+        succeeded(&self.run(Command::new("bash").args(["-ec", script])))
+    }
+
+    /// All that is in the account.
+    pub(crate) fn inventory(&self) -> Vec<String> {
+        let mut python = Command::new(program("python3"));
+        let printed = succeeded(&self.run(python.args(["-c", INVENTORY])));
+        let mut lines: Vec<String> = printed.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Has the reactor sweep, as its schedules do.
+    pub(crate) fn sweep(&self) {
+        self.shell(
+            "aws lambda invoke --function-name AppDemoReactorLambda --payload '{\"rowhouse\":\"short-sweep\"}' \
+             /dev/null",
+        );
+    }
+
+    fn run(&self, command: &mut Command) -> Output {
+        let emulators = program("aws");
+        let emulators = emulators.parent().unwrap().display();
+        let bin = self.path("bin");
+        let path = format!("{}:{emulators}:{}", bin.display(), std::env::var("PATH").unwrap());
+        command
+            .current_dir(self.folder.path())
+            .env("PATH", path)
+            .env("HOME", self.folder.path())
+            .env("AWS_ENDPOINT_URL", self.emulator.endpoint())
+            .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
+            .envs([("AWS_REGION", REGION), ("AWS_DEFAULT_REGION", REGION), ("AWS_PAGER", "")])
+            .env_remove("AWS_PROFILE")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}
+
+/// A program of this build, as it is installed. What debuggers read would make it ten times as large.
+fn installed(name: &str, to: &Path) {
+    let built = Path::new(env!("CARGO_BIN_EXE_rowhouse-aws")).with_file_name(name);
+    assert!(
+        built.is_file(),
+        "there is no `{}`: `cargo build --package rowhouse --package rowhouse-aws` makes it",
+        built.display()
+    );
+    let stripped = Command::new("strip").arg("-o").arg(to).arg(built).status();
+    assert!(stripped.expect("the test needs the command `strip`").success());
+}
+
+/// What a command printed that has succeeded.
+fn succeeded(output: &Output) -> String {
+    let (printed, said) = texts(output);
+    assert!(output.status.success(), "{}\n{printed}\n{said}", output.status);
+    printed
+}
+
+/// Both streams of a command.
+pub(crate) fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}

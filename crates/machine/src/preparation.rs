@@ -1,0 +1,121 @@
+//! What must be there before an instance starts: the build, and the Procfile's `release:` for it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rowhouse_core::Plan;
+
+use crate::build::{BuildError, Built};
+use crate::instance::last_words;
+use crate::job::Job;
+use crate::live::LiveStack;
+use crate::machine::Machine;
+use crate::operation::Failure;
+use crate::stack::InstanceDigest;
+use crate::supervised::End;
+
+/// How many releases are remembered as done.
+const KEPT_RELEASES: usize = 20;
+
+/// What of its Procfile is not run, for a reader of `deployed`.
+pub(crate) fn not_run(built: &Built) -> Option<String> {
+    let others = &built.recipe.not_run;
+    (!others.is_empty()).then(|| format!("not run here, of its Procfile: {}", others.join(", ")))
+}
+
+impl Machine {
+    /// The build of a plan: at hand, or made now.
+    pub(crate) async fn built(
+        self: &Arc<Self>,
+        stack: &LiveStack,
+        plan: &Plan,
+    ) -> Result<Built, Failure> {
+        let request = self.build_request(plan)?;
+        if let Some(built) = self.builds.finished(&request.key()) {
+            return Ok(built);
+        }
+        let commit = plan.deployment.commit.short();
+        self.journal.tell(&stack.name, "building", format!("building {commit}")).await;
+        let log = self.folder.logs(&stack.name).join(format!("build-{commit}.log"));
+        let job = Job::new(self, &stack.name, log.clone(), Some(self.config.build_timeout));
+        let began = Timestamp::now();
+        let (machine, stop) = (Arc::clone(self), job.stop());
+        let work = async move { machine.builds.build(&request, &job).await };
+        match stack.work(stop, work).await? {
+            Ok(built) => {
+                let text = format!("built {commit} ({})", built.recipe.kind);
+                self.journal.tell(&stack.name, "built", text).await;
+                Ok(built)
+            }
+            Err(error) if error.is_refused() => {
+                let words = match &error {
+                    BuildError::Failed { .. } => last_words(&log, began),
+                    BuildError::BadPath { .. }
+                    | BuildError::NoWay(_)
+                    | BuildError::Git(_)
+                    | BuildError::DiskFull { .. }
+                    | BuildError::Io { .. } => String::new(),
+                };
+                Err(Failure::App(format!("{}{words}", chain(&error))))
+            }
+            Err(error) => Err(Failure::Ours(chain(&error))),
+        }
+    }
+}
+
+/// An error with its causes, once each.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Runs the Procfile's `release:` unless it has been run for this commit and environment.
+pub(crate) async fn release(
+    machine: &Arc<Machine>,
+    stack: &LiveStack,
+    plan: &Plan,
+    built: &Built,
+    digest: &InstanceDigest,
+) -> Result<(), Failure> {
+    let Some(command) = &built.recipe.release else { return Ok(()) };
+    let done = |released: &[String]| released.contains(&digest.0);
+    if stack.record().await.is_some_and(|record| done(&record.released)) {
+        return Ok(());
+    }
+    let commit = plan.deployment.commit.short();
+    machine.journal.tell(&stack.name, "releasing", format!("releasing {commit}")).await;
+    let log: PathBuf = machine.folder.logs(&stack.name).join(format!("release-{commit}.log"));
+    let job = Job::new(machine, &stack.name, log.clone(), Some(machine.config.build_timeout));
+    let began = Timestamp::now();
+    let environment = machine
+        .environment(&stack.name, plan, built, None, job.temporary())
+        .map_err(|error| Failure::Ours(format!("cannot make the app's folders: {error}")))?;
+    let shell = ["/bin/sh", "-c", command].map(str::to_owned).to_vec();
+    let (folder, stop) = (built.folder.clone(), job.stop());
+    let work = async move { job.run(&shell, &folder, &environment).await };
+    let end = stack
+        .work(stop, work)
+        .await?
+        .map_err(|error| Failure::Ours(format!("cannot start a process: {error}")))?;
+    match end {
+        End::Exited(0) => {}
+        End::Lost => return Err(Failure::Ours(format!("its `release` command {end}"))),
+        End::Exited(_) | End::Signalled(_) | End::TimedOut | End::NotStarted { .. } => {
+            let reason = format!("its `release` command {end}{}", last_words(&log, began));
+            return Err(machine.blame(reason));
+        }
+    }
+    stack
+        .change(machine, |record| {
+            record.released.insert(0, digest.0.clone());
+            record.released.truncate(KEPT_RELEASES);
+        })
+        .await?;
+    Ok(())
+}
