@@ -3,6 +3,8 @@
 //!
 //! This half has the account's rights and the private key. It fetches the manifest and the certificate, writes the
 //! one row, opens TLS while the app is healthy, and tells CloudFormation how the rollout ended: once.
+//!
+//! Not here yet: a build that another instance has made is not fetched, and `release:` runs on each instance.
 
 mod account;
 mod bucket;
