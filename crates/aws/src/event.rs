@@ -26,6 +26,9 @@ pub struct Event {
 pub(crate) struct Past {
     /// The last rollout that failed, unless one succeeded since; one that a cancel ended was not tried.
     pub(crate) tried: Option<Attempt>,
+    /// Seconds since 1970 of the begin of that rollout, where it failed for an instance's own signal: then the instance
+    /// has left a reason.
+    pub(crate) instances_failed: Option<i64>,
     /// How often the rollback that is stuck has failed.
     pub(crate) rollbacks_failed: u32,
     /// How often the deletion has failed.
@@ -39,6 +42,10 @@ pub(crate) struct Past {
 /// What AWS says of a listener rule whose priority another rule has. Then the platform is to blame, and not what
 /// was tried.
 const PRIORITY_IN_USE: &str = "is currently in use";
+
+/// How a reason begins when the instances have failed, a resource of this name in every template; it says no more than
+/// how many signals there were.
+const INSTANCES: &str = "Instances (";
 
 /// Reads a page, newest first as the API gives it.
 pub(crate) fn past(events: &[Event]) -> Past {
@@ -57,15 +64,18 @@ pub(crate) fn past(events: &[Event]) -> Past {
             "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" => {
                 past.rollbacks_failed = 0;
             }
-            "CREATE_COMPLETE" | "UPDATE_COMPLETE" => past.tried = None,
+            "CREATE_COMPLETE" | "UPDATE_COMPLETE" => {
+                past.tried = None;
+                past.instances_failed = None;
+            }
             "CREATE_FAILED"
             | "ROLLBACK_COMPLETE"
             | "ROLLBACK_FAILED"
             | "UPDATE_FAILED"
-            | "UPDATE_ROLLBACK_COMPLETE" => rollout.end(&mut past.tried),
+            | "UPDATE_ROLLBACK_COMPLETE" => rollout.end(&mut past),
             "UPDATE_ROLLBACK_FAILED" => {
                 past.rollbacks_failed += 1;
-                rollout.end(&mut past.tried);
+                rollout.end(&mut past);
             }
             "DELETE_IN_PROGRESS" => past.left.clear(),
             "DELETE_FAILED" => past.deletions_failed += 1,
@@ -81,6 +91,7 @@ struct Rollout {
     aim: Option<(String, Token)>,
     failure: Option<String>,
     is_cancelled: bool,
+    began: i64,
 }
 
 impl Rollout {
@@ -91,7 +102,8 @@ impl Rollout {
                 aim @ Token::Rollout { .. }
                     if self.aim.as_ref().is_none_or(|(of, _)| of != text) =>
                 {
-                    *self = Rollout { aim: Some((text.clone(), aim)), ..Rollout::default() };
+                    let aim = Some((text.clone(), aim));
+                    *self = Rollout { aim, began: event.at, ..Rollout::default() };
                 }
                 Token::Rollout { .. } | Token::Other => {}
             }
@@ -121,12 +133,13 @@ impl Rollout {
         }
     }
 
-    fn end(&mut self, tried: &mut Option<Attempt>) {
+    fn end(&mut self, past: &mut Past) {
         let Some((_, Token::Rollout { target, commit })) = &self.aim else { return };
         let reason = self.failure.as_deref().unwrap_or("no reason is given");
         if !self.is_cancelled && !is_priority_in_use(reason) {
             let (target, commit) = (target.clone(), commit.clone());
-            *tried = Some(Attempt { target, commit, reason: reason.to_owned() });
+            past.tried = Some(Attempt { target, commit, reason: reason.to_owned() });
+            past.instances_failed = reason.starts_with(INSTANCES).then_some(self.began);
         }
     }
 }
@@ -193,6 +206,18 @@ mod tests {
             tried.reason,
             "Instances (AWS::AutoScaling::AutoScalingGroup): Received 1 FAILURE signal(s)"
         );
+    }
+
+    #[test]
+    fn instances_that_failed_have_left_a_reason_since_the_rollout_began() {
+        let token = update("a", "1");
+        let mut events = failed(&token);
+        for (second, event) in (7..).zip(&mut events) {
+            event.at = second;
+        }
+        assert_eq!(told(&events).instances_failed, Some(7));
+        events[1].logical_id = "LaunchTemplate".to_owned();
+        assert_eq!(told(&events).instances_failed, None);
     }
 
     #[test]

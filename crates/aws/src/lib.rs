@@ -30,7 +30,7 @@ mod token;
 
 pub use doorbell::{Doorbell, Ring};
 pub use event::Event;
-pub use manifest::{Manifest, digest};
+pub use manifest::digest;
 pub use platform::CloudFormationPlatform;
 pub use reactor::Reactor;
 pub use refusal::Failure;

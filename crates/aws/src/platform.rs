@@ -9,14 +9,14 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use jiff::Timestamp;
 use rowhouse_core::{
-    AppName, Base, Observed, Operation, Outcome, Plan, Platform, Resolution, Settings,
-    SettingsDigest, Unreachable, Version,
+    AppName, Base, Commit, Manifest, Observed, Operation, Outcome, Plan, Platform, Resolution,
+    Settings, SettingsDigest, Unreachable, Version,
 };
 use serde_json::json;
 
 use crate::config::Config;
 use crate::event::{self, Event};
-use crate::manifest::{self, Manifest};
+use crate::manifest;
 use crate::priority::{self, MOST_APPS};
 use crate::refusal::Failure;
 use crate::repository::Repositories;
@@ -27,6 +27,9 @@ use crate::token;
 
 /// Names the app of a stack, beside its name.
 const APP_TAG: &str = "rowhouse:app";
+
+/// As much of an instance's words as a row should hold.
+const FIRST_BYTES: &str = "bytes=0-2047";
 
 /// AWS, as the reactor sees it.
 #[derive(Debug)]
@@ -93,10 +96,17 @@ impl CloudFormationPlatform {
         } else {
             Vec::new()
         };
-        let observed = described.observed(&events, now);
+        let mut observed = described.observed(&events, now);
+        let past = event::past(&events);
+        if let (Observed::Ours(stack), Some(since)) = (&mut observed, past.instances_failed)
+            && let Some(tried) = &mut stack.tried
+            && let Some(said) = self.said(name, &tried.commit, since).await
+        {
+            tried.reason = said;
+        }
         match observed.stack() {
             Some(stack) => {
-                let left = event::past(&events).left.into_iter().map(|(id, _)| id).collect();
+                let left = past.left.into_iter().map(|(id, _)| id).collect();
                 let seen = Seen {
                     base: stack.base.clone(),
                     id: described.id.clone(),
@@ -110,6 +120,19 @@ impl CloudFormationPlatform {
             }
         }
         Ok(observed)
+    }
+
+    /// What an instance said of its failure, in a rollout that began then. A signal has no room for it, and after an
+    /// update's rollback the stack shows nothing of what was tried but the commit.
+    async fn said(&self, name: &AppName, commit: &Commit, since: i64) -> Option<String> {
+        let bucket = self.config.artifacts();
+        let sent = self.objects.get_object().bucket(bucket).key(manifest::failure(name, commit));
+        // Without it the reason is what CloudFormation says; the next look asks again.
+        let object = sent.range(FIRST_BYTES).send().await.ok()?;
+        let is_of_it = object.last_modified().is_some_and(|at| at.secs() >= since);
+        let bytes = object.body.collect().await.ok().filter(|_| is_of_it)?.into_bytes();
+        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+        Some(text).filter(|text| !text.is_empty())
     }
 
     /// The newest page of a stack's events.

@@ -4,8 +4,10 @@
 mod emulator;
 mod installation;
 
+use aws_sdk_cloudformation::types::ResourceSignalStatus;
 use aws_sdk_dynamodb::types::AttributeValue;
-use installation::{DOMAIN, Installation, Mischief, sweep};
+use aws_smithy_types::byte_stream::ByteStream;
+use installation::{DOMAIN, Difference, Installation, Mischief, sweep};
 
 fn commit(digit: char) -> String {
     digit.to_string().repeat(40)
@@ -195,4 +197,37 @@ async fn a_row_deleted_during_an_update_takes_its_stack_along_and_one_put_again_
     house.put("shop", &one, 2).await;
     let row = house.answered("shop", "deployed", &one).await;
     assert_eq!(row["Healthy"], "2");
+}
+
+#[tokio::test]
+async fn what_an_instance_said_of_its_failure_is_the_reason_of_the_row() {
+    let template = installation::signalled_template();
+    let files = [("template.yaml", template.as_str())];
+    let difference = Difference { files: &files, ..Difference::default() };
+    let house = Installation::start_with(difference).await;
+    let one = commit('a');
+    house.put("shop", &one, 1).await;
+    // As `rowhouse instance` does it: the reason first, and then the signal.
+    let key = format!("failures/shop/{one}.txt");
+    let reason = ByteStream::from_static(b"i-0123: its port 20001 was never opened\n");
+    let objects = &house.emulator.s3;
+    let bucket = &house.outputs["ArtifactBucket"];
+    emulator::until("the stack waits for a signal", async || {
+        let stack = house.stack("shop").await?;
+        (emulator::status(&stack) == "CREATE_IN_PROGRESS").then_some(())
+    })
+    .await;
+    objects.put_object().bucket(bucket).key(key).body(reason).send().await.unwrap();
+    emulator::until("the signal arrives", async || {
+        let signal = house.emulator.cloudformation.signal_resource().stack_name("demo-app-shop");
+        let signal = signal.logical_resource_id("Instances").unique_id("i-0123");
+        signal.status(ResourceSignalStatus::Failure).send().await.ok()
+    })
+    .await;
+    let row = emulator::until("the row says so", async || {
+        let row = house.row("shop").await;
+        row.get("status").is_some_and(|status| status == "deploy_failed").then_some(row)
+    })
+    .await;
+    assert_eq!(row["Reason"], "i-0123: its port 20001 was never opened");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
+use rowhouse_core::AppName;
 
 /// The variable that names the data folder.
 pub(crate) const DATA_VARIABLE: &str = "ROWHOUSE_DATA";
@@ -58,6 +59,9 @@ pub(crate) enum Command {
     Open(Open),
     /// Check what the platform needs, and say what to do about it
     Doctor(Read),
+    /// What a machine of one app does beside the platform on it
+    #[command(hide = true)]
+    Instance(Box<crate::instance::Instance>),
     /// The platform on AWS: `install`, `uninstall`, `doctor`, `package`
     #[command(disable_help_flag = true)]
     Aws(Aws),
@@ -71,6 +75,9 @@ pub(crate) struct Up {
     /// Apps answer at NAME.DOMAIN
     #[arg(long, default_value = "localhost")]
     pub(crate) domain: String,
+    /// The one app of a machine behind a load balancer: it gets every request, whatever host it names
+    #[arg(long, hide = true, value_parser = AppName::parse, value_name = "NAME")]
+    pub(crate) only: Option<AppName>,
     /// Repository of rows without one
     #[arg(long, value_name = "URL|PATH")]
     pub(crate) repo: Option<String>,
@@ -253,7 +260,7 @@ fn folder() -> impl TypedValueParser<Value = PathBuf> {
 }
 
 /// An address with a port; of names, `localhost` alone is sure to mean this machine.
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     named.as_deref().unwrap_or(text).parse().map_err(|_| {
         "write an address and a port, such as `127.0.0.1:8080`, `[::1]:8080`, or `0.0.0.0:80` for every address"
@@ -262,7 +269,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// A time such as `90s`, `15m` or `2h`; a number alone is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let allowed = || format!("`{text}` is no time: write `90s`, `15m` or `2h`");
     let number: u64 = digits.parse().map_err(|_| allowed())?;

@@ -44,6 +44,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         data: context.folder.root().to_owned(),
         listen,
         domain: "localhost".to_owned(),
+        only: None,
         repository: Some(repository.display().to_string()),
         path: None,
         max_scale: 3,

@@ -8,6 +8,7 @@ mod demo;
 mod demo_repository;
 mod environment;
 mod hidden;
+mod instance;
 mod names;
 mod project;
 mod row_json;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rowhouse_core::{Platform, Row, RowKey, Sweep, Unreachable};
+use rowhouse_core::{AppName, Platform, Row, RowKey, Sweep, Unreachable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -45,6 +45,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Apps answer at `<name>.<domain>`.
     pub domain: String,
+    /// The one app of a machine behind a load balancer: every request is for it, whatever host it names.
+    pub only: Option<AppName>,
     /// The repository of rows without `Repo`.
     pub repository: Option<String>,
     /// The folder of rows without `Repo` and `Path`.
@@ -254,7 +256,10 @@ fn machine(
         mirrors,
         builds,
         ports: Mutex::new(Ports::of_this_machine()),
-        routes: Routes::new(&config.domain),
+        routes: match &config.only {
+            Some(app) => Routes::behind_balancer(&config.domain, app.as_str()),
+            None => Routes::new(&config.domain),
+        },
         doorbell,
         stacks: Mutex::default(),
         port,

@@ -395,6 +395,23 @@ Outputs:
     )
 }
 
+/// A template of an operator's own whose instances wait for a signal.
+pub(crate) fn signalled_template() -> String {
+    let app = include_str!("../../../../templates/app.yaml");
+    let parameters = app.split("\nConditions:\n").next().unwrap();
+    let outputs = app.split("\nOutputs:\n").nth(1).unwrap();
+    format!(
+        "{parameters}
+Resources:
+  Instances:
+    Type: AWS::CloudFormation::WaitCondition
+    CreationPolicy: {{ResourceSignal: {{Count: 1, Timeout: PT10M}}}}
+
+Outputs:
+{outputs}"
+    )
+}
+
 impl Installation {
     /// One whose apps come up, fail or wait by their commits.
     pub(crate) async fn moody() -> Installation {

@@ -81,6 +81,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Logs(logs) => logs::logs(&found()?, &logs).await,
         Command::Open(open) => open::open(&found()?, &open),
         Command::Doctor(read) => doctor::doctor(data, read.json),
+        Command::Instance(instance) => crate::instance::run(data, *instance).await,
         Command::Aws(aws) => Err(aws::aws(aws)),
     }
 }

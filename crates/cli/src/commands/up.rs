@@ -25,6 +25,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         data: context.folder.root().to_owned(),
         listen: up.listen,
         domain: up.domain,
+        only: up.only,
         repository,
         path: up.path,
         max_scale: up.max_scale,

@@ -14,7 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use super::access::Access;
 use super::body::{RequestBody, ResponseBody};
 use super::connection::Connection;
-use super::headers;
+use super::headers::{self, Sender};
 use super::link::{Link, Unanswered};
 use super::pages;
 use super::routes::{Found, Label, Vacancy};
@@ -61,7 +61,11 @@ async fn answer(
         access.app(app.as_str());
     }
     let upgradable = body.is_end_stream();
-    let upgrade = match headers::forward(&mut parts, connection.client(), &host, upgradable) {
+    let sender = Sender {
+        client: connection.client(),
+        is_balancer: connection.worker().routes().are_behind_balancer(),
+    };
+    let upgrade = match headers::forward(&mut parts, sender, &host, upgradable) {
         Ok(true) => parts.extensions.remove::<OnUpgrade>(),
         Ok(false) => {
             parts.extensions.clear();

@@ -60,21 +60,37 @@ pub(super) fn host(parts: &mut Parts) -> Result<Option<HeaderValue>, Refusal> {
     Ok(Some(named))
 }
 
+/// Who sent a request, as far as apps are told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender<'a> {
+    /// The address that the connection comes from.
+    pub(super) client: &'a HeaderValue,
+    /// It is a load balancer: it has said whom it speaks for, and how they came.
+    pub(super) is_balancer: bool,
+}
+
 /// Turns the headers of a client's request into those of the request to the app.
 ///
 /// `upgradable`: the connection can be handed over if the app wishes.  Returns whether it was asked for.
 pub(super) fn forward(
     parts: &mut Parts,
-    client: &HeaderValue,
+    sender: Sender<'_>,
     host: &HeaderValue,
     upgradable: bool,
 ) -> Result<bool, Refusal> {
     let upgrade = parts.headers.keys().any(ends_here) && leave(parts, upgradable)?;
     let headers = &mut parts.headers;
-    let chain = chain(headers, client);
-    headers.insert(&FORWARDED_FOR, chain);
+    // A balancer that says nothing of a client asks for itself.
+    if !(sender.is_balancer && headers.contains_key(&FORWARDED_FOR)) {
+        let chain = chain(headers, sender.client);
+        headers.insert(&FORWARDED_FOR, chain);
+    }
+    // Balancers pass on what a client has written here.
     headers.insert(&FORWARDED_HOST, host.clone());
-    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if !(sender.is_balancer && headers.contains_key(&FORWARDED_PROTO)) {
+        let proto = if sender.is_balancer { "https" } else { "http" };
+        headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(proto));
+    }
     // The app is spoken to in HTTP/1.1, whatever the client speaks.
     parts.version = Version::HTTP_11;
     Ok(upgrade)
@@ -217,7 +233,8 @@ mod tests {
         let mut parts = parts("/", headers);
         let client = HeaderValue::from_static("192.0.2.1");
         let host = HeaderValue::from_static("shop.localhost");
-        let upgrade = forward(&mut parts, &client, &host, true);
+        let sender = Sender { client: &client, is_balancer: false };
+        let upgrade = forward(&mut parts, sender, &host, true);
         (parts, upgrade)
     }
 
@@ -267,6 +284,31 @@ mod tests {
             forwarded(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]);
         assert_eq!(parts.headers[&FORWARDED_FOR], "10.0.0.1, 10.0.0.2, 192.0.2.1");
         assert_eq!(parts.headers.get_all(&FORWARDED_FOR).iter().count(), 1);
+    }
+
+    #[test]
+    fn what_a_balancer_says_of_a_client_stands_and_what_it_passes_on_does_not() {
+        let client = HeaderValue::from_static("127.0.0.1");
+        let host = HeaderValue::from_static("shop.apps.example.com");
+        let sender = Sender { client: &client, is_balancer: true };
+        let mut said = parts(
+            "/",
+            &[
+                ("x-forwarded-for", "10.0.0.9, 192.0.2.1"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-port", "443"),
+                ("x-forwarded-host", "bank.example.org"),
+            ],
+        );
+        forward(&mut said, sender, &host, true).unwrap();
+        assert_eq!(said.headers[&FORWARDED_FOR], "10.0.0.9, 192.0.2.1");
+        assert_eq!(said.headers[&FORWARDED_PROTO], "https");
+        assert_eq!(said.headers["x-forwarded-port"], "443");
+        assert_eq!(said.headers[&FORWARDED_HOST], host);
+        let mut silent = parts("/", &[]);
+        forward(&mut silent, sender, &host, true).unwrap();
+        assert_eq!(silent.headers[&FORWARDED_FOR], client);
+        assert_eq!(silent.headers[&FORWARDED_PROTO], "https");
     }
 
     #[test]

@@ -16,6 +16,8 @@ const LABEL: usize = 63;
 #[derive(Debug)]
 pub struct Routes {
     domain: String,
+    /// Behind a load balancer: the app that every request is for.
+    only: Option<Label>,
     apps: ArcSwap<HashMap<String, Arc<Route>>>,
     bell: watch::Sender<()>,
 }
@@ -53,8 +55,19 @@ pub(super) enum Found {
 impl Routes {
     /// No apps yet.  `domain` is what follows the app's name in a host name, such as `localhost`.
     pub fn new(domain: &str) -> Arc<Routes> {
+        Routes::make(domain, None)
+    }
+
+    /// For one app, behind a load balancer: requests are the app's whatever host they name, as those do that a
+    /// balancer checks health with, and what the balancer says of the client is believed.
+    pub fn behind_balancer(domain: &str, app: &str) -> Arc<Routes> {
+        Routes::make(domain, Label::new(app.as_bytes()))
+    }
+
+    fn make(domain: &str, only: Option<Label>) -> Arc<Routes> {
         Arc::new(Routes {
             domain: domain.trim_matches('.').to_ascii_lowercase(),
+            only,
             apps: ArcSwap::default(),
             bell: watch::Sender::new(()),
         })
@@ -99,8 +112,16 @@ impl Routes {
         self.bell.subscribe()
     }
 
+    /// Whether clients are a load balancer, which says of each request whose it is.
+    pub(super) fn are_behind_balancer(&self) -> bool {
+        self.only.is_some()
+    }
+
     /// The app that `host` names, if it is one label under the domain; whether there is such an app is another question.
     pub(super) fn app_of(&self, host: &[u8]) -> Option<Label> {
+        if self.only.is_some() {
+            return self.only;
+        }
         let host = without_port(host);
         let host = host.strip_suffix(b".").unwrap_or(host);
         let dot = host.len().checked_sub(self.domain.len() + 1)?;
@@ -148,7 +169,7 @@ impl Route {
 }
 
 /// One label of a host name, in lower case, kept without allocating.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Label {
     bytes: [u8; LABEL],
     length: u8,
@@ -218,6 +239,14 @@ mod tests {
             check(host, None);
         }
         check(&format!("{}.apps.example.com", "a".repeat(64)), None);
+    }
+
+    #[test]
+    fn behind_a_balancer_every_host_is_the_one_app() {
+        let routes = Routes::behind_balancer("apps.example.com", "shop");
+        for host in ["shop.apps.example.com", "blog.apps.example.com", "10.0.0.7:8443", ""] {
+            assert_eq!(routes.app_of(host.as_bytes()).unwrap().as_str(), "shop", "{host}");
+        }
     }
 
     fn three() -> (Arc<Routes>, Label) {

@@ -1,0 +1,130 @@
+//! What the machine is made from, as objects: fetched once, verified, and kept, so that a restart needs no network.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use rowhouse_core::Manifest;
+use sha2::{Digest as _, Sha256};
+
+use crate::instance::account::Account;
+use crate::instance::certificate::Certificate;
+use crate::instance::notes::Notes;
+use crate::instance::{Instance, Refused, check};
+use crate::output;
+
+/// How long an object is asked for: a machine that has just booted may wait for its network and its rights.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Where an object lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    bucket: String,
+    key: String,
+}
+
+impl Address {
+    pub(crate) fn parse(text: &str) -> Result<Address, String> {
+        text.strip_prefix("s3://")
+            .and_then(|rest| rest.split_once('/'))
+            .filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty())
+            .map(|(bucket, key)| Address { bucket: bucket.to_owned(), key: key.to_owned() })
+            .ok_or_else(|| "an address is `s3://BUCKET/KEY`".to_owned())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "s3://{}/{}", self.bucket, self.key)
+    }
+}
+
+/// The manifest that the digest names, and nothing else.
+pub(crate) async fn manifest(
+    instance: &Instance,
+    account: &Account,
+    notes: &Notes,
+) -> Result<Manifest, Refused> {
+    let digest = &instance.manifest;
+    let name = format!("{digest}.json");
+    let mut kept = notes.read(&name).filter(|bytes| sha256(bytes) == *digest);
+    if kept.is_none() {
+        let address =
+            Address { bucket: account.bucket.clone(), key: format!("manifests/{digest}.json") };
+        let bytes = fetch(&address, account, notes, &name).await?;
+        if sha256(&bytes) != *digest {
+            return Err(Refused(format!("`{address}` is not what its digest says")));
+        }
+        kept = Some(bytes);
+    }
+    let bytes = kept.unwrap_or_default();
+    // The parser's own words could repeat what it read.
+    let manifest = serde_json::from_slice(&bytes)
+        .map_err(|_| Refused("the manifest is not of this version of Rowhouse".to_owned()))?;
+    check(&manifest, instance)?;
+    Ok(manifest)
+}
+
+/// The certificate and its key.
+pub(crate) async fn certificate(
+    address: &Address,
+    account: &Account,
+    notes: &Notes,
+) -> Result<Certificate, Refused> {
+    let name = format!("{}.pair", sha256(address.to_string().as_bytes()));
+    if let Some(certificate) = notes.read(&name).and_then(|bytes| Certificate::parse(&bytes)) {
+        return Ok(certificate);
+    }
+    let bytes = fetch(address, account, notes, &name).await?;
+    Certificate::parse(&bytes)
+        .ok_or_else(|| Refused(format!("`{address}` is no certificate with its key")))
+}
+
+/// Fetches an object and keeps it.
+async fn fetch(
+    address: &Address,
+    account: &Account,
+    notes: &Notes,
+    name: &str,
+) -> Result<Vec<u8>, Refused> {
+    let ours = |error: std::io::Error| Refused(format!("cannot keep `{address}`: {error}"));
+    let began = Instant::now();
+    let mut pause = Duration::from_secs(1);
+    let file = notes.fresh(&format!("{name}.new")).map_err(ours)?;
+    while let Err(error) = account.get(&address.bucket, &address.key, &file).await {
+        let error = format!("cannot fetch `{address}`: {}", output::clean(&error));
+        if began.elapsed() > PATIENCE {
+            return Err(Refused(error));
+        }
+        output::warning(&error);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(20));
+    }
+    let path = notes.keep(&file, name).map_err(ours)?;
+    std::fs::read(path).map_err(ours)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes all text");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_bucket_and_a_key() {
+        let address = Address::parse("s3://keys/backend/shop-1.json").unwrap();
+        assert_eq!(
+            (address.bucket.as_str(), address.key.as_str()),
+            ("keys", "backend/shop-1.json")
+        );
+        assert_eq!(address.to_string(), "s3://keys/backend/shop-1.json");
+        for bad in ["", "keys/a", "s3://keys", "s3:///a", "s3://keys/"] {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

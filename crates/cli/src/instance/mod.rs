@@ -1,0 +1,255 @@
+//! `rowhouse instance`: an EC2 instance of one app. Beside it, under another user who has no way to the account, runs
+//! `rowhouse up --only NAME`, which builds the app and runs it; the table is the API here, too.
+//!
+//! This half has the account's rights and the private key. It fetches the manifest and the certificate, writes the
+//! one row, opens TLS while the app is healthy, and tells CloudFormation how the rollout ended: once.
+//!
+//! Not here yet: a build that another instance has made is not fetched, and `release:` runs on each instance.
+
+mod account;
+mod bucket;
+mod certificate;
+mod front;
+mod notes;
+mod probe;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use rowhouse_core::{AppName, Commit, Manifest};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::{address, duration};
+use crate::failure::Exit;
+use crate::instance::account::{Account, Signal};
+use crate::instance::bucket::Address;
+use crate::instance::front::Front;
+use crate::instance::notes::Notes;
+use crate::instance::watch::Watch;
+use crate::output;
+
+/// The platform's folder where the option names none.
+const DATA: &str = "/var/lib/rowhouse";
+/// Where cloud-init keeps the name of the machine.
+const INSTANCE_ID: &str = "/var/lib/cloud/data/instance-id";
+
+#[derive(Debug, Args)]
+pub(crate) struct Instance {
+    /// The app
+    #[arg(long, value_parser = AppName::parse)]
+    app: AppName,
+    /// The commit that it runs
+    #[arg(long, value_parser = commit)]
+    commit: Commit,
+    /// The app answers at APP.DOMAIN
+    #[arg(long)]
+    domain: String,
+    /// Bucket of manifests, builds and reasons of failures
+    #[arg(long)]
+    bucket: String,
+    /// Digest of the manifest
+    #[arg(long, value_parser = digest)]
+    manifest: String,
+    /// Address of the certificate and its key
+    #[arg(long, value_parser = Address::parse, value_name = "s3://BUCKET/KEY")]
+    certificate: Address,
+    #[arg(long)]
+    region: String,
+    /// The stack to signal, and the resource in it
+    #[arg(long)]
+    stack: String,
+    #[arg(long)]
+    resource: String,
+    /// Folder of this half: nobody else may read it
+    #[arg(long, default_value = "/var/lib/rowhouse-instance", value_name = "DIR")]
+    notes: PathBuf,
+    /// Where TLS is spoken while the app is healthy
+    #[arg(long, default_value = "[::]:8443", value_parser = address)]
+    listen: SocketAddr,
+    /// Where the platform beside this one listens
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = address)]
+    platform: SocketAddr,
+    /// What the machine is called in signals [default: as cloud-init knows it]
+    #[arg(long = "instance-id", value_name = "ID")]
+    id: Option<String>,
+    /// How long the app must answer without fail before it counts
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    steady: Duration,
+    /// How long anything may take before it counts as failed; less than the stack waits
+    #[arg(long, default_value = "25m", value_parser = duration)]
+    patience: Duration,
+    /// Also repositories that are not on the web, for tests
+    #[arg(long)]
+    any_repository: bool,
+}
+
+/// Why a rollout failed, in words for the row.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) String);
+
+/// Runs until it is told to end, or until the rollout has failed and that was said.
+pub(crate) async fn run(data: Option<&Path>, instance: Instance) -> anyhow::Result<Exit> {
+    let id = match &instance.id {
+        Some(id) => id.clone(),
+        None => std::fs::read_to_string(INSTANCE_ID)
+            .with_context(|| format!("cannot read `{INSTANCE_ID}`"))?
+            .trim()
+            .to_owned(),
+    };
+    let notes = Notes::open(&instance.notes)?;
+    let account = Account {
+        region: instance.region.clone(),
+        bucket: instance.bucket.clone(),
+        stack: instance.stack.clone(),
+        resource: instance.resource.clone(),
+        instance: id.clone(),
+    };
+    let said = notes.said(&instance.manifest);
+    if said == Some(Signal::Failure) {
+        output::note("this rollout has failed, and that was said: there is nothing to do");
+        return Ok(Exit::Done);
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let worked = tokio::select! {
+        worked = work(data.unwrap_or(Path::new(DATA)), &instance, &account, &notes) => worked,
+        _ = terminate.recv() => return Ok(Exit::Done),
+        _ = interrupt.recv() => return Ok(Exit::Done),
+    };
+    let Err(Refused(reason)) = worked;
+    output::problem(&output::clean(&reason));
+    if said.is_none() {
+        let key = format!("failures/{}/{}.txt", instance.app, instance.commit);
+        let text = format!("{id}: {reason}\n");
+        if let Err(error) = account.put_text(&key, &text, &notes).await {
+            output::warning(&format!("the reason could not be stored: {error}"));
+        }
+        say(&account, &notes, &instance.manifest, Signal::Failure).await;
+    }
+    Ok(Exit::Done)
+}
+
+/// Does everything; comes back only with a reason.
+async fn work(
+    data: &Path,
+    instance: &Instance,
+    account: &Account,
+    notes: &Notes,
+) -> Result<std::convert::Infallible, Refused> {
+    let manifest = bucket::manifest(instance, account, notes).await?;
+    let certificate = bucket::certificate(&instance.certificate, account, notes).await?;
+    let host = format!("{}.{}", instance.app, instance.domain);
+    let tls = certificate.tls().map_err(|why| wrong(&instance.certificate, &why))?;
+    let front = Front::start(instance.listen, instance.platform, &tls)
+        .map_err(|error| Refused(format!("cannot start to serve TLS: {error}")))?;
+    let probe = probe::Probe::new(&certificate, &host, instance.listen.port())
+        .map_err(|why| wrong(&instance.certificate, &why))?;
+    let mut watch =
+        Watch::begin(data, &manifest, instance.platform, front, instance.patience).await?;
+    if notes.said(&instance.manifest).is_none() {
+        watch.until_steady(&probe, instance.steady, instance.patience).await?;
+        output::note(&format!("`{}` answers at {}", instance.app, instance.commit.short()));
+        say(account, notes, &instance.manifest, Signal::Success).await;
+    }
+    watch.serve().await
+}
+
+fn wrong(address: &Address, why: &str) -> Refused {
+    Refused(format!("the certificate `{address}` cannot be used: {why}"))
+}
+
+/// Signals, until that has arrived or nobody waits for it.
+async fn say(account: &Account, notes: &Notes, manifest: &str, signal: Signal) {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match account.signal(signal).await {
+            Ok(()) => break,
+            // A machine that replaces another one comes up when its stack is at rest.
+            Err(error) if error.contains("ValidationError") => {
+                output::note(&format!("nobody waits for a signal: {}", output::clean(&error)));
+                break;
+            }
+            Err(error) => output::warning(&format!("cannot signal: {}", output::clean(&error))),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_mins(1));
+    }
+    if let Err(error) = notes.has_said(manifest, signal) {
+        output::warning(&format!("a signal could not be noted: {error}"));
+    }
+}
+
+fn commit(text: &str) -> Result<Commit, String> {
+    Commit::parse(text).ok_or_else(|| "a commit has 40 hex digits".to_owned())
+}
+
+fn digest(text: &str) -> Result<String, String> {
+    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let fits = text.len() == 64 && text.bytes().all(digit);
+    fits.then(|| text.to_owned()).ok_or_else(|| "a digest has 64 lower-case hex digits".to_owned())
+}
+
+/// What a manifest must be for this machine.
+fn check(manifest: &Manifest, instance: &Instance) -> Result<(), Refused> {
+    if manifest.name != instance.app || manifest.commit != instance.commit {
+        return Err(Refused(format!(
+            "the manifest is of `{}` at {}, and this machine was started for `{}` at {}",
+            manifest.name, manifest.commit, instance.app, instance.commit
+        )));
+    }
+    if !manifest.repo.starts_with("https://") && !instance.any_repository {
+        return Err(Refused(
+            "the repository of the manifest is not on the web (`https://`)".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::args::Arguments;
+
+    /// The commands that the units of a template start, with values in place of parameters.
+    fn commands(template: &str) -> Vec<Vec<String>> {
+        let value = |name: &str| match name {
+            "Manifest" => "a".repeat(64),
+            "Commit" => "c".repeat(40),
+            "AppsDomain" => "apps.example.com".to_owned(),
+            other => other.to_lowercase().replace([':', '.'], "-"),
+        };
+        let starts = template.lines().filter_map(|line| {
+            line.trim().strip_prefix("ExecStart=").filter(|line| line.contains("/rowhouse "))
+        });
+        let filled = starts.map(|line| {
+            let mut parts = line.split("${");
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, part| {
+                let (name, rest) = part.split_once('}').expect("a parameter ends");
+                text + &value(name) + rest
+            })
+        });
+        filled.map(|line| line.split(' ').map(str::to_owned).collect()).collect()
+    }
+
+    #[test]
+    fn the_templates_start_this_program_with_arguments_that_it_knows() {
+        for template in [
+            include_str!("../../../../templates/app.yaml"),
+            include_str!("../../../../templates/app-dedicated.yaml"),
+        ] {
+            let commands = commands(template);
+            let words: Vec<&str> = commands.iter().map(|command| command[1].as_str()).collect();
+            assert_eq!(words, ["up", "instance"]);
+            for command in commands {
+                let parsed = Arguments::try_parse_from(&command);
+                assert!(parsed.is_ok(), "{command:?}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+}
