@@ -18,8 +18,10 @@ use crate::database::{Durability, explain, open};
 /// in any case.
 const AT_LEAST: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// The write-ahead log's event comes *before* the commit can be seen, so after one the version is looked at
-/// again for this long, with doubling pauses.
+/// again for this long, with doubling pauses up to the longest: a commit waits for the disk, and must not be noticed
+/// twice as late as that.
 const SETTLING: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 /// How often rung names are deleted from the table, for each deletion is a write that other writers would meet;
 /// and how long a name stays there at least, so that whoever waits for its end knows that it was heard.
 const KEPT: Duration = Duration::from_secs(1);
@@ -95,7 +97,7 @@ impl Feed {
                 pause = Duration::from_micros(200);
             }
             std::thread::sleep(pause);
-            pause *= 2;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
