@@ -1,6 +1,6 @@
 //! A row as DynamoDB's items hold it, and back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use rowhouse_core::{
@@ -250,19 +250,10 @@ impl Change {
     }
 }
 
-/// The attributes of a user's row, as an item to put.
-pub(crate) fn item(key: &str, user: &BTreeMap<Attribute, Value>) -> Item {
-    let mut item = Item::from([("Name".to_owned(), AttributeValue::S(key.to_owned()))]);
-    for (name, value) in user {
-        if let Some(value) = attribute(value) {
-            item.insert(name.name().to_owned(), value);
-        }
-    }
-    item
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! The table of rows on DynamoDB: consistent reads, conditional writes, a paged scan.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -209,17 +209,6 @@ impl DynamoTable {
             Err(error) if is_condition(&error) => Ok(()),
             Err(error) => Err(self.failed("cannot write the history", &error)),
         }
-    }
-
-    /// Writes a row as a user does: the whole of it, which erases the reactor's part.
-    pub async fn replace(
-        &self,
-        key: &RowKey,
-        user: &BTreeMap<rowhouse_core::Attribute, rowhouse_core::Value>,
-    ) -> Result<(), Unreachable> {
-        let item = item::item(key.as_str(), user);
-        let sent = self.client.put_item().table_name(&self.name).set_item(Some(item)).send().await;
-        sent.map(drop).map_err(|error| self.failed("cannot write", &error))
     }
 
     fn failed<E, R>(&self, doing: &str, error: &SdkError<E, R>) -> Unreachable
