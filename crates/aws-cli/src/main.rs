@@ -1,13 +1,17 @@
 //! The command `rowhouse aws`, as a program of its own: the first build of `rowhouse` does not wait for the AWS SDK.
 
 mod account;
+mod app_events;
+mod app_log;
 mod app_template;
 mod args;
 mod bucket;
+mod client;
 mod code;
 mod commands;
 mod delegation;
 mod finding;
+mod instances;
 mod price;
 mod programs;
 mod stack;

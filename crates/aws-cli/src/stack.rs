@@ -13,6 +13,8 @@ use crate::output;
 pub(crate) const PLATFORM: &str = "rowhouse-platform";
 /// What names of apps' stacks begin with.
 pub(crate) const APPS: &str = "demo-app-";
+/// The name of the reactor's function.
+pub(crate) const REACTOR: &str = "AppDemoReactorLambda";
 /// How long nothing may be heard before it is said what is waited for.
 const QUIET: Duration = Duration::from_secs(30);
 
@@ -21,6 +23,8 @@ const QUIET: Duration = Duration::from_secs(30);
 pub(crate) struct Standing {
     pub(crate) id: String,
     pub(crate) status: StackStatus,
+    /// When its last operation began, in seconds since 1970.
+    pub(crate) changed: i64,
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) outputs: BTreeMap<String, String>,
     pub(crate) tags: BTreeMap<String, String>,
@@ -73,6 +77,10 @@ fn standing(stack: &Stack) -> anyhow::Result<Standing> {
     Ok(Standing {
         id: stack.stack_id().or(stack.stack_name()).unwrap_or_default().to_owned(),
         status: known(word)?,
+        changed: stack
+            .last_updated_time()
+            .or(stack.creation_time())
+            .map_or(0, aws_smithy_types::DateTime::secs),
         parameters: texts(
             parameters.map(|one| (one.parameter_key(), one.parameter_value())).collect(),
         ),
@@ -238,11 +246,13 @@ impl Telling {
     }
 }
 
-fn word(event: &StackEvent) -> &str {
+/// The status that an event tells of.
+pub(crate) fn word(event: &StackEvent) -> &str {
     event.resource_status().map_or("", |status| status.as_str())
 }
 
-fn is_of_stack(event: &StackEvent) -> bool {
+/// Whether an event is the stack's own.
+pub(crate) fn is_of_stack(event: &StackEvent) -> bool {
     event.physical_resource_id().is_some() && event.physical_resource_id() == event.stack_id()
 }
 
@@ -250,6 +260,12 @@ fn is_of_stack(event: &StackEvent) -> bool {
 fn is_begin(event: &StackEvent) -> bool {
     is_of_stack(event)
         && matches!(word(event), "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS")
+}
+
+/// A time as rows have it.
+pub(crate) fn shown_time(at: &aws_smithy_types::DateTime) -> String {
+    let at = jiff::Timestamp::new(at.secs(), i32::try_from(at.subsec_nanos()).unwrap_or(0));
+    at.map(|at| format!("{at:.3}")).unwrap_or_default()
 }
 
 fn time(at: &aws_smithy_types::DateTime) -> SystemTime {

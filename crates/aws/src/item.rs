@@ -135,6 +135,14 @@ impl Condition {
         condition
     }
 
+    /// There is no such row.
+    pub(crate) fn none_there() -> Condition {
+        let mut condition = Condition::default();
+        condition.names.insert("#Name".to_owned(), "Name".to_owned());
+        condition.clauses.push("attribute_not_exists(#Name)".to_owned());
+        condition
+    }
+
     /// The expression of all of it.
     pub(crate) fn expression(&self) -> String {
         self.clauses.join(" AND ")

@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod client;
 pub mod config;
 mod doorbell;
+mod edit;
 mod event;
 mod history;
 mod item;

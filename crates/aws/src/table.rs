@@ -20,9 +20,9 @@ use crate::refusal::Failure;
 /// The table `apps-db`, and the history beside it where there is one.
 #[derive(Clone, Debug)]
 pub struct DynamoTable {
-    client: Client,
-    name: String,
-    history: Option<String>,
+    pub(crate) client: Client,
+    pub(crate) name: String,
+    pub(crate) history: Option<String>,
     /// How old the oldest wish is, in seconds, that was not deployed when the rows were last listed.
     oldest_undeployed: Arc<AtomicI64>,
 }
@@ -36,6 +36,44 @@ impl DynamoTable {
     /// How old the oldest wish is, in seconds, that was not deployed when the rows were last listed.
     pub(crate) fn oldest_undeployed(&self) -> i64 {
         self.oldest_undeployed.load(Ordering::Relaxed)
+    }
+
+    /// One item, read consistently.
+    pub(crate) async fn item(&self, key: &RowKey) -> Result<Option<Item>, Unreachable> {
+        if !can_be_a_key(key) {
+            return Ok(None);
+        }
+        let sent = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(self::key(key)))
+            .consistent_read(true)
+            .send()
+            .await;
+        Ok(sent.map_err(|error| self.failed("cannot read", &error))?.item)
+    }
+
+    /// Shows every item to `each`, in no order and a page at a time: no more of them is held than one page.
+    pub(crate) async fn scan(&self, mut each: impl FnMut(&Item)) -> Result<(), Unreachable> {
+        let mut start = None;
+        loop {
+            let sent = self
+                .client
+                .scan()
+                .table_name(&self.name)
+                .select(Select::AllAttributes)
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await;
+            let output = sent.map_err(|error| self.failed("cannot list", &error))?;
+            output.items().iter().for_each(&mut each);
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// The answer to a write: the row with the report, or that the condition did not hold.
@@ -211,7 +249,7 @@ impl DynamoTable {
         }
     }
 
-    fn failed<E, R>(&self, doing: &str, error: &SdkError<E, R>) -> Unreachable
+    pub(crate) fn failed<E, R>(&self, doing: &str, error: &SdkError<E, R>) -> Unreachable
     where
         E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
@@ -219,26 +257,14 @@ impl DynamoTable {
         Failure::of(error).unreachable(&format!("{doing}: table `{}`", self.name))
     }
 
-    fn unreachable(&self, what: &str) -> Unreachable {
+    pub(crate) fn unreachable(&self, what: &str) -> Unreachable {
         Unreachable { reason: format!("{what}: table `{}`", self.name) }
     }
 }
 
 impl AppTable for DynamoTable {
     async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
-        if !can_be_a_key(key) {
-            return Ok(None);
-        }
-        let sent = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .set_key(Some(self::key(key)))
-            .consistent_read(true)
-            .send()
-            .await;
-        let output = sent.map_err(|error| self.failed("cannot read", &error))?;
-        Ok(output.item.as_ref().and_then(item::row))
+        Ok(self.item(key).await?.as_ref().and_then(item::row))
     }
 
     async fn write(
@@ -260,49 +286,36 @@ impl AppTable for DynamoTable {
     }
 
     async fn list(&self) -> Result<Vec<Row>, Unreachable> {
-        let mut rows = Vec::new();
-        let mut oldest = 0;
+        let (mut rows, mut oldest) = (Vec::new(), 0);
         let now = Timestamp::now().as_second();
-        let mut start = None;
-        loop {
-            let sent = self
-                .client
-                .scan()
-                .table_name(&self.name)
-                .select(Select::AllAttributes)
-                .consistent_read(true)
-                .set_exclusive_start_key(start)
-                .send()
-                .await;
-            let output = sent.map_err(|error| self.failed("cannot list", &error))?;
-            let waits = output.items().iter().filter_map(item::deploying_since);
-            oldest = waits.map(|since| now - since).fold(oldest, i64::max);
-            rows.extend(output.items().iter().filter_map(item::row));
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
-        }
+        self.scan(|item| {
+            oldest = item::deploying_since(item).map_or(oldest, |since| oldest.max(now - since));
+            rows.extend(item::row(item));
+        })
+        .await?;
         self.oldest_undeployed.store(oldest, Ordering::Relaxed);
         rows.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(rows)
     }
 }
 
-fn key(key: &RowKey) -> Item {
+pub(crate) fn key(key: &RowKey) -> Item {
     Item::from([("Name".to_owned(), AttributeValue::S(key.0.clone()))])
 }
 
 /// DynamoDB takes keys of 1 to 2,048 bytes; anything else names no row.
-fn can_be_a_key(key: &RowKey) -> bool {
+pub(crate) fn can_be_a_key(key: &RowKey) -> bool {
     (1..=2048).contains(&key.as_str().len())
 }
 
-fn merged<V: Clone>(one: &HashMap<String, V>, other: &HashMap<String, V>) -> HashMap<String, V> {
+pub(crate) fn merged<V: Clone>(
+    one: &HashMap<String, V>,
+    other: &HashMap<String, V>,
+) -> HashMap<String, V> {
     one.iter().chain(other).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn is_condition<E, R>(error: &SdkError<E, R>) -> bool
+pub(crate) fn is_condition<E, R>(error: &SdkError<E, R>) -> bool
 where
     E: aws_smithy_types::error::metadata::ProvideErrorMetadata,
 {

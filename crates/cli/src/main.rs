@@ -1,19 +1,14 @@
 //! The command `rowhouse`: apps as rows.
 
 mod args;
-mod change;
 mod commands;
 mod context;
 mod demo;
 mod demo_repository;
-mod environment;
 mod hidden;
 mod instance;
-mod names;
+mod machine;
 mod project;
-mod row_json;
-mod row_text;
-mod wait;
 
 use std::process::ExitCode;
 

@@ -13,10 +13,9 @@ use crate::args::{Doctor, Place};
 use crate::commands::install::TEMPLATE;
 use crate::failure::Exit;
 use crate::finding::{Finding, State};
-use crate::stack::{self, PLATFORM, Standing};
+use crate::stack::{self, PLATFORM, REACTOR, Standing};
 use crate::{output, zone};
 
-const REACTOR: &str = "AppDemoReactorLambda";
 const CERTIFICATES: &str = "CreateElbBackendCertificates";
 const TABLE: &str = "apps-db";
 const INSTALL: &str = "`rowhouse aws install`";

@@ -143,6 +143,7 @@ async fn wishes(
     }
     let given = [
         ("Repository", install.repo.clone()),
+        ("AllowedRepositoryHosts", install.allowed_repository_hosts.clone()),
         ("MaxScale", install.max_scale.map(|scale| scale.to_string())),
         ("InstanceType", install.instance_type.clone()),
         ("KeyName", install.key_name.clone()),
@@ -266,11 +267,10 @@ fn tell(account: &Account, standing: &Standing, changed: bool) {
     output::line(&format!("apps answer at https://NAME.{domain}"));
     let repo = match standing.parameters.get("Repository") {
         Some(repo) if !repo.is_empty() => "",
-        Some(_) | None => r#","Repo":{"S":"https://github.com/YOU/APP"}"#,
+        Some(_) | None => " --repo https://github.com/YOU/APP",
     };
     output::hint(&format!(
-        "an app is a row: `aws dynamodb put-item --region {} --table-name apps-db --item \
-         '{{\"Name\":{{\"S\":\"hello\"}},\"Version\":{{\"S\":\"main\"}},\"Scale\":{{\"N\":\"1\"}}{repo}}}'`",
+        "an app is a row: `rowhouse --aws put hello{repo} --version main --scale 1 --region {}`",
         account.region
     ));
 }

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::account::Account;
 use crate::args::{Arguments, Command};
+use crate::client::AwsClient;
 use crate::failure::Exit;
 use crate::{output, telemetry};
 
@@ -53,6 +54,10 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         }
         Command::Doctor(doctor) => doctor::doctor(&arguments.place, &doctor).await,
         Command::Package(package) => package::package(&package),
+        Command::Row(command) => {
+            let open = async |opening| AwsClient::open(&arguments.place, opening).await;
+            Box::pin(rowhouse_cli::rows::run(open, command)).await
+        }
     }
 }
 

@@ -61,15 +61,23 @@ for zone in zones:
 pub(crate) struct Room {
     pub(crate) emulator: Emulator,
     folder: TempDir,
+    authority: Option<PathBuf>,
 }
 
 impl Room {
     /// With a hosted zone of `example.com`.
     pub(crate) async fn new() -> Room {
+        Room::trusting(None).await
+    }
+
+    /// The same where programs and functions trust one authority, whose certificate is in that file.
+    pub(crate) async fn trusting(authority: Option<&Path>) -> Room {
         let port = free_port();
         // What the functions in it have as theirs.
         let endpoint = format!("http://127.0.0.1:{port}");
-        let emulator = Emulator::start_on(port, &[("AWS_ENDPOINT_URL", &endpoint)]).await;
+        let mut variables = vec![("AWS_ENDPOINT_URL", endpoint.as_str())];
+        variables.extend(authority.map(|path| ("SSL_CERT_FILE", path.to_str().unwrap())));
+        let emulator = Emulator::start_on(port, &variables).await;
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("bin")).unwrap();
         for name in [
@@ -80,7 +88,8 @@ impl Room {
         ] {
             installed(name, &folder.path().join("bin").join(name));
         }
-        let room = Room { emulator, folder };
+        let authority = authority.map(Path::to_owned);
+        let room = Room { emulator, folder, authority };
         room.shell("aws route53 create-hosted-zone --name example.com --caller-reference 1");
         room
     }
@@ -94,6 +103,12 @@ impl Room {
         let mut command = Command::new(self.path("bin/rowhouse"));
         command.arg("aws").args(arguments);
         self.run(&mut command)
+    }
+
+    /// `rowhouse --aws …`, and what came of it.
+    pub(crate) fn rows(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(self.path("bin/rowhouse"));
+        self.run(command.arg("--aws").args(arguments))
     }
 
     /// The same where it must succeed: what it printed.
@@ -130,6 +145,13 @@ impl Room {
         self.prepare(command.arg("aws").args(arguments)).stderr(file).spawn().unwrap()
     }
 
+    /// `rowhouse --aws …`, begun and left to itself.
+    pub(crate) fn begin_rows(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(self.path("bin/rowhouse"));
+        let command = self.prepare(command.arg("--aws").args(arguments));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     fn run(&self, command: &mut Command) -> Output {
         self.prepare(command).output().unwrap()
     }
@@ -147,6 +169,7 @@ impl Room {
             .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
             .envs([("AWS_REGION", REGION), ("AWS_DEFAULT_REGION", REGION), ("AWS_PAGER", "")])
             .env_remove("AWS_PROFILE")
+            .envs(self.authority.iter().map(|path| ("SSL_CERT_FILE", path)))
             .stdin(Stdio::null())
     }
 }

@@ -20,10 +20,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use rowhouse_cli::rows::duration;
 use rowhouse_core::{AppName, Commit, Manifest};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{address, duration};
+use crate::args::address;
 use crate::failure::Exit;
 use crate::instance::account::{Account, Signal};
 use crate::instance::bucket::Address;

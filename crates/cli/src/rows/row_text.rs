@@ -6,13 +6,13 @@ use rowhouse_machine::git::{self, Unreached};
 use crate::output::{clean, cut};
 
 /// Whether the status speaks of what stands in the row now.
-pub(crate) fn is_answered(row: &Row) -> bool {
+pub fn is_answered(row: &Row) -> bool {
     row.report.status.is_some()
         && row.report.generation.as_ref() == Some(&Generation::of(&row.user))
 }
 
 /// The status in a word; `pending` where the row was written and nobody has answered yet.
-pub(crate) fn status(row: &Row) -> &'static str {
+pub fn status(row: &Row) -> &'static str {
     match row.report.status {
         Some(status) if is_answered(row) => status.as_str(),
         Some(_) | None => "pending",
@@ -20,23 +20,30 @@ pub(crate) fn status(row: &Row) -> &'static str {
 }
 
 /// Why the app's repository does not answer, and how, while that is what its deployment waits for.
-pub(crate) fn unreached(row: &Row) -> Option<(&str, Unreached)> {
+pub fn unreached(row: &Row) -> Option<(&str, Unreached)> {
     let reason = row.report.reason.as_deref()?.strip_prefix("retrying: ")?;
-    git::unreached(reason).filter(|_| is_answered(row)).map(|how| (reason, how))
+    let how = git::unreached(reason).or_else(|| unasked(reason));
+    how.filter(|_| is_answered(row)).map(|how| (reason, how))
+}
+
+/// The same in the words of the reactor on AWS, which asks without git: an answer that it has no right to, or none.
+fn unasked(reason: &str) -> Option<Unreached> {
+    let said = reason.strip_prefix("cannot ask the repository ")?;
+    Some(if said.contains(": it answered 4") { Unreached::Refused } else { Unreached::Silent })
 }
 
 /// How many instances answer, of how many.
-pub(crate) fn instances(row: &Row) -> String {
+pub fn instances(row: &Row) -> String {
     format!("{}/{}", row.report.healthy, user(row, Attribute::Scale))
 }
 
 /// The commit that serves, abbreviated.
-pub(crate) fn revision(row: &Row) -> &str {
+pub fn revision(row: &Row) -> &str {
     row.report.revision.as_ref().map_or("-", Commit::short)
 }
 
 /// What the user wrote for an attribute, for a table's cell.
-pub(crate) fn user(row: &Row, attribute: Attribute) -> String {
+pub fn user(row: &Row, attribute: Attribute) -> String {
     row.user.get(&attribute).map_or_else(
         || "-".to_owned(),
         |value| match value {
@@ -51,12 +58,12 @@ pub(crate) fn user(row: &Row, attribute: Attribute) -> String {
 }
 
 /// A version for a table's cell: a commit abbreviated, anything else not too long.
-pub(crate) fn version(text: &str) -> String {
+pub fn version(text: &str) -> String {
     Commit::parse(text).map_or_else(|| cut(&clean(text), 40), |commit| commit.short().to_owned())
 }
 
 /// The app's name; of a key that is none, what is needed to find it.
-pub(crate) fn name(row: &Row) -> String {
+pub fn name(row: &Row) -> String {
     match row.key.as_str() {
         name if name.len() <= 63 && !name.is_empty() => clean(name),
         name => shortened(name),
@@ -64,13 +71,13 @@ pub(crate) fn name(row: &Row) -> String {
 }
 
 /// Why the app is as it is, where the row says so.
-pub(crate) fn why(row: &Row) -> Option<String> {
+pub fn why(row: &Row) -> Option<String> {
     let reason = row.report.reason.as_ref()?;
     Some(format!("{}: {}", name(row), cut(&clean(reason), 200)))
 }
 
 /// A row as one line, with the reason where something is wrong.
-pub(crate) fn line(row: &Row) -> String {
+pub fn line(row: &Row) -> String {
     let report = &row.report;
     let (name, status) = (name(row), status(row));
     let mut line = format!("{name}  {status}  {}  {}", instances(row), revision(row));

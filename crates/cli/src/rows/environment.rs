@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use rowhouse_core::{Attribute, Row, Value};
 
-use crate::args::Put;
 use crate::failure::bad_input;
+use crate::rows::args::Put;
 
 /// Variables to set and to remove.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl EnvironmentChange {
 
     /// The attribute's new value; `None` where nothing was asked of it.
     pub(crate) fn apply(
-        self,
+        &self,
         row: Option<&Row>,
         attribute: Attribute,
     ) -> anyhow::Result<Option<Value>> {
@@ -70,17 +70,18 @@ impl EnvironmentChange {
             Some(_) => {
                 return Err(bad_input(
                     format!(
-                        "the row's `{}` is no JSON object, so nothing can be set in it",
+                        "the row's `{}` is no map, so nothing can be set in it",
                         attribute.name()
                     ),
-                    "set it right, or to null, with `sqlite3`",
+                    "set it right, or remove it, in the table itself",
                 ));
             }
         };
         for key in &self.unset {
             entries.remove(key);
         }
-        entries.extend(self.set.into_iter().map(|(key, value)| (key, Value::Text(value))));
+        let set = self.set.iter().map(|(key, value)| (key.clone(), Value::Text(value.clone())));
+        entries.extend(set);
         Ok(Some(Value::Map(entries)))
     }
 }

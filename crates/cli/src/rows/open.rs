@@ -4,31 +4,31 @@ use std::process::{Command, Stdio};
 
 use rowhouse_core::{Attribute, Value};
 
-use crate::args::Open;
-use crate::context::Context;
+use crate::client::Client;
 use crate::failure::{Exit, bad_input};
 use crate::output;
 use crate::output::clean;
+use crate::rows::args::Open;
 
-pub(crate) fn open(context: &Context, open: &Open) -> anyhow::Result<Exit> {
+pub(crate) async fn open(client: &impl Client, open: &Open) -> anyhow::Result<Exit> {
     let name = &open.name;
-    let stored = context.row(&context.table()?, name)?;
+    let stored = client.row(name).await?;
     // Anything may stand in the row; only a web address goes to a program.
     let is_web = |url: &String| url.starts_with("http://") || url.starts_with("https://");
     let Some(url) = stored.row.report.url.clone().filter(is_web) else {
         return Err(bad_input(
             format!("`{}` has no URL yet", clean(name)),
-            format!("`{}` says why", context.command(&format!("show {}", clean(name)))),
+            format!("`{}` says why", client.command(&format!("show {}", clean(name)))),
         ));
     };
-    context.warn_if_absent();
+    client.warn_if_absent();
     if stored.row.report.healthy == 0 {
         let why = match stored.row.user.get(&Attribute::Scale) {
             Some(Value::Whole(0)) => "it is scaled to 0",
             Some(_) | None => "no instance answers now",
         };
         output::warning(&format!("`{}` does not answer: {why}", clean(name)));
-        let show = context.command(&format!("show {}", clean(name)));
+        let show = client.command(&format!("show {}", clean(name)));
         output::hint(&format!("`{show}` says more"));
     }
     let browser = std::env::var("BROWSER").unwrap_or_default();

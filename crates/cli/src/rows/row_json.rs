@@ -1,14 +1,12 @@
 //! Rows as JSON: the contract of `--json`, with the attribute names of the table on either platform.
 
-use rowhouse_core::{Attribute, Commit, Value, without_password};
-use rowhouse_machine::folder::{Holder, Presence};
-use rowhouse_machine::table::{StoredEntry, StoredRow};
+use rowhouse_core::{Attribute, Commit, StoredEntry, StoredRow, Value, without_password};
 use serde_json::{Map, json};
 
-use crate::row_text;
+use crate::rows::row_text;
 
 /// One row; secrets are masked unless `reveal`. Attributes that stand nowhere are left out.
-pub(crate) fn row(stored: &StoredRow, reveal: bool) -> Map<String, serde_json::Value> {
+pub fn row(stored: &StoredRow, reveal: bool) -> Map<String, serde_json::Value> {
     let mut object = Map::new();
     let row = &stored.row;
     object.insert("Name".to_owned(), json!(row.key.0));
@@ -58,22 +56,8 @@ fn value(attribute: Attribute, value: &Value, reveal: bool) -> serde_json::Value
     }
 }
 
-/// Whether what stands in the rows is kept up to date.
-pub(crate) fn presence(presence: &Presence) -> serde_json::Value {
-    match presence {
-        Presence::AtWork(holder) => {
-            let shown = holder.clone().map(|holder| Holder {
-                repository: holder.repository.as_deref().map(without_password),
-                ..holder
-            });
-            json!({ "AtWork": true, "Holder": shown })
-        }
-        Presence::Absent(since) => json!({ "AtWork": false, "Since": since }),
-    }
-}
-
 /// One entry of a history.
-pub(crate) fn entry(entry: &StoredEntry) -> serde_json::Value {
+pub fn entry(entry: &StoredEntry) -> serde_json::Value {
     json!({
         "At": entry.at,
         "Version": entry.version,

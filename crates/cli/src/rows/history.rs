@@ -3,20 +3,20 @@
 use rowhouse_core::{Commit, RowKey};
 use serde_json::json;
 
-use crate::args::One;
-use crate::context::Context;
+use crate::client::Client;
 use crate::failure::Exit;
+use crate::output;
 use crate::output::{clean, cut};
-use crate::{output, row_json, row_text};
+use crate::rows::args::One;
+use crate::rows::{row_json, row_text};
 
-pub(crate) fn history(context: &Context, one: &One) -> anyhow::Result<Exit> {
-    let table = context.table()?;
+pub(crate) async fn history(client: &impl Client, one: &One) -> anyhow::Result<Exit> {
     let key = RowKey(one.name.clone());
-    let entries = table.history(&key)?;
+    let entries = client.history(&key).await?;
     // It outlives the row.
-    let row = table.get(&key)?.map(|stored| stored.row);
+    let row = client.get(&key).await?.map(|stored| stored.row);
     if entries.is_empty() && row.is_none() {
-        return Err(context.no_such_app(&table, &one.name)?);
+        return Err(client.no_such_app(&one.name).await?);
     }
     if one.json {
         let entries: Vec<_> = entries.iter().map(row_json::entry).collect();

@@ -1,26 +1,22 @@
 //! A change of one row: checked before it is written, written while nobody else writes, and carried to its outcome.
 
-use std::collections::BTreeMap;
-
 use rowhouse_core::{
     App, Attribute, Generation, Report, Row, RowKey, Settings, Status, UserAttributes, Value,
 };
-use rowhouse_machine::mirror::{Mirrors, Resolved};
-use rowhouse_machine::repository::Repository;
-use rowhouse_machine::stack::Ongoing;
 
-use crate::args::Waiting;
-use crate::context::Context;
+use crate::client::{Changes, Client};
 use crate::failure::{Exit, bad_input};
-use crate::wait::{self, Progress};
-use crate::{output, row_text};
+use crate::output;
+use crate::rows::args::Waiting;
+use crate::rows::row_text;
+use crate::rows::wait::{self, Progress};
 
-/// User attributes to write; `None` clears one.
-pub(crate) type Changes = BTreeMap<Attribute, Option<Value>>;
+/// How often a change is made anew, because somebody else wrote the row just then.
+const TRIES: usize = 20;
 
 /// What to do where the changes change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unchanged {
+pub enum Unchanged {
     /// It is so already, unless it failed: then it is tried again.
     Already,
     /// Look whether the version names another commit by now.
@@ -28,12 +24,12 @@ pub(crate) enum Unchanged {
 }
 
 /// A text as a row's value.
-pub(crate) fn text(text: impl Into<String>) -> Value {
+pub fn text(text: impl Into<String>) -> Value {
     Value::Text(text.into())
 }
 
 /// What somebody typed for a number, in the type that the row's check can speak of.
-pub(crate) fn number(text: &str) -> Value {
+pub fn number(text: &str) -> Value {
     text.parse().map_or_else(
         |_| text.parse().map_or_else(|_| Value::Text(text.to_owned()), Value::Real),
         Value::Whole,
@@ -41,7 +37,7 @@ pub(crate) fn number(text: &str) -> Value {
 }
 
 /// `Redeploy`, one higher.
-pub(crate) fn raised(user: Option<&UserAttributes>) -> Changes {
+pub fn raised(user: Option<&UserAttributes>) -> Changes {
     let count = match user.and_then(|user| user.get(&Attribute::Redeploy)) {
         Some(Value::Whole(count)) => *count,
         Some(_) | None => 0,
@@ -50,76 +46,82 @@ pub(crate) fn raised(user: Option<&UserAttributes>) -> Changes {
 }
 
 /// The key of a row that is there, or an error that says which are.
-pub(crate) fn existing(context: &Context, name: &str) -> anyhow::Result<RowKey> {
-    Ok(context.row(&context.table()?, name)?.row.key)
+pub async fn existing(client: &impl Client, name: &str) -> anyhow::Result<RowKey> {
+    Ok(client.row(name).await?.row.key)
 }
 
-/// Writes the row, unless what is given could never run, and waits for what comes of it.
-pub(crate) async fn carry_out(
-    context: &Context,
+/// Writes the row, unless what is given could never run, and waits for what comes of it. `edit` is asked again where
+/// somebody else wrote the row meanwhile.
+pub async fn carry_out(
+    client: &impl Client,
     key: &RowKey,
-    edit: impl FnOnce(Option<&Row>) -> anyhow::Result<Changes>,
+    edit: impl Fn(Option<&Row>) -> anyhow::Result<Changes>,
     unchanged: Unchanged,
     waiting: &Waiting,
 ) -> anyhow::Result<Exit> {
-    let mut table = context.table()?;
-    let settings = context.settings();
-    let progress = Progress::new(context, key.as_str())?;
-    // Asked before the table is locked: git may take its time.
-    let seen = match unchanged {
-        Unchanged::LookAgain => table.get(key)?.map(|stored| stored.row),
-        Unchanged::Already => None,
+    let progress = Progress::new(client, key.as_str()).await?;
+    let mut before = client.get(key).await?.map(|stored| stored.row);
+    // Asked once, and before anything is written: a repository may take its time.
+    let has_moved = match (&before, unchanged) {
+        (Some(row), Unchanged::LookAgain) => has_moved(client, row).await?,
+        (Some(_), Unchanged::Already) | (None, _) => false,
     };
-    let has_moved = match &seen {
-        Some(row) => has_moved(context, row).await?,
-        None => false,
-    };
-    let mut is_already = false;
-    let written = table.edit(key, |before| -> anyhow::Result<Changes> {
-        let mut changes = edit(before)?;
-        let user = after(before, &changes);
-        if let Some(reason) = objection(key, &changes, &user, &settings) {
-            let hint = format!("`{}` shows what can be given", context.command("put --help"));
+    for _ in 0..TRIES {
+        let mut changes = edit(before.as_ref())?;
+        let user = after(before.as_ref(), &changes);
+        if let Some(reason) = objection(key, &changes, &user, &client.settings()) {
+            let hint = format!("`{}` shows what can be given", client.command("put --help"));
             return Err(bad_input(reason, hint));
         }
-        let same = before.filter(|row| Generation::of(&row.user) == Generation::of(&user));
-        if let Some(row) = same {
-            match (row.report.status, row_text::is_answered(row)) {
-                (Some(Status::DeployFailed), true) => changes.extend(raised(Some(&user))),
-                // Asked anew, for what the row says may have been mended since.
-                (Some(Status::Deploying), true) if row_text::unreached(row).is_some() => {
-                    changes.extend(raised(Some(&user)));
+        let same = before.as_ref();
+        if let Some(row) = same.filter(|row| Generation::of(&row.user) == Generation::of(&user)) {
+            match again(row, has_moved) {
+                Again::Raise => changes.extend(raised(Some(&user))),
+                Again::Already => {
+                    client.warn_if_absent();
+                    output::note(&format!("`{key}` is already so"));
+                    output::line(&row_text::line(row));
+                    return Ok(Exit::Done);
                 }
-                (Some(Status::Deployed | Status::Deploying), _) if has_moved => {
-                    changes.extend(raised(Some(&user)));
+                Again::Wait => {
+                    let outcome = wait::outcome(client, row, progress, waiting);
+                    let names = std::slice::from_ref(&key.0);
+                    return wait::unless_interrupted(client, names, outcome).await;
                 }
-                (Some(Status::Deployed), true) if all_answer(row) => {
-                    is_already = true;
-                    changes.clear();
-                }
-                // Its answer is on the way, or here.
-                (
-                    Some(
-                        Status::Deployed
-                        | Status::Deploying
-                        | Status::DeployFailed
-                        | Status::Invalid,
-                    )
-                    | None,
-                    _,
-                ) => changes.clear(),
             }
         }
-        Ok(changes)
-    })??;
-    if is_already {
-        context.warn_if_absent();
-        output::note(&format!("`{key}` is already so"));
-        output::line(&row_text::line(&written));
-        return Ok(Exit::Done);
+        if let Some(written) = client.write(key, before.as_ref(), &changes).await? {
+            let outcome = wait::outcome(client, &written, progress, waiting);
+            return wait::unless_interrupted(client, std::slice::from_ref(&key.0), outcome).await;
+        }
+        before = client.get(key).await?.map(|stored| stored.row);
     }
-    let outcome = wait::outcome(context, &table, &written, progress, waiting);
-    wait::unless_interrupted(context, std::slice::from_ref(&key.0), outcome).await
+    Err(anyhow::anyhow!("`{key}` was not changed: others write its row all the time"))
+}
+
+/// What to do with a row that says already what is wanted.
+enum Again {
+    /// It is to be looked at again.
+    Raise,
+    /// It is so.
+    Already,
+    /// Its answer is on the way, or here.
+    Wait,
+}
+
+fn again(row: &Row, has_moved: bool) -> Again {
+    match (row.report.status, row_text::is_answered(row)) {
+        (Some(Status::DeployFailed), true) => Again::Raise,
+        // Asked anew, for what the row says may have been mended since.
+        (Some(Status::Deploying), true) if row_text::unreached(row).is_some() => Again::Raise,
+        (Some(Status::Deployed | Status::Deploying), _) if has_moved => Again::Raise,
+        (Some(Status::Deployed), true) if all_answer(row) => Again::Already,
+        (
+            Some(Status::Deployed | Status::Deploying | Status::DeployFailed | Status::Invalid)
+            | None,
+            _,
+        ) => Again::Wait,
+    }
 }
 
 fn after(before: Option<&Row>, changes: &Changes) -> UserAttributes {
@@ -166,16 +168,9 @@ fn all_answer(row: &Row) -> bool {
 
 /// Whether the row's version names another commit than the one that runs, or is on its way. Where nobody can
 /// tell, the reactor is the one to find out.
-async fn has_moved(context: &Context, row: &Row) -> anyhow::Result<bool> {
-    let Ok(app) = App::parse(row, &context.settings()) else { return Ok(false) };
-    let Ok(repository) = Repository::parse(&app.repository) else { return Ok(false) };
-    let stack = context.journal()?.stack(&app.name)?;
-    let aim = match stack.and_then(|stack| stack.ongoing) {
-        Some(Ongoing::Create { plan, .. } | Ongoing::Update { plan, .. }) => {
-            Some(plan.deployment.commit)
-        }
-        Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => None,
-    };
+async fn has_moved(client: &impl Client, row: &Row) -> anyhow::Result<bool> {
+    let Ok(app) = App::parse(row, &client.settings()) else { return Ok(false) };
+    let aim = client.aim(&app.name).await?;
     let is_deployed = row.report.status == Some(Status::Deployed) && row_text::is_answered(row);
     let present = match (&aim, is_deployed) {
         (Some(commit), _) => commit,
@@ -187,10 +182,9 @@ async fn has_moved(context: &Context, row: &Row) -> anyhow::Result<bool> {
         // Not begun: its version is looked up when it is.
         (None, false) => return Ok(false),
     };
-    let mirrors = Mirrors::new(context.folder.mirrors());
-    Ok(match mirrors.resolve(&repository, app.version.as_str()).await {
-        Ok(Resolved::Commit(commit)) => commit != *present || is_deployed && !all_answer(row),
-        Ok(Resolved::NoSuchVersion { .. }) | Err(_) => true,
+    Ok(match client.resolve(&app).await {
+        Some(commit) => commit != *present || is_deployed && !all_answer(row),
+        None => true,
     })
 }
 

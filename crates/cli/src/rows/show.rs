@@ -1,27 +1,30 @@
 //! `rowhouse show`: one app, and its instances.
 
 use rowhouse_core::AppName;
-use rowhouse_machine::supervised::snapshot;
 use serde_json::{Map, Value, json};
 
-use crate::args::Show;
-use crate::context::Context;
+use crate::client::Client;
 use crate::failure::Exit;
+use crate::output;
 use crate::output::clean;
-use crate::{output, row_json, row_text};
+use crate::rows::args::Show;
+use crate::rows::{row_json, row_text};
 
 /// What people look for first; the rest follows.
 const ORDER: [&str; 10] =
     ["Name", "status", "URL", "Reason", "Revision", "Healthy", "Scale", "Version", "Repo", "Path"];
 
-pub(crate) fn show(context: &Context, show: &Show) -> anyhow::Result<Exit> {
-    let stored = context.row(&context.table()?, &show.name)?;
-    context.warn_if_absent();
-    let instances = instances(context, &show.name)?;
+pub(crate) async fn show(client: &impl Client, show: &Show) -> anyhow::Result<Exit> {
+    let stored = client.row(&show.name).await?;
+    client.warn_if_absent();
+    let instances = match AppName::parse(&show.name) {
+        Ok(name) => client.instances(&name).await?,
+        Err(_) => Vec::new(),
+    };
     let mut object = row_json::row(&stored, show.reveal);
     if show.json {
         object.insert("Instances".to_owned(), json!(instances));
-        object.insert("Reactor".to_owned(), row_json::presence(&context.folder.presence()));
+        object.insert("Reactor".to_owned(), client.reactor());
         output::json(&object.into(), true);
         return Ok(Exit::Done);
     }
@@ -72,28 +75,4 @@ fn cell(name: &str, value: &Value) -> String {
         None if value.is_null() => "-".to_owned(),
         None => value.to_string(),
     }
-}
-
-/// The instances of an app, by journal and processes: what is true also while no platform is at work.
-fn instances(context: &Context, name: &str) -> anyhow::Result<Vec<Value>> {
-    let Ok(name) = AppName::parse(name) else { return Ok(Vec::new()) };
-    let Some(stack) = context.journal()?.stack(&name)? else { return Ok(Vec::new()) };
-    let shown = stack.instances.iter().map(|instance| {
-        let now = snapshot(&context.folder.instances(&name).join(&instance.id.0));
-        let state = match (&now.running, &now.end) {
-            (Some(_), _) if stack.is_draining(instance) => "draining".to_owned(),
-            (Some(_), _) => "running".to_owned(),
-            (None, Some(end)) => end.to_string(),
-            (None, None) => "not running".to_owned(),
-        };
-        json!({
-            "Id": instance.id,
-            "Pid": now.running.as_ref().map(|record| record.app.pid),
-            "Port": instance.port,
-            "State": state,
-            "Revision": instance.commit,
-            "StartedAt": now.running.as_ref().map(|record| format!("{:.3}", record.at)),
-        })
-    });
-    Ok(shown.collect())
 }

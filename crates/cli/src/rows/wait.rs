@@ -1,43 +1,53 @@
 //! Waiting for the outcome of a change, and telling the truth about it at the end.
 
+use std::fmt::{Debug, Formatter};
 use std::time::{Duration, Instant};
 
 use rowhouse_core::{AppName, Commit, Generation, Row, RowKey, Status};
 use rowhouse_machine::git::Unreached;
-use rowhouse_machine::journal::{Event, JournalFile};
-use rowhouse_machine::log::{logs, tail};
-use rowhouse_machine::table::{Removed, TableFile};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::args::Waiting;
-use crate::context::Context;
+use crate::client::{Client, Event, News as _, Removed};
 use crate::failure::Exit;
+use crate::output;
 use crate::output::clean;
-use crate::{output, row_text};
+use crate::rows::args::Waiting;
+use crate::rows::row_text;
 
-const PAUSE: Duration = Duration::from_millis(40);
 /// How long a repository that does not answer is waited for: longer than a network is gone for a moment.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
+/// A short pause; true if somebody wants to end it all.
+pub(crate) async fn is_interrupted(interrupt: &mut Signal, client: &impl Client) -> bool {
+    tokio::select! {
+        _ = interrupt.recv() => true,
+        () = tokio::time::sleep(client.pause()) => false,
+    }
+}
+
 /// Tells the events of an app as they come.
-pub(crate) struct Progress {
-    journal: JournalFile,
+pub struct Progress<C: Client> {
+    events: C::Events,
     name: String,
-    told: i64,
     reason: Option<String>,
 }
 
-impl Progress {
+impl<C: Client> Debug for Progress<C> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Progress").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<C: Client> Progress<C> {
     /// From now on.
-    pub(crate) fn new(context: &Context, name: &str) -> anyhow::Result<Progress> {
-        let journal = context.journal()?;
-        let told = journal.events(None, 0, 1)?.last().map_or(0, |event| event.id);
-        Ok(Progress { journal, name: name.to_owned(), told, reason: None })
+    pub async fn new(client: &C, name: &str) -> anyhow::Result<Progress<C>> {
+        let mut events = client.events(Some(name), 0).await?;
+        events.news().await?;
+        Ok(Progress { events, name: name.to_owned(), reason: None })
     }
 
-    fn tell(&mut self) -> anyhow::Result<()> {
-        for event in self.journal.events(Some(&self.name), self.told, 1_000)? {
-            self.told = event.id;
+    async fn tell(&mut self) -> anyhow::Result<()> {
+        for event in self.events.news().await? {
             if let Some(sentence) = sentence(&event) {
                 output::note(&format!("{}: {sentence}", clean(&self.name)));
             }
@@ -69,31 +79,29 @@ fn sentence(event: &Event) -> Option<String> {
 }
 
 /// Waits until the reactor has answered the row as it was written; `progress` was made before that.
-pub(crate) async fn outcome(
-    context: &Context,
-    table: &TableFile,
+pub async fn outcome<C: Client>(
+    client: &C,
     written: &Row,
-    mut progress: Progress,
+    mut progress: Progress<C>,
     waiting: &Waiting,
 ) -> anyhow::Result<Exit> {
-    let name = written.key.as_str();
     let shown = row_text::name(written);
     let generation = Generation::of(&written.user);
-    if !context.is_at_work() {
+    if !client.is_at_work() {
         output::note(&format!("the row `{shown}` is written, and waits: no platform is at work"));
-        output::hint(&format!("`{}` starts one", context.command("up")));
+        output::hint(&client.cure());
         return Ok(Exit::Done);
     }
     if waiting.no_wait {
         output::note(&format!("the row `{shown}` is written"));
         return Ok(Exit::Done);
     }
-    let look = context.command(&format!("show {shown}"));
+    let look = client.command(&format!("show {shown}"));
     let began = Instant::now();
     let mut silence = Silence::default();
     loop {
-        progress.tell()?;
-        let Some(row) = table.get(&RowKey(name.to_owned()))?.map(|stored| stored.row) else {
+        progress.tell().await?;
+        let Some(row) = client.get(&written.key).await?.map(|stored| stored.row) else {
             output::problem(&format!("superseded: `{shown}` was deleted meanwhile"));
             return Ok(Exit::Yours);
         };
@@ -103,22 +111,22 @@ pub(crate) async fn outcome(
             return Ok(Exit::Yours);
         }
         if row_text::is_answered(&row) {
-            if let Some(exit) = answer(context, &row) {
+            if let Some(exit) = answer(client, &row).await? {
                 // Nobody else tells what happened in between.
-                progress.tell()?;
+                progress.tell().await?;
                 return Ok(exit);
             }
             progress.tell_reason(row.report.reason.as_deref());
             if silence.is_too_long(&row, Instant::now()) {
-                tell_unreached(context, &row);
+                tell_unreached(client, &row);
                 return Ok(Exit::Yours);
             }
         }
-        if !context.is_at_work() {
+        if !client.is_at_work() {
             output::problem(&format!(
                 "the platform has ended; the row `{shown}` waits for the next"
             ));
-            output::hint(&format!("`{}` starts it", context.command("up")));
+            output::hint(&client.cure());
             return Ok(Exit::Ours);
         }
         if began.elapsed() > waiting.timeout {
@@ -128,11 +136,11 @@ pub(crate) async fn outcome(
             ));
             output::hint(&format!(
                 "`{}` goes on telling",
-                context.command(&format!("events {shown} -f"))
+                client.command(&format!("events {shown} -f"))
             ));
             return Ok(Exit::Ours);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(client.pause()).await;
     }
 }
 
@@ -158,7 +166,7 @@ impl Silence {
     }
 }
 
-fn tell_unreached(context: &Context, row: &Row) {
+fn tell_unreached(client: &impl Client, row: &Row) {
     let name = row_text::name(row);
     let reason = row_text::unreached(row).map_or("", |(reason, _)| reason);
     output::problem(&format!("`{name}` is not deployed: {}", clean(reason)));
@@ -166,16 +174,17 @@ fn tell_unreached(context: &Context, row: &Row) {
     output::note("the repository is asked again and again until it answers or the row changes");
     output::hint(&format!(
         "`{}` gives another address; `{}` goes on telling",
-        context.command(&format!("put {name} --repo URL")),
-        context.command(&format!("events {name} -f"))
+        client.command(&format!("put {name} --repo URL")),
+        client.command(&format!("events {name} -f"))
     ));
 }
 
-fn answer(context: &Context, row: &Row) -> Option<Exit> {
+async fn answer(client: &impl Client, row: &Row) -> anyhow::Result<Option<Exit>> {
     let name = row_text::name(row);
     let report = &row.report;
     let reason = clean(report.reason.as_deref().unwrap_or("no reason is given"));
-    match report.status? {
+    let Some(status) = report.status else { return Ok(None) };
+    Ok(match status {
         Status::Deploying => None,
         Status::Deployed => {
             output::line(&row_text::line(row));
@@ -184,33 +193,33 @@ fn answer(context: &Context, row: &Row) -> Option<Exit> {
         Status::DeployFailed => {
             output::problem(&format!("`{name}` was not deployed: {reason}"));
             tell_what_stays(row);
-            if has_log(context, row) {
-                output::hint(&format!("`{}` shows more", context.command(&format!("logs {name}"))));
+            if has_log(client, row).await? {
+                output::hint(&format!("`{}` shows more", client.command(&format!("logs {name}"))));
             }
             Some(Exit::Yours)
         }
         Status::Invalid => {
             output::problem(&format!("`{name}` is invalid: {reason}"));
-            let change = context.command(&format!("put {name} …"));
+            let change = client.command(&format!("put {name} …"));
             output::hint(&format!("`{change}` changes what is given; what runs is left alone"));
             Some(Exit::Yours)
         }
-    }
+    })
 }
 
 /// An app that was deleted.
-pub(crate) struct Leaving {
+pub(crate) struct Leaving<C: Client> {
     /// Made before that.
-    pub(crate) progress: Progress,
+    pub(crate) progress: Progress<C>,
     pub(crate) removed: Option<Removed>,
 }
 
-impl Leaving {
-    /// The change that the reactor must have heard before it is known that no stack comes any more: it had claimed
-    /// the row, and may just be making one.
-    fn claimed(&self) -> Option<i64> {
+impl<C: Client> Leaving<C> {
+    /// The deletion that the reactor must have heard of before it is known that no stack comes any more: it had
+    /// claimed the row, and may just be making one.
+    fn claimed(&self) -> Option<&Removed> {
         let removed = self.removed.as_ref()?;
-        (removed.row.report.status == Some(Status::Deploying)).then_some(removed.change)
+        (removed.row.report.status == Some(Status::Deploying)).then_some(removed)
     }
 }
 
@@ -223,14 +232,17 @@ fn tell_what_stays(row: &Row) {
 }
 
 /// Whether anything of the app has ever printed something.
-fn has_log(context: &Context, row: &Row) -> bool {
-    AppName::parse(row.key.as_str())
-        .is_ok_and(|name| !tail(&logs(&context.folder.logs(&name)), 1).is_empty())
+async fn has_log(client: &impl Client, row: &Row) -> anyhow::Result<bool> {
+    let Ok(name) = AppName::parse(row.key.as_str()) else { return Ok(false) };
+    Ok(match client.lines(&name, 1).await? {
+        Some(mut lines) => !lines.news().await?.is_empty(),
+        None => false,
+    })
 }
 
 /// Waits, unless somebody does not want to: what was written stands, and goes on.
-pub(crate) async fn unless_interrupted(
-    context: &Context,
+pub async fn unless_interrupted(
+    client: &impl Client,
     names: &[String],
     waiting: impl Future<Output = anyhow::Result<Exit>>,
 ) -> anyhow::Result<Exit> {
@@ -243,54 +255,59 @@ pub(crate) async fn unless_interrupted(
                 [name] => format!("events {} -f", clean(name)),
                 _ => "events -f".to_owned(),
             };
-            output::hint(&format!("`{}` goes on telling", context.command(&follow)));
+            output::hint(&format!("`{}` goes on telling", client.command(&follow)));
             output::leave()
         }
     }
 }
 
 /// Waits until nothing is left of deleted apps.
-pub(crate) async fn gone(
-    context: &Context,
-    mut apps: Vec<Leaving>,
+pub(crate) async fn gone<C: Client>(
+    client: &C,
+    mut apps: Vec<Leaving<C>>,
     waiting: &Waiting,
 ) -> anyhow::Result<Exit> {
-    if !context.is_at_work() {
+    if !client.is_at_work() {
         output::note("no platform is at work: what runs of them goes when one starts");
-        output::hint(&format!("`{}` starts one", context.command("up")));
+        output::hint(&client.cure());
         return Ok(Exit::Done);
     }
     if waiting.no_wait {
         return Ok(Exit::Done);
     }
-    let (table, journal) = (context.table()?, context.journal()?);
     let began = Instant::now();
     for app in &mut apps {
-        let (name, shown) = (app.progress.name.clone(), clean(&app.progress.name));
-        let mut awaited = app.claimed();
+        let (key, shown) = (RowKey(app.progress.name.clone()), clean(&app.progress.name));
+        let mut awaited = app.claimed().cloned();
         loop {
             // Before the stack is looked for: what was made until then is seen.
-            let is_heard = awaited.map_or(Ok(true), |change| table.was_rung(change))?;
-            let is_there = journal.stacks()?.iter().any(|stack| stack.name.as_str() == name);
-            app.progress.tell()?;
+            let is_heard = match &awaited {
+                Some(removed) => client.is_heard(removed).await?,
+                None => true,
+            };
+            let is_there = client.has_stack(&key).await?;
+            app.progress.tell().await?;
             if is_there {
                 awaited = None;
             } else if is_heard {
                 break;
             }
-            if table.get(&RowKey(name.clone()))?.is_some() {
+            if client.get(&key).await?.is_some() {
                 output::problem(&format!("superseded: `{shown}` was put again meanwhile"));
                 return Ok(Exit::Yours);
             }
-            let is_at_work = context.is_at_work();
+            let is_at_work = client.is_at_work();
             if began.elapsed() > waiting.timeout || !is_at_work {
                 let why = if is_at_work { "it goes on" } else { "the platform has ended" };
                 output::problem(&format!("`{shown}` is still being deleted; {why}"));
-                let next = if is_at_work { format!("events {shown} -f") } else { "up".to_owned() };
-                output::hint(&format!("`{}` goes on", context.command(&next)));
+                output::hint(&if is_at_work {
+                    format!("`{}` goes on telling", client.command(&format!("events {shown} -f")))
+                } else {
+                    client.cure()
+                });
                 return Ok(Exit::Ours);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(client.pause()).await;
         }
         output::line(&format!("{shown}  deleted"));
     }
@@ -343,7 +360,7 @@ mod tests {
             ("failed", "exited with status 1", None),
         ] {
             let event = Event {
-                id: 1,
+                id: 1.into(),
                 at: String::new(),
                 name: "shop".to_owned(),
                 kind: kind.to_owned(),

@@ -1,23 +1,22 @@
 //! `rowhouse rollback`: back to a revision of the history.
 
-use rowhouse_core::{Attribute, Commit, Row, Status, Value};
-use rowhouse_machine::table::StoredEntry;
+use rowhouse_core::{Attribute, Commit, Row, Status, StoredEntry, Value};
 
-use crate::args::Rollback;
-use crate::change::{Changes, Unchanged, carry_out, existing, text};
-use crate::context::{Context, quoted};
+use crate::client::{Changes, Client};
 use crate::failure::{Exit, bad_input};
 use crate::output;
 use crate::output::clean;
+use crate::output::quoted;
+use crate::rows::args::Rollback;
+use crate::rows::change::{Unchanged, carry_out, text};
 
-pub(crate) async fn rollback(context: &Context, rollback: Rollback) -> anyhow::Result<Exit> {
-    let key = existing(context, &rollback.name)?;
-    let table = context.table()?;
-    let row = context.row(&table, key.as_str())?.row;
-    let history = table.history(&key)?;
+pub(crate) async fn rollback(client: &impl Client, rollback: Rollback) -> anyhow::Result<Exit> {
+    let row = client.row(&rollback.name).await?.row;
+    let key = row.key.clone();
+    let history = client.history(&key).await?;
     let name = clean(key.as_str());
-    let look = format!("`{}` lists what ran", context.command(&format!("history {name}")));
-    let good = good(&history, repository(context, &row).as_deref());
+    let look = format!("`{}` lists what ran", client.command(&format!("history {name}")));
+    let good = good(&history, repository(client, &row).as_deref());
     let commit = match &rollback.revision {
         None => {
             let running = row.report.revision.clone();
@@ -38,7 +37,7 @@ pub(crate) async fn rollback(context: &Context, rollback: Rollback) -> anyhow::R
         // `Follow` is turned off with the rollback, so it is turned on with the return.
         let follow = if follows(&row) { " --follow true" } else { "" };
         let back = format!("put {name} --version {}{follow}", quoted(&clean(branch)));
-        output::note(&format!("to return to the branch: {}", context.command(&back)));
+        output::note(&format!("to return to the branch: {}", client.command(&back)));
     }
     let edit = move |_: Option<&Row>| {
         Ok(Changes::from([
@@ -46,15 +45,15 @@ pub(crate) async fn rollback(context: &Context, rollback: Rollback) -> anyhow::R
             (Attribute::Follow, Some(Value::Whole(0))),
         ]))
     };
-    carry_out(context, &key, edit, Unchanged::Already, &rollback.waiting).await
+    carry_out(client, &key, edit, Unchanged::Already, &rollback.waiting).await
 }
 
 /// Where the row's commits come from; `None`: nobody knows now.
-fn repository(context: &Context, row: &Row) -> Option<String> {
+fn repository(client: &impl Client, row: &Row) -> Option<String> {
     match row.user.get(&Attribute::Repo) {
         Some(Value::Text(repository)) => Some(repository.clone()),
         Some(_) => None,
-        None => context.holder().and_then(|holder| holder.repository),
+        None => client.repository(),
     }
 }
 

@@ -1,30 +1,28 @@
 //! `rowhouse events`: what happened, and what happens.
 
 use rowhouse_core::RowKey;
-use rowhouse_machine::journal::Event;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::Events;
-use crate::commands::is_interrupted;
-use crate::context::Context;
+use crate::client::{Client, Event, News as _};
 use crate::failure::Exit;
 use crate::output;
 use crate::output::clean;
+use crate::rows::args::Events;
+use crate::rows::wait::is_interrupted;
 
 /// How many are told to begin with.
-const SHOWN: u32 = 200;
+const SHOWN: usize = 200;
 
-pub(crate) async fn events(context: &Context, events: &Events) -> anyhow::Result<Exit> {
+pub(crate) async fn events(client: &impl Client, events: &Events) -> anyhow::Result<Exit> {
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let journal = context.journal()?;
     let name = events.name.as_deref();
-    let mut found = journal.events(name, 0, SHOWN)?;
-    if let (true, Some(name)) = (found.is_empty(), name) {
-        let table = context.table()?;
-        if table.get(&RowKey(name.to_owned()))?.is_none() {
-            return Err(context.no_such_app(&table, name)?);
-        }
+    let mut feed = client.events(name, SHOWN).await?;
+    let mut found = feed.news().await?;
+    if let (true, Some(name)) = (found.is_empty(), name)
+        && client.get(&RowKey(name.to_owned())).await?.is_none()
+    {
+        return Err(client.no_such_app(name).await?);
     }
     if !events.follow {
         if events.json {
@@ -37,20 +35,18 @@ pub(crate) async fn events(context: &Context, events: &Events) -> anyhow::Result
         }
         return Ok(Exit::Done);
     }
-    let mut last = 0;
     loop {
         for event in &found {
-            last = event.id;
             if events.json {
                 output::json(&object(event), false);
             } else {
                 output::line(&sentence(event));
             }
         }
-        if is_interrupted(&mut interrupt).await {
+        if is_interrupted(&mut interrupt, client).await {
             return Ok(Exit::Done);
         }
-        found = journal.events(name, last, 10_000)?;
+        found = feed.news().await?;
     }
 }
 

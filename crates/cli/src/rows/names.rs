@@ -4,19 +4,32 @@ use rowhouse_core::AppName;
 
 use crate::failure::bad_input;
 use crate::output::clean;
-use crate::project;
 
 /// How many names a hint lists.
 const SHOWN: usize = 20;
 
 /// A name for an app that need not exist yet.
-pub(crate) fn new(text: &str) -> anyhow::Result<AppName> {
-    AppName::parse(text)
-        .map_err(|reason| bad_input(reason, format!("such as `{}`", project::label(text))))
+pub fn new(text: &str) -> anyhow::Result<AppName> {
+    AppName::parse(text).map_err(|reason| bad_input(reason, format!("such as `{}`", label(text))))
+}
+
+/// A legal host name that is as close to the text as can be.
+pub fn label(text: &str) -> String {
+    let mut name = String::new();
+    for letter in text.to_lowercase().chars() {
+        if letter.is_ascii_alphanumeric() {
+            name.push(letter);
+        } else if !name.is_empty() && !name.ends_with('-') {
+            name.push('-');
+        }
+    }
+    let name = name.trim_start_matches(|letter: char| !letter.is_ascii_lowercase());
+    let name = name.get(..63).unwrap_or(name).trim_end_matches('-');
+    if name.is_empty() { "app".to_owned() } else { name.to_owned() }
 }
 
 /// Says which names there are, the closest first; `None` where there are none.
-pub(crate) fn hint(names: &[String], typed: &str) -> Option<String> {
+pub fn hint(names: &[String], typed: &str) -> Option<String> {
     if names.is_empty() {
         return None;
     }
@@ -54,6 +67,20 @@ fn distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_folder_has_a_legal_name() {
+        for (folder, name) in [
+            ("shop", "shop"),
+            ("My Shop_2", "my-shop-2"),
+            ("2nd", "nd"),
+            ("...", "app"),
+            ("Ünï", "n"),
+        ] {
+            assert_eq!(label(folder), name);
+            assert!(rowhouse_core::AppName::parse(name).is_ok());
+        }
+    }
 
     #[test]
     fn the_closest_name_is_offered_and_all_are_listed() {

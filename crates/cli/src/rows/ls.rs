@@ -3,23 +3,23 @@
 use rowhouse_core::Attribute;
 use serde_json::json;
 
-use crate::context::Context;
+use crate::client::Client;
 use crate::failure::Exit;
-use crate::{output, row_json, row_text};
+use crate::output;
+use crate::rows::{row_json, row_text};
 
-pub(crate) fn ls(context: &Context, as_json: bool) -> anyhow::Result<Exit> {
+pub(crate) async fn ls(client: &impl Client, as_json: bool) -> anyhow::Result<Exit> {
     // Stderr and JSON tell it alike: a reader of statuses knows first whether anybody keeps them true.
-    context.warn_if_absent();
-    let rows = context.table()?.list()?;
+    client.warn_if_absent();
+    let rows = client.list().await?;
     if as_json {
         let apps: Vec<_> = rows.iter().map(|stored| row_json::row(stored, false)).collect();
-        let presence = row_json::presence(&context.folder.presence());
-        output::json(&json!({ "Reactor": presence, "Apps": apps }), true);
+        output::json(&json!({ "Reactor": client.reactor(), "Apps": apps }), true);
         return Ok(Exit::Done);
     }
     if rows.is_empty() {
         output::note("there is no app yet");
-        output::hint(&format!("`{}` makes one", context.command("put NAME --repo URL")));
+        output::hint(&format!("`{}` makes one", client.command("put NAME --repo URL")));
         return Ok(Exit::Done);
     }
     let lines: Vec<_> = rows
