@@ -148,7 +148,8 @@ fn objection(
         (Attribute::Scale, Value::Whole(0)),
     ]);
     if user.contains_key(&Attribute::Repo) {
-        probe.insert(Attribute::Repo, text("/given/before"));
+        // One that either platform takes.
+        probe.insert(Attribute::Repo, text("https://example.com/given/before.git"));
     }
     for attribute in changes.keys() {
         match user.get(attribute) {
@@ -193,6 +194,14 @@ mod tests {
     use super::*;
 
     fn check(changes: &[(Attribute, Option<Value>)], row: &[(Attribute, Value)]) -> Option<String> {
+        check_on(&Settings::for_tests(), changes, row)
+    }
+
+    fn check_on(
+        settings: &Settings,
+        changes: &[(Attribute, Option<Value>)],
+        row: &[(Attribute, Value)],
+    ) -> Option<String> {
         let before = Row {
             key: RowKey("shop".to_owned()),
             user: row.iter().cloned().collect(),
@@ -201,7 +210,7 @@ mod tests {
         };
         let changes: Changes = changes.iter().cloned().collect();
         let user = after(Some(&before), &changes);
-        objection(&before.key, &changes, &user, &Settings::for_tests())
+        objection(&before.key, &changes, &user, settings)
     }
 
     #[test]
@@ -212,6 +221,16 @@ mod tests {
         assert!(said.starts_with("`Scale` is 2.7") && !said.contains("Follow"), "{said}");
         let said = check(&[(Attribute::Repo, Some(text("ext::sh -c id")))], &[]).unwrap();
         assert!(said.starts_with("`Repo` is"), "{said}");
+    }
+
+    #[test]
+    fn the_repository_of_a_row_is_no_objection_to_another_change_on_either_platform() {
+        let row = [(Attribute::Repo, text("https://git.example.com/shop.git"))];
+        let changes = [(Attribute::Scale, Some(Value::Whole(1)))];
+        for local_repositories in [true, false] {
+            let settings = Settings { local_repositories, ..Settings::for_tests() };
+            assert_eq!(check_on(&settings, &changes, &row), None);
+        }
     }
 
     #[test]
