@@ -19,7 +19,7 @@ mod zone;
 
 use std::process::ExitCode;
 
-use rowhouse_cli::{failure, output, telemetry};
+use rowhouse_cli::{failure, output};
 
 fn main() -> ExitCode {
     commands::run(std::env::args_os().collect())

@@ -5,5 +5,6 @@ pub mod client;
 pub mod failure;
 mod outlet;
 pub mod output;
+pub mod program;
 pub mod rows;
 pub mod telemetry;

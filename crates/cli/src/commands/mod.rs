@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use rowhouse_cli::program;
 use rowhouse_cli::rows::{Opening, no_repository};
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::UpError;
@@ -19,31 +19,12 @@ use crate::args::{Arguments, Command};
 use crate::context::{Context, Missing, of_variable};
 use crate::failure::{Exit, bad_input};
 use crate::output::quoted;
-use crate::{demo, output, telemetry};
+use crate::{demo, output};
 
-/// Understands the arguments and runs the command; the exit status tells whose failure it was.
+/// Runs the command that the arguments are.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
     let words = arguments.iter().skip(1).cloned().collect();
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are answers; anything else is bad input.
-            let is_answer = !error.use_stderr();
-            output::usage(&error);
-            return if is_answer { Exit::Done } else { Exit::Yours }.into();
-        }
-    };
-    telemetry::install("warn");
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            output::problem(&format!("cannot start: {error}"));
-            return Exit::Ours.into();
-        }
-    };
-    let exit = runtime.block_on(dispatch(arguments, words)).unwrap_or_else(|error| tell(&error));
-    output::finish();
-    exit.into()
+    program::run(arguments, "warn", async |arguments| dispatch(arguments, words).await, tell)
 }
 
 async fn dispatch(arguments: Arguments, words: Vec<OsString>) -> anyhow::Result<Exit> {
