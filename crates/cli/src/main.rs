@@ -12,7 +12,7 @@ mod project;
 
 use std::process::ExitCode;
 
-use rowhouse_cli::{failure, output, telemetry};
+use rowhouse_cli::{failure, output};
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
