@@ -9,7 +9,7 @@ use rowhouse_core::{
 
 use crate::item::{self, Condition, Item};
 use crate::refusal::Failure;
-use crate::table::{DynamoTable, can_be_a_key, is_condition, key, merged};
+use crate::table::{DynamoTable, can_be_a_key, key, merged};
 
 impl DynamoTable {
     /// Reads one row, consistently.
@@ -58,15 +58,7 @@ impl DynamoTable {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match sent {
-            Ok(output) => {
-                let row = output.attributes.as_ref().and_then(item::row);
-                row.map(Written::Done)
-                    .ok_or_else(|| self.unreachable("the answer to a write had no row"))
-            }
-            Err(error) if is_condition(&error) => Ok(Written::Lost),
-            Err(error) => Err(self.failed("cannot write", &error)),
-        }
+        self.written(sent)
     }
 
     /// Deletes a row; what it was, or `None`: there was none.

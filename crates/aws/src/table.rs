@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, Put, ReturnValue, Select, TransactWriteItem, Update,
 };
@@ -95,6 +96,14 @@ impl DynamoTable {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
+        self.written(sent)
+    }
+
+    /// The answer to a conditional write that asked for the row as it is then.
+    pub(crate) fn written(
+        &self,
+        sent: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
+    ) -> Result<Written, Unreachable> {
         match sent {
             Ok(output) => {
                 let row = output.attributes.as_ref().and_then(item::row);
