@@ -4,6 +4,7 @@
 
 pub mod certificate;
 pub mod client;
+mod collision;
 pub mod config;
 mod doorbell;
 mod event;
@@ -21,6 +22,7 @@ mod priority;
 mod reactor;
 mod refusal;
 mod repository;
+mod sdk;
 mod stack;
 mod status;
 mod table;

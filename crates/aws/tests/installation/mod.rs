@@ -361,17 +361,19 @@ pub(crate) fn sweep(word: &str) -> Value {
 }
 
 /// A template of an operator's own, with the parameters and outputs of `app.yaml`: commits of zeros never come up,
-/// those of ones wait until they are let go.
+/// those of ones wait until they are let go, those of twos find their priority taken. The emulator lets two rules have
+/// the same one; what AWS says then is what this one says of the listener.
 pub(crate) fn moody_template() -> String {
     let app = include_str!("../../../../templates/app.yaml");
     let parameters = app.split("\nConditions:\n").next().unwrap();
     let outputs = app.split("\nOutputs:\n").nth(1).unwrap();
-    let (never, waits) = ("0".repeat(40), "1".repeat(40));
+    let (never, waits, contested) = ("0".repeat(40), "1".repeat(40), "2".repeat(40));
     format!(
         "{parameters}
 Conditions:
   NeverComesUp: !Equals [!Ref Commit, '{never}']
   Waits: !Equals [!Ref Commit, '{waits}']
+  Contested: !Equals [!Ref Commit, '{contested}']
 
 Resources:
   Running:
@@ -389,6 +391,14 @@ Resources:
     Condition: Waits
     DependsOn: Running
     Properties: {{Handle: !Ref Handle, Timeout: '600', Count: 1}}
+  Rule:
+    Type: AWS::ElasticLoadBalancingV2::ListenerRule
+    Condition: Contested
+    Properties:
+      ListenerArn: !Sub 'Priority ${{Priority}} is currently in use'
+      Priority: !Ref Priority
+      Conditions: [{{Field: host-header, HostHeaderConfig: {{Values: [x.example.com]}}}}]
+      Actions: [{{Type: fixed-response, FixedResponseConfig: {{StatusCode: '404'}}}}]
 
 Outputs:
 {outputs}"
