@@ -13,7 +13,8 @@ use aws_smithy_types::date_time::Format;
 use serde_json::{Value, json};
 
 use crate::emulator::fault::Faults;
-use crate::emulator::{Emulator, free_port, outputs, status, until};
+use crate::emulator::stream::Mapping;
+use crate::emulator::{Emulator, credential, free_port, outputs, query, status, until};
 
 pub(crate) const DOMAIN: &str = "apps.example.com";
 const PLATFORM: &str = include_str!("../../../../templates/platform.yaml");
@@ -75,9 +76,7 @@ impl Installation {
         let certificates = Path::new(env!("CARGO_BIN_EXE_create-elb-backend-certificates"));
         let (bucket, reactor) = emulator.upload_with("reactor", reactor, difference.files).await;
         let (_, certificates) = emulator.upload("certificates", certificates).await;
-        // An error says that another test has chosen it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let web = reqwest::Client::new();
+        let web = crate::emulator::web();
         let zone = hosted_zone(&web, emulator.endpoint()).await;
         let program = "a".repeat(64);
         let template = match difference.replaced {
@@ -196,6 +195,40 @@ impl Installation {
         serde_json::from_str(&text).unwrap_or(Value::String(text))
     }
 
+    /// The reactor's function, as Lambda describes it.
+    pub(crate) async fn reactor_configuration(&self) -> Value {
+        self.get(&format!("/2015-03-31/functions/{REACTOR}/configuration")).await
+    }
+
+    /// The event source mapping between the table and the reactor.
+    pub(crate) async fn mapping(&self) -> Mapping {
+        let answer = self.get("/2015-03-31/event-source-mappings/").await;
+        let mapping = &answer["EventSourceMappings"][0];
+        Mapping {
+            batch_size: usize::try_from(mapping["BatchSize"].as_u64().unwrap()).unwrap(),
+            maximum_retry_attempts: u32::try_from(
+                mapping["MaximumRetryAttempts"].as_u64().unwrap(),
+            )
+            .unwrap(),
+            reports_failures: mapping["FunctionResponseTypes"]
+                == json!(["ReportBatchItemFailures"]),
+            bisects: mapping["BisectBatchOnFunctionError"] == true,
+        }
+    }
+
+    /// The ARN of the table's stream.
+    pub(crate) async fn stream(&self) -> String {
+        let described = self.table.describe_table().table_name(TABLE).send().await.unwrap();
+        described.table().unwrap().latest_stream_arn().unwrap().to_owned()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.emulator.endpoint());
+        let sent = self.web.get(url).header("authorization", credential("lambda")).send();
+        let text = sent.await.unwrap().text().await.unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"))
+    }
+
     /// How many entries the history of an app has, and the statuses of these, oldest first.
     pub(crate) async fn history(&self, name: &str) -> Vec<String> {
         let entries = self
@@ -234,14 +267,6 @@ async fn hosted_zone(web: &reqwest::Client, endpoint: &str) -> String {
     let text = sent.await.unwrap().text().await.unwrap();
     let id = text.split("<Id>").nth(1).and_then(|rest| rest.split("</Id>").next());
     id.unwrap_or_else(|| panic!("{text}")).trim_start_matches("/hostedzone/").to_owned()
-}
-
-/// What tells the emulator which service is meant; it checks no signature.
-fn credential(service: &str) -> String {
-    format!(
-        "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/{service}/aws4_request, \
-         SignedHeaders=host, Signature=0"
-    )
 }
 
 /// Publishes the events of stacks to the topic, as CloudFormation does.
@@ -299,27 +324,8 @@ impl Bridge {
             ("Subject", "AWS CloudFormation Notification"),
             ("Message", message),
         ];
-        let body: Vec<String> =
-            form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-        let sent = self
-            .web
-            .post(&self.endpoint)
-            .header("authorization", credential("sns"))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(body.join("&"))
-            .send();
-        let answer = sent.await.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        query(&self.web, &self.endpoint, "sns", &form).await;
     }
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }
 
 /// The text that CloudFormation sends, by messages recorded in public repositories.
