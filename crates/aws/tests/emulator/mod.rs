@@ -273,6 +273,26 @@ pub(crate) async fn query(
     text
 }
 
+/// A call of a service that takes JSON, by its target such as `DynamoDBStreams_20120810.GetRecords`.
+pub(crate) async fn call(
+    web: &reqwest::Client,
+    endpoint: &str,
+    service: &str,
+    target: &str,
+    input: &serde_json::Value,
+) -> serde_json::Value {
+    let sent = web
+        .post(endpoint)
+        .header("authorization", credential(service))
+        .header("x-amz-target", target)
+        .header("content-type", "application/x-amz-json-1.1")
+        .body(input.to_string());
+    let answer = sent.send().await.unwrap();
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    assert!(status.is_success(), "{target}: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
 fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {

@@ -95,15 +95,8 @@ impl Shard {
     }
 
     async fn call(&self, operation: &str, input: &Value) -> Value {
-        let sent = self
-            .web
-            .post(&self.endpoint)
-            .header("authorization", super::credential("dynamodb"))
-            .header("x-amz-target", format!("DynamoDBStreams_20120810.{operation}"))
-            .header("content-type", "application/x-amz-json-1.0")
-            .body(input.to_string());
-        let text = sent.send().await.unwrap().text().await.unwrap();
-        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{operation}: {text}"))
+        let target = format!("DynamoDBStreams_20120810.{operation}");
+        super::call(&self.web, &self.endpoint, "dynamodb", &target, input).await
     }
 }
 
