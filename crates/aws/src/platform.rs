@@ -139,9 +139,19 @@ impl CloudFormationPlatform {
     /// update's rollback the stack shows nothing of what was tried but the commit.
     async fn said(&self, name: &AppName, commit: &Commit, since: i64) -> Option<String> {
         let bucket = self.config.artifacts();
-        let sent = self.objects.get_object().bucket(bucket).key(manifest::failure(name, commit));
+        let key = manifest::failure(name, commit);
+        let sent = self.objects.get_object().bucket(bucket).key(&key).range(FIRST_BYTES).send();
         // Without it the reason is what CloudFormation says; the next look asks again.
-        let object = sent.range(FIRST_BYTES).send().await.ok()?;
+        let object = match sent.await.map_err(|error| Failure::of(&error)) {
+            Ok(object) => object,
+            Err(failure) => {
+                if failure.code != "NoSuchKey" {
+                    let Failure { message, .. } = failure;
+                    warn!(app = %name, key, bucket, message, "cannot read why an instance failed");
+                }
+                return None;
+            }
+        };
         let is_of_it = object.last_modified().is_some_and(|at| at.secs() >= since);
         let bytes = object.body.collect().await.ok().filter(|_| is_of_it)?.into_bytes();
         let text = String::from_utf8_lossy(&bytes).trim().to_owned();

@@ -20,11 +20,8 @@ fn commit(digit: char) -> String {
 async fn house() -> (Installation, Function, Shard, Mapping) {
     let batch = "      BatchSize: 100\n";
     let disabled = format!("{batch}      Enabled: false\n");
-    let difference = Difference {
-        replaced: Some((batch, &disabled)),
-        has_faults: true,
-        ..Difference::default()
-    };
+    let difference =
+        Difference { replaced: &[(batch, &disabled)], has_faults: true, ..Difference::default() };
     let house = Installation::start_with(difference).await;
     let configuration = house.reactor_configuration().await;
     let variables = configuration["Environment"]["Variables"].as_object().unwrap();

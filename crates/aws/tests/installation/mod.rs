@@ -37,8 +37,8 @@ pub(crate) struct Difference<'a> {
     pub(crate) files: &'a [(&'a str, &'a str)],
     /// Settings of the emulator, such as `AUTH=true`.
     pub(crate) environment: &'a [(&'a str, &'a str)],
-    /// A text of `platform.yaml`, and what stands in its place.
-    pub(crate) replaced: Option<(&'a str, &'a str)>,
+    /// Texts of `platform.yaml`, and what stands in their places.
+    pub(crate) replaced: &'a [(&'a str, &'a str)],
     /// Whether the functions reach AWS through a proxy that can fail.
     pub(crate) has_faults: bool,
 }
@@ -79,13 +79,11 @@ impl Installation {
         let web = crate::emulator::web();
         let zone = hosted_zone(&web, emulator.endpoint()).await;
         let program = "a".repeat(64);
-        let template = match difference.replaced {
-            Some((text, instead)) => {
-                assert!(PLATFORM.contains(text), "`{text}` does not stand in the template");
-                PLATFORM.replace(text, instead)
-            }
-            None => PLATFORM.to_owned(),
-        };
+        let mut template = PLATFORM.to_owned();
+        for (text, instead) in difference.replaced {
+            assert!(template.contains(text), "`{text}` does not stand in the template");
+            template = template.replace(text, instead);
+        }
         let stack = emulator
             .create(
                 "rowhouse-platform",
@@ -220,6 +218,11 @@ impl Installation {
     pub(crate) async fn stream(&self) -> String {
         let described = self.table.describe_table().table_name(TABLE).send().await.unwrap();
         described.table().unwrap().latest_stream_arn().unwrap().to_owned()
+    }
+
+    /// The certificate function, as Lambda describes it.
+    pub(crate) async fn certificate_configuration(&self) -> Value {
+        self.get("/2015-03-31/functions/CreateElbBackendCertificates/configuration").await
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -367,19 +370,24 @@ pub(crate) fn sweep(word: &str) -> Value {
 }
 
 /// A template of an operator's own, with the parameters and outputs of `app.yaml`: commits of zeros never come up,
-/// those of ones wait until they are let go, those of twos find their priority taken. The emulator lets two rules have
-/// the same one; what AWS says then is what this one says of the listener.
+/// those of ones wait until they are let go, those of twos find their priority taken, those of threes have a certificate
+/// and those of fours instances that fail. The emulator lets two rules have the same priority; what AWS says then is what
+/// this one says of the listener.
 pub(crate) fn moody_template() -> String {
     let app = include_str!("../../../../templates/app.yaml");
     let parameters = app.split("\nConditions:\n").next().unwrap();
     let outputs = app.split("\nOutputs:\n").nth(1).unwrap();
-    let (never, waits, contested) = ("0".repeat(40), "1".repeat(40), "2".repeat(40));
+    let of = |digit: &str| digit.repeat(40);
+    let (never, waits, contested) = (of("0"), of("1"), of("2"));
+    let (certified, fails) = (of("3"), of("4"));
     format!(
         "{parameters}
 Conditions:
   NeverComesUp: !Equals [!Ref Commit, '{never}']
   Waits: !Equals [!Ref Commit, '{waits}']
   Contested: !Equals [!Ref Commit, '{contested}']
+  Certified: !Equals [!Ref Commit, '{certified}']
+  Fails: !Equals [!Ref Commit, '{fails}']
 
 Resources:
   Running:
@@ -405,6 +413,20 @@ Resources:
       Priority: !Ref Priority
       Conditions: [{{Field: host-header, HostHeaderConfig: {{Values: [x.example.com]}}}}]
       Actions: [{{Type: fixed-response, FixedResponseConfig: {{StatusCode: '404'}}}}]
+  BackendCertificate:
+    Type: Custom::BackendCertificate
+    Condition: Certified
+    Properties:
+      ServiceToken: !Ref CreateElbBackendCertificatesArn
+      ServiceTimeout: 20
+      AppName: !Ref AppName
+      AppDomain: !Sub '${{AppName}}.${{AppsDomain}}'
+      Bucket: !Ref CertificateBucket
+      Renewal: '1'
+  Instances:
+    Type: AWS::SSM::Parameter
+    Condition: Fails
+    Properties: {{Name: /taken, Type: String, Value: x}}
 
 Outputs:
 {outputs}"
@@ -431,10 +453,15 @@ Outputs:
 impl Installation {
     /// One whose apps come up, fail or wait by their commits.
     pub(crate) async fn moody() -> Installation {
+        Installation::moody_with(Difference::default()).await
+    }
+
+    /// The same that differs in something else, too.
+    pub(crate) async fn moody_with(difference: Difference<'_>) -> Installation {
         let template = moody_template();
         let files = [("template.yaml", template.as_str())];
-        let difference = Difference { files: &files, ..Difference::default() };
-        let installation = Installation::start_with(difference).await;
+        let installation =
+            Installation::start_with(Difference { files: &files, ..difference }).await;
         let taken = "Resources: {Taken: {Type: AWS::SSM::Parameter, \
                      Properties: {Name: /taken, Type: String, Value: x}}}";
         installation.emulator.create("taken", taken, &[]).await;
