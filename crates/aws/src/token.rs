@@ -12,6 +12,8 @@ pub(crate) enum Token {
     Rollout {
         target: Target,
         commit: Commit,
+        /// A `create`.
+        is_creation: bool,
     },
     Cancel,
     /// Another operation of ours, or somebody else's.
@@ -40,7 +42,8 @@ pub(crate) fn parse(text: &str) -> Token {
         let [format, digits, commit, _base] = parts.as_slice() else { return None };
         let target = Target::stored(format!("{format}-{digits}"));
         let commit = Commit::parse(commit)?;
-        matches!(word, "create" | "update").then_some(Token::Rollout { target, commit })
+        let is_creation = word == "create";
+        (is_creation || word == "update").then_some(Token::Rollout { target, commit, is_creation })
     };
     rollout().unwrap_or(Token::Other)
 }
@@ -58,8 +61,8 @@ mod tests {
             let token = rollout(word, &target, &commit, &base);
             assert!(token.len() <= 128, "{token}");
             assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
-            let (target, commit) = (target.clone(), commit.clone());
-            assert_eq!(parse(&token), Token::Rollout { target, commit });
+            let (target, commit, is_creation) = (target.clone(), commit.clone(), word == "create");
+            assert_eq!(parse(&token), Token::Rollout { target, commit, is_creation });
         }
         assert_eq!(parse(&step("cancel", &base)), Token::Cancel);
         assert_eq!(parse(&step("delete", &base)), Token::Other);

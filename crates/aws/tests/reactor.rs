@@ -161,6 +161,35 @@ async fn a_version_that_never_comes_up_is_told_once_and_the_next_one_goes_out() 
 }
 
 #[tokio::test]
+async fn a_priority_that_is_always_taken_is_tried_three_times_and_then_told() {
+    let house = Installation::moody().await;
+    let (contested, good) = (commit('2'), commit('a'));
+    house.put("shop", &contested, 1).await;
+    let row = house.answered("shop", "deploy_failed", "").await;
+    assert!(row["Reason"].contains("is currently in use"), "{row:?}");
+    assert!(row["Reason"].contains("3 times in a row"), "{row:?}");
+    // Two were deleted and are remembered; the third is there. (The emulator lets a second reactor create a stack over
+    // one that was rolled back, which AWS does not, so tries are not counted by its log.)
+    let remembered = async || {
+        let keys = house.emulator.keys(&house.outputs["ArtifactBucket"]).await;
+        keys.iter().filter(|key| key.starts_with("collisions/shop/")).count()
+    };
+    assert_eq!(remembered().await, 2);
+    // It rests, also when the row has forgotten what it said.
+    house.put("shop", &contested, 1).await;
+    house.answered("shop", "deploy_failed", "").await;
+    house.ring(&sweep("full-sweep")).await;
+    let stack = house.stack("shop").await.unwrap();
+    assert_eq!((emulator::status(&stack), remembered().await), ("ROLLBACK_COMPLETE", 2));
+    house.put("shop", &good, 1).await;
+    house.answered("shop", "deployed", &good).await;
+    // What ran keeps its rule's place, so that an update is not tried again.
+    house.put("shop", &contested, 1).await;
+    let row = house.answered("shop", "deploy_failed", &good).await;
+    assert!(row["Reason"].contains("is currently in use"), "{row:?}");
+}
+
+#[tokio::test]
 async fn the_newest_row_goes_out_after_what_was_under_way() {
     let house = Installation::moody().await;
     let (one, waits, two, three) = (commit('a'), commit('1'), commit('b'), commit('c'));

@@ -1,4 +1,4 @@
-//! Trouble on the way to AWS and with permissions: the loop comes to the same end, and no row lies meanwhile.
+//! Trouble on the way to AWS: the loop comes to the same end, and no row lies meanwhile.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod emulator;
@@ -88,39 +88,4 @@ async fn calls_that_are_done_but_whose_answer_is_lost_end_as_they_should() {
 #[tokio::test]
 async fn connections_that_are_reset_end_as_they_should() {
     survives(&each(&CALLS, &json!({ "times": 2, "reset": true }))).await;
-}
-
-#[tokio::test]
-async fn the_roles_of_the_template_are_enough() {
-    let auth = [("AUTH", "true")];
-    let house =
-        Installation::start_with(Difference { environment: &auth, ..Difference::default() }).await;
-    let (one, two) = (commit('a'), commit('b'));
-    house.put("shop", &one, 1).await;
-    house.answered("shop", "deployed", &one).await;
-    house.put("shop", &two, 2).await;
-    house.answered("shop", "deployed", &two).await;
-    house.ring(&sweep("full-sweep")).await;
-    house.delete("shop").await;
-    house.gone("shop").await;
-}
-
-#[tokio::test]
-async fn a_permission_that_is_missing_is_named_in_the_row() {
-    let auth = [("AUTH", "true")];
-    for (permission, instead, said) in [
-        ("cloudformation:CreateStack", "cloudformation:ListStacks", "cannot create the stack"),
-        ("elasticloadbalancing:DescribeRules", "elasticloadbalancing:DescribeTags", "the rules"),
-    ] {
-        let house = Installation::start_with(Difference {
-            environment: &auth,
-            replaced: Some((permission, instead)),
-            ..Difference::default()
-        })
-        .await;
-        house.put("shop", &commit('a'), 1).await;
-        let row = house.answered("shop", "deploy_failed", "").await;
-        assert!(row["Reason"].contains(said), "{row:?}");
-        assert!(row["Reason"].contains("the reactor's role does not allow it"), "{row:?}");
-    }
 }

@@ -29,9 +29,7 @@ impl Faults {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // The other cryptography of the process is the SDK's, which no test needs to choose.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = super::web();
         let faults = Faults { process, endpoint: format!("http://127.0.0.1:{port}"), http };
         until("the proxy answers", async || faults.control("health").send().await.ok()).await;
         faults

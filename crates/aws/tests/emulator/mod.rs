@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
 
 pub(crate) mod fault;
+pub(crate) mod function;
+pub(crate) mod moto;
+pub(crate) mod stream;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -42,8 +45,8 @@ pub(crate) fn program(name: &str) -> PathBuf {
     found.unwrap_or_else(|| {
         panic!(
             "this test needs `{name}`: make a Python environment (`python3 -m venv DIR`, \
-             `DIR/bin/pip install ministack==1.5.33 microburst==0.10.0 awscli==1.46.3`) and set \
-             {PROGRAMS}=DIR/bin"
+             `DIR/bin/pip install ministack==1.5.33 microburst==0.10.0 'moto[server]==5.2.5' \
+             awscli==1.46.3`) and set {PROGRAMS}=DIR/bin"
         )
     })
 }
@@ -235,6 +238,70 @@ impl Drop for Emulator {
     }
 }
 
+/// A client of the web, for what no SDK of this crate speaks.
+pub(crate) fn web() -> reqwest::Client {
+    // The other cryptography of the process is the SDK's, which no test needs to choose.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// What tells an emulator which service is meant; it checks no signature.
+pub(crate) fn credential(service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, \
+         SignedHeaders=host, Signature=0"
+    )
+}
+
+/// A call of a service that takes forms: its answer, as text.
+pub(crate) async fn query(
+    web: &reqwest::Client,
+    endpoint: &str,
+    service: &str,
+    form: &[(&str, &str)],
+) -> String {
+    let body: Vec<String> =
+        form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    let sent = web
+        .post(endpoint)
+        .header("authorization", credential(service))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body.join("&"));
+    let answer = sent.send().await.unwrap();
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    assert!(status.is_success(), "{text}");
+    text
+}
+
+/// A call of a service that takes JSON, by its target such as `DynamoDBStreams_20120810.GetRecords`.
+pub(crate) async fn call(
+    web: &reqwest::Client,
+    endpoint: &str,
+    service: &str,
+    target: &str,
+    input: &serde_json::Value,
+) -> serde_json::Value {
+    let sent = web
+        .post(endpoint)
+        .header("authorization", credential(service))
+        .header("x-amz-target", target)
+        .header("content-type", "application/x-amz-json-1.1")
+        .body(input.to_string());
+    let answer = sent.send().await.unwrap();
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    assert!(status.is_success(), "{target}: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
 /// The word of a stack's status.
 pub(crate) fn status(stack: &Stack) -> &str {
     stack.stack_status().map(aws_sdk_cloudformation::types::StackStatus::as_str).unwrap_or_default()
@@ -255,7 +322,7 @@ fn parameters(values: &[(&str, &str)]) -> Vec<Parameter> {
     values.iter().map(parameter).collect()
 }
 
-async fn config(endpoint: &str) -> SdkConfig {
+pub(crate) async fn config(endpoint: &str) -> SdkConfig {
     let shared = rowhouse_aws::client::shared_config().await.into_builder();
     let credentials = Credentials::new("test", "test", None, None, "test");
     shared

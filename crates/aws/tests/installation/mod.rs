@@ -13,7 +13,8 @@ use aws_smithy_types::date_time::Format;
 use serde_json::{Value, json};
 
 use crate::emulator::fault::Faults;
-use crate::emulator::{Emulator, free_port, outputs, status, until};
+use crate::emulator::stream::Mapping;
+use crate::emulator::{Emulator, credential, free_port, outputs, query, status, until};
 
 pub(crate) const DOMAIN: &str = "apps.example.com";
 const PLATFORM: &str = include_str!("../../../../templates/platform.yaml");
@@ -36,8 +37,8 @@ pub(crate) struct Difference<'a> {
     pub(crate) files: &'a [(&'a str, &'a str)],
     /// Settings of the emulator, such as `AUTH=true`.
     pub(crate) environment: &'a [(&'a str, &'a str)],
-    /// A text of `platform.yaml`, and what stands in its place.
-    pub(crate) replaced: Option<(&'a str, &'a str)>,
+    /// Texts of `platform.yaml`, and what stands in their places.
+    pub(crate) replaced: &'a [(&'a str, &'a str)],
     /// Whether the functions reach AWS through a proxy that can fail.
     pub(crate) has_faults: bool,
 }
@@ -75,18 +76,14 @@ impl Installation {
         let certificates = Path::new(env!("CARGO_BIN_EXE_create-elb-backend-certificates"));
         let (bucket, reactor) = emulator.upload_with("reactor", reactor, difference.files).await;
         let (_, certificates) = emulator.upload("certificates", certificates).await;
-        // An error says that another test has chosen it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let web = reqwest::Client::new();
+        let web = crate::emulator::web();
         let zone = hosted_zone(&web, emulator.endpoint()).await;
         let program = "a".repeat(64);
-        let template = match difference.replaced {
-            Some((text, instead)) => {
-                assert!(PLATFORM.contains(text), "`{text}` does not stand in the template");
-                PLATFORM.replace(text, instead)
-            }
-            None => PLATFORM.to_owned(),
-        };
+        let mut template = PLATFORM.to_owned();
+        for (text, instead) in difference.replaced {
+            assert!(template.contains(text), "`{text}` does not stand in the template");
+            template = template.replace(text, instead);
+        }
         let stack = emulator
             .create(
                 "rowhouse-platform",
@@ -196,6 +193,45 @@ impl Installation {
         serde_json::from_str(&text).unwrap_or(Value::String(text))
     }
 
+    /// The reactor's function, as Lambda describes it.
+    pub(crate) async fn reactor_configuration(&self) -> Value {
+        self.get(&format!("/2015-03-31/functions/{REACTOR}/configuration")).await
+    }
+
+    /// The event source mapping between the table and the reactor.
+    pub(crate) async fn mapping(&self) -> Mapping {
+        let answer = self.get("/2015-03-31/event-source-mappings/").await;
+        let mapping = &answer["EventSourceMappings"][0];
+        Mapping {
+            batch_size: usize::try_from(mapping["BatchSize"].as_u64().unwrap()).unwrap(),
+            maximum_retry_attempts: u32::try_from(
+                mapping["MaximumRetryAttempts"].as_u64().unwrap(),
+            )
+            .unwrap(),
+            reports_failures: mapping["FunctionResponseTypes"]
+                == json!(["ReportBatchItemFailures"]),
+            bisects: mapping["BisectBatchOnFunctionError"] == true,
+        }
+    }
+
+    /// The ARN of the table's stream.
+    pub(crate) async fn stream(&self) -> String {
+        let described = self.table.describe_table().table_name(TABLE).send().await.unwrap();
+        described.table().unwrap().latest_stream_arn().unwrap().to_owned()
+    }
+
+    /// The certificate function, as Lambda describes it.
+    pub(crate) async fn certificate_configuration(&self) -> Value {
+        self.get("/2015-03-31/functions/CreateElbBackendCertificates/configuration").await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.emulator.endpoint());
+        let sent = self.web.get(url).header("authorization", credential("lambda")).send();
+        let text = sent.await.unwrap().text().await.unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"))
+    }
+
     /// How many entries the history of an app has, and the statuses of these, oldest first.
     pub(crate) async fn history(&self, name: &str) -> Vec<String> {
         let entries = self
@@ -234,14 +270,6 @@ async fn hosted_zone(web: &reqwest::Client, endpoint: &str) -> String {
     let text = sent.await.unwrap().text().await.unwrap();
     let id = text.split("<Id>").nth(1).and_then(|rest| rest.split("</Id>").next());
     id.unwrap_or_else(|| panic!("{text}")).trim_start_matches("/hostedzone/").to_owned()
-}
-
-/// What tells the emulator which service is meant; it checks no signature.
-fn credential(service: &str) -> String {
-    format!(
-        "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/{service}/aws4_request, \
-         SignedHeaders=host, Signature=0"
-    )
 }
 
 /// Publishes the events of stacks to the topic, as CloudFormation does.
@@ -299,27 +327,8 @@ impl Bridge {
             ("Subject", "AWS CloudFormation Notification"),
             ("Message", message),
         ];
-        let body: Vec<String> =
-            form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-        let sent = self
-            .web
-            .post(&self.endpoint)
-            .header("authorization", credential("sns"))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(body.join("&"))
-            .send();
-        let answer = sent.await.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        query(&self.web, &self.endpoint, "sns", &form).await;
     }
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }
 
 /// The text that CloudFormation sends, by messages recorded in public repositories.
@@ -361,17 +370,24 @@ pub(crate) fn sweep(word: &str) -> Value {
 }
 
 /// A template of an operator's own, with the parameters and outputs of `app.yaml`: commits of zeros never come up,
-/// those of ones wait until they are let go.
+/// those of ones wait until they are let go, those of twos find their priority taken, those of threes have a certificate
+/// and those of fours instances that fail. The emulator lets two rules have the same priority; what AWS says then is what
+/// this one says of the listener.
 pub(crate) fn moody_template() -> String {
     let app = include_str!("../../../../templates/app.yaml");
     let parameters = app.split("\nConditions:\n").next().unwrap();
     let outputs = app.split("\nOutputs:\n").nth(1).unwrap();
-    let (never, waits) = ("0".repeat(40), "1".repeat(40));
+    let of = |digit: &str| digit.repeat(40);
+    let (never, waits, contested) = (of("0"), of("1"), of("2"));
+    let (certified, fails) = (of("3"), of("4"));
     format!(
         "{parameters}
 Conditions:
   NeverComesUp: !Equals [!Ref Commit, '{never}']
   Waits: !Equals [!Ref Commit, '{waits}']
+  Contested: !Equals [!Ref Commit, '{contested}']
+  Certified: !Equals [!Ref Commit, '{certified}']
+  Fails: !Equals [!Ref Commit, '{fails}']
 
 Resources:
   Running:
@@ -389,6 +405,28 @@ Resources:
     Condition: Waits
     DependsOn: Running
     Properties: {{Handle: !Ref Handle, Timeout: '600', Count: 1}}
+  Rule:
+    Type: AWS::ElasticLoadBalancingV2::ListenerRule
+    Condition: Contested
+    Properties:
+      ListenerArn: !Sub 'Priority ${{Priority}} is currently in use'
+      Priority: !Ref Priority
+      Conditions: [{{Field: host-header, HostHeaderConfig: {{Values: [x.example.com]}}}}]
+      Actions: [{{Type: fixed-response, FixedResponseConfig: {{StatusCode: '404'}}}}]
+  BackendCertificate:
+    Type: Custom::BackendCertificate
+    Condition: Certified
+    Properties:
+      ServiceToken: !Ref CreateElbBackendCertificatesArn
+      ServiceTimeout: 20
+      AppName: !Ref AppName
+      AppDomain: !Sub '${{AppName}}.${{AppsDomain}}'
+      Bucket: !Ref CertificateBucket
+      Renewal: '1'
+  Instances:
+    Type: AWS::SSM::Parameter
+    Condition: Fails
+    Properties: {{Name: /taken, Type: String, Value: x}}
 
 Outputs:
 {outputs}"
@@ -415,10 +453,15 @@ Outputs:
 impl Installation {
     /// One whose apps come up, fail or wait by their commits.
     pub(crate) async fn moody() -> Installation {
+        Installation::moody_with(Difference::default()).await
+    }
+
+    /// The same that differs in something else, too.
+    pub(crate) async fn moody_with(difference: Difference<'_>) -> Installation {
         let template = moody_template();
         let files = [("template.yaml", template.as_str())];
-        let difference = Difference { files: &files, ..Difference::default() };
-        let installation = Installation::start_with(difference).await;
+        let installation =
+            Installation::start_with(Difference { files: &files, ..difference }).await;
         let taken = "Resources: {Taken: {Type: AWS::SSM::Parameter, \
                      Properties: {Name: /taken, Type: String, Value: x}}}";
         installation.emulator.create("taken", taken, &[]).await;
