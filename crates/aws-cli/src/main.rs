@@ -4,12 +4,14 @@ mod account;
 mod app_template;
 mod args;
 mod bucket;
+mod certificate;
 mod code;
 mod commands;
 mod delegation;
 mod finding;
 mod price;
 mod programs;
+mod quota;
 mod stack;
 mod zone;
 
