@@ -6,6 +6,7 @@ mod app_log;
 mod app_template;
 mod args;
 mod bucket;
+mod certificate;
 mod client;
 mod code;
 mod commands;
@@ -14,6 +15,7 @@ mod finding;
 mod instances;
 mod price;
 mod programs;
+mod quota;
 mod stack;
 mod zone;
 

@@ -35,6 +35,7 @@ pub use doorbell::{Doorbell, Ring};
 pub use event::Event;
 pub use manifest::digest;
 pub use platform::CloudFormationPlatform;
+pub use priority::MOST_APPS;
 pub use reactor::Reactor;
 pub use refusal::Failure;
 pub use repository::Repositories;

@@ -9,6 +9,7 @@ mod commit;
 mod decide;
 mod digest;
 mod history;
+mod listed;
 mod manifest;
 mod platform;
 mod reconcile;

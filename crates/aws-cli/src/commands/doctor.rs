@@ -14,7 +14,7 @@ use crate::commands::install::TEMPLATE;
 use crate::failure::Exit;
 use crate::finding::{Finding, State};
 use crate::stack::{self, PLATFORM, REACTOR, Standing};
-use crate::{output, zone};
+use crate::{certificate, output, quota, zone};
 
 const CERTIFICATES: &str = "CreateElbBackendCertificates";
 const TABLE: &str = "apps-db";
@@ -81,6 +81,26 @@ async fn of_account(account: &Account) -> Vec<Finding> {
         findings.push(dead_letters(account, platform).await);
         findings.push(of_zone(account, platform).await);
     }
+    findings.extend(further(account, platform.as_ref(), config.as_ref()).await);
+    findings
+}
+
+/// What the apps share: the certificate, and the account's quotas. An installation by hand keeps its configuration
+/// in the function's package, where only the function can read it.
+async fn further(
+    account: &Account,
+    platform: Option<&Standing>,
+    config: Option<&Config>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let of = |name: &str| platform.and_then(|one| one.parameters.get(name)).map(String::as_str);
+    if let Some(config) = config {
+        let zone = of("HostedZoneId").unwrap_or(&config.route53_hosted_zone_id);
+        let arn = &config.apps_domain_ssl_certificate;
+        findings.push(certificate::finding(account, arn, zone).await);
+    }
+    let table = config.map_or(TABLE, |config| &config.app_database);
+    findings.extend(quota::findings(account, table, of("InstanceType")).await);
     findings
 }
 

@@ -15,48 +15,7 @@ use crate::emulator::{Emulator, free_port, program};
 pub(crate) const DOMAIN: &str = "apps.example.com";
 const REGION: &str = "eu-west-1";
 /// All that an account can have and a platform makes, one thing a line.
-const INVENTORY: &str = r#"
-import botocore.session
-session = botocore.session.get_session()
-def things(service, call, names, **arguments):
-    answer = getattr(session.create_client(service), call)(**arguments)
-    for key, name in names.items():
-        for thing in answer[key]:
-            print(service, key, thing if isinstance(thing, str) else thing[name])
-for service, call, names in [
-    ("acm", "list_certificates", {"CertificateSummaryList": "CertificateArn"}),
-    ("autoscaling", "describe_auto_scaling_groups", {"AutoScalingGroups": "AutoScalingGroupName"}),
-    ("cloudwatch", "describe_alarms", {"MetricAlarms": "AlarmName"}),
-    ("dynamodb", "list_tables", {"TableNames": ""}),
-    ("ec2", "describe_internet_gateways", {"InternetGateways": "InternetGatewayId"}),
-    ("ec2", "describe_launch_templates", {"LaunchTemplates": "LaunchTemplateName"}),
-    ("ec2", "describe_route_tables", {"RouteTables": "RouteTableId"}),
-    ("ec2", "describe_security_groups", {"SecurityGroups": "GroupId"}),
-    ("ec2", "describe_subnets", {"Subnets": "SubnetId"}),
-    ("ec2", "describe_vpcs", {"Vpcs": "VpcId"}),
-    ("elbv2", "describe_load_balancers", {"LoadBalancers": "LoadBalancerName"}),
-    ("elbv2", "describe_target_groups", {"TargetGroups": "TargetGroupName"}),
-    ("events", "list_rules", {"Rules": "Name"}),
-    ("iam", "list_instance_profiles", {"InstanceProfiles": "InstanceProfileName"}),
-    ("iam", "list_roles", {"Roles": "RoleName"}),
-    ("kms", "list_aliases", {"Aliases": "AliasName"}),
-    ("lambda", "list_event_source_mappings", {"EventSourceMappings": "UUID"}),
-    ("lambda", "list_functions", {"Functions": "FunctionName"}),
-    ("logs", "describe_log_groups", {"logGroups": "logGroupName"}),
-    ("s3", "list_buckets", {"Buckets": "Name"}),
-    ("sns", "list_subscriptions", {"Subscriptions": "SubscriptionArn"}),
-    ("sns", "list_topics", {"Topics": "TopicArn"}),
-    ("ssm", "describe_parameters", {"Parameters": "Name"}),
-]:
-    things(service, call, names)
-for queue in session.create_client("sqs").list_queues().get("QueueUrls", []):
-    print("sqs", queue)
-for stack in session.create_client("cloudformation").describe_stacks()["Stacks"]:
-    print("cloudformation", stack["StackName"])
-zones = session.create_client("route53").list_hosted_zones()["HostedZones"]
-for zone in zones:
-    things("route53", "list_resource_record_sets", {"ResourceRecordSets": "Name"}, HostedZoneId=zone["Id"])
-"#;
+const INVENTORY: &str = include_str!("../../../../xtask/src/test_aws/inventory.py");
 
 pub(crate) struct Room {
     pub(crate) emulator: Emulator,
@@ -138,6 +97,12 @@ impl Room {
         );
     }
 
+    /// A command that is begun and left to itself; what it prints goes into that file.
+    pub(crate) fn started(&self, mut command: Command, printed: &str) -> Child {
+        let file = File::create(self.path(printed)).unwrap();
+        self.prepare(&mut command).stdout(file).spawn().unwrap()
+    }
+
     /// The same, begun and left to itself; what it says goes into that file.
     pub(crate) fn begin(&self, arguments: &[&str], said: &str) -> Child {
         let mut command = Command::new(self.path("bin/rowhouse"));
@@ -152,7 +117,8 @@ impl Room {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    fn run(&self, command: &mut Command) -> Output {
+    /// Runs a command in the room.
+    pub(crate) fn run(&self, command: &mut Command) -> Output {
         self.prepare(command).output().unwrap()
     }
 
@@ -176,14 +142,26 @@ impl Room {
 
 /// A program of this build, as it is installed. What debuggers read would make it ten times as large.
 fn installed(name: &str, to: &Path) {
+    let stripped = Command::new("strip").arg("-o").arg(to).arg(built(name)).status();
+    assert!(stripped.expect("the test needs the command `strip`").success());
+}
+
+/// `cargo xtask …`, as cargo runs it.
+pub(crate) fn xtask(arguments: &[String]) -> Command {
+    let mut command = Command::new(built("xtask"));
+    command.args(arguments);
+    command
+}
+
+/// A program of this build.
+fn built(name: &str) -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_rowhouse-aws")).with_file_name(name);
     assert!(
         built.is_file(),
-        "there is no `{}`: `cargo build --package rowhouse --package rowhouse-aws` makes it",
+        "there is no `{}`: `cargo build --package rowhouse --package rowhouse-aws --package xtask` makes it",
         built.display()
     );
-    let stripped = Command::new("strip").arg("-o").arg(to).arg(built).status();
-    assert!(stripped.expect("the test needs the command `strip`").success());
+    built
 }
 
 /// What a command printed that has succeeded.
