@@ -4,18 +4,14 @@ use aws_sdk_autoscaling::types::AutoScalingGroup;
 use rowhouse_aws::Failure;
 use serde_json::{Value, json};
 
-use crate::account::{Account, told};
+use crate::account::Account;
 
 const GROUP: &str = "AWS::AutoScaling::AutoScalingGroup";
 
-/// Those of the groups of a stack. A stack that is not there has none.
-pub(crate) async fn of_stack(account: &Account, stack: &str) -> anyhow::Result<Vec<Value>> {
+/// Those of the groups of a stack.
+pub(crate) async fn of_stack(account: &Account, stack: &str) -> Result<Vec<Value>, Failure> {
     let asked = account.cloudformation.describe_stack_resources().stack_name(stack).send().await;
-    let resources = match asked {
-        Ok(resources) => resources,
-        Err(error) if Failure::of(&error).is_missing_stack() => return Ok(Vec::new()),
-        Err(error) => return Err(told("cannot list what the stack is made of", &error)),
-    };
+    let resources = asked.map_err(|error| Failure::of(&error))?;
     let groups: Vec<String> = resources
         .stack_resources()
         .iter()
@@ -29,7 +25,7 @@ pub(crate) async fn of_stack(account: &Account, stack: &str) -> anyhow::Result<V
     let client = aws_sdk_autoscaling::Client::new(&account.config);
     let asked = client.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(groups));
     let answer = asked.send().await;
-    let answer = answer.map_err(|error| told("cannot list the instances", &error))?;
+    let answer = answer.map_err(|error| Failure::of(&error))?;
     let instances = answer.auto_scaling_groups().iter().flat_map(AutoScalingGroup::instances);
     Ok(instances
         .map(|instance| {

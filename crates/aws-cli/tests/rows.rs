@@ -90,6 +90,22 @@ async fn an_app_comes_changes_and_goes_by_the_same_commands_as_on_a_machine() {
     assert!(said.contains("`rowhouse --aws put closed --repo URL` gives another"), "{said}");
     assert_eq!(sweeping(&room, &["rm", "closed"]).await, "closed  deleted\n");
 
+    // What somebody else has written goes by the same word.
+    room.shell(
+        "aws dynamodb put-item --table-name apps-db --item '{\"Name\":{\"S\":\"Foo_bar\"}}'",
+    );
+    let invalid = ended(&room, &["put", "hello", "--follow", "true"]).await;
+    assert_eq!(invalid.status.code(), Some(0), "{invalid:?}");
+    let row = room
+        .shell("aws dynamodb get-item --table-name apps-db --key '{\"Name\":{\"S\":\"hello\"}}'");
+    let row: Value = serde_json::from_str(&row).unwrap();
+    assert_eq!(row["Item"]["Follow"], serde_json::json!({ "BOOL": true }));
+    assert_eq!(sweeping(&room, &["rm", "Foo_bar"]).await, "Foo_bar  deleted\n");
+    let back = sweeping(&room, &["rollback", "hello", &commit]).await;
+    assert!(back.contains("hello  deployed  1/1"), "{back}");
+    let redeployed = sweeping(&room, &["redeploy", "hello"]).await;
+    assert!(redeployed.contains("hello  deployed"), "{redeployed}");
+
     let unknown = room.rows(&["rm", "helo"]);
     assert!(texts(&unknown).1.contains("did you mean `hello`?"), "{unknown:?}");
     let gone = sweeping(&room, &["rm", "hello"]).await;
@@ -99,7 +115,7 @@ async fn an_app_comes_changes_and_goes_by_the_same_commands_as_on_a_machine() {
          aws lambda update-event-source-mapping --uuid $id --no-enabled",
     );
     let unheard = texts(&room.rows(&["ls"])).1;
-    assert!(unheard.contains("its stream is off"), "{unheard}");
+    assert!(unheard.contains("the stream of the table is off"), "{unheard}");
     assert!(unheard.contains("`rowhouse aws doctor` says what to do"), "{unheard}");
     room.done(&["uninstall", "--yes"]);
     assert_eq!(room.inventory(), before);

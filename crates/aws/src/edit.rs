@@ -3,20 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
-use rowhouse_core::{
-    Attribute, Commit, Row, RowKey, StoredEntry, StoredRow, Unreachable, Value, Written,
-};
+use rowhouse_core::{Attribute, Commit, Row, RowKey, StoredEntry, StoredRow, Value, Written};
 
 use crate::item::{self, Condition, Item};
 use crate::refusal::Failure;
-use crate::table::{DynamoTable, can_be_a_key, key, merged};
+use crate::table::{DynamoTable, can_be_a_key, is_condition, key, merged};
 
 impl DynamoTable {
     /// Reads one row, consistently.
     ///
     /// # Errors
     /// The table does not answer.
-    pub async fn stored(&self, key: &RowKey) -> Result<Option<StoredRow>, Unreachable> {
+    pub async fn stored(&self, key: &RowKey) -> Result<Option<StoredRow>, Failure> {
         Ok(self.item(key).await?.as_ref().and_then(stored))
     }
 
@@ -24,7 +22,7 @@ impl DynamoTable {
     ///
     /// # Errors
     /// The table does not answer.
-    pub async fn all_stored(&self) -> Result<Vec<StoredRow>, Unreachable> {
+    pub async fn all_stored(&self) -> Result<Vec<StoredRow>, Failure> {
         let mut rows = Vec::new();
         self.scan(|item| rows.extend(stored(item))).await?;
         rows.sort_by(|one: &StoredRow, other| one.row.key.cmp(&other.row.key));
@@ -41,10 +39,10 @@ impl DynamoTable {
         key: &RowKey,
         seen: Option<&Row>,
         changes: &BTreeMap<Attribute, Option<Value>>,
-    ) -> Result<Written, Unreachable> {
+    ) -> Result<Written, Failure> {
         let condition = seen.map_or_else(Condition::none_there, Condition::as_seen);
         let given = Given::of(changes)
-            .ok_or_else(|| self.unreachable("cannot write: a value is none of DynamoDB's"))?;
+            .ok_or_else(|| self.none("cannot write: a value is none of DynamoDB's"))?;
         let values = merged(&condition.values, &given.values);
         let sent = self
             .client
@@ -65,7 +63,7 @@ impl DynamoTable {
     ///
     /// # Errors
     /// The table does not answer.
-    pub async fn remove(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
+    pub async fn remove(&self, key: &RowKey) -> Result<Option<Row>, Failure> {
         if !can_be_a_key(key) {
             return Ok(None);
         }
@@ -77,7 +75,7 @@ impl DynamoTable {
             .return_values(ReturnValue::AllOld)
             .send()
             .await;
-        let output = sent.map_err(|error| self.failed("cannot delete", &error))?;
+        let output = sent.map_err(|error| self.failure("cannot delete", &error))?;
         Ok(output.attributes.as_ref().and_then(item::row))
     }
 
@@ -85,11 +83,27 @@ impl DynamoTable {
     ///
     /// # Errors
     /// The table does not answer.
-    pub async fn ring(&self, key: &RowKey) -> Result<(), Unreachable> {
-        match self.edit(key, None, &BTreeMap::new()).await? {
-            Written::Done(_) => self.remove(key).await.map(drop),
+    pub async fn ring(&self, key: &RowKey) -> Result<(), Failure> {
+        if self.edit(key, None, &BTreeMap::new()).await? == Written::Lost {
             // Somebody has put it there just now, which rings as well.
-            Written::Lost => Ok(()),
+            return Ok(());
+        }
+        let empty = Condition::nothing_wanted();
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(self::key(key)))
+            .condition_expression(empty.expression())
+            .set_expression_attribute_names(Some(empty.names))
+            .set_expression_attribute_values(Some(empty.values))
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(()),
+            // An app has come into it, and stays.
+            Err(error) if is_condition(&error) => Ok(()),
+            Err(error) => Err(self.failure("cannot delete", &error)),
         }
     }
 
@@ -97,7 +111,7 @@ impl DynamoTable {
     ///
     /// # Errors
     /// The table of the history does not answer.
-    pub async fn history(&self, app: &RowKey) -> Result<Vec<StoredEntry>, Unreachable> {
+    pub async fn history(&self, app: &RowKey) -> Result<Vec<StoredEntry>, Failure> {
         let Some(history) = &self.history else { return Ok(Vec::new()) };
         if !can_be_a_key(app) {
             return Ok(Vec::new());
@@ -118,7 +132,7 @@ impl DynamoTable {
             match page {
                 Ok(page) => entries.extend(page.items().iter().map(entry)),
                 Err(error) if Failure::of(&error).code == "ResourceNotFoundException" => break,
-                Err(error) => return Err(self.failed("cannot read the history", &error)),
+                Err(error) => return Err(self.failure("cannot read the history", &error)),
             }
         }
         Ok(entries)
@@ -168,7 +182,14 @@ impl Given {
             given.names.insert(format!("#{name}"), name.to_owned());
             match value {
                 Some(value) => {
-                    given.values.insert(format!(":{name}Given"), item::attribute(value)?);
+                    let value = match (attribute, value) {
+                        // A flag is a whole number in SQLite, and a boolean here.
+                        (Attribute::Follow, Value::Whole(flag @ (0 | 1))) => {
+                            AttributeValue::Bool(*flag == 1)
+                        }
+                        (_, value) => item::attribute(value)?,
+                    };
+                    given.values.insert(format!(":{name}Given"), value);
                     given.sets.push(format!("#{name} = :{name}Given"));
                 }
                 None => given.removes.push(format!("#{name}")),

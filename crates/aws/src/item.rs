@@ -143,6 +143,16 @@ impl Condition {
         condition
     }
 
+    /// There is a row in which no user has written anything.
+    pub(crate) fn nothing_wanted() -> Condition {
+        let mut condition = Condition::default();
+        for attribute in Attribute::ALL {
+            condition.names.insert(format!("#{}", attribute.name()), attribute.name().to_owned());
+            condition.user(attribute, None);
+        }
+        condition
+    }
+
     /// The expression of all of it.
     pub(crate) fn expression(&self) -> String {
         self.clauses.join(" AND ")

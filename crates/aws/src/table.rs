@@ -40,7 +40,7 @@ impl DynamoTable {
     }
 
     /// One item, read consistently.
-    pub(crate) async fn item(&self, key: &RowKey) -> Result<Option<Item>, Unreachable> {
+    pub(crate) async fn item(&self, key: &RowKey) -> Result<Option<Item>, Failure> {
         if !can_be_a_key(key) {
             return Ok(None);
         }
@@ -52,11 +52,11 @@ impl DynamoTable {
             .consistent_read(true)
             .send()
             .await;
-        Ok(sent.map_err(|error| self.failed("cannot read", &error))?.item)
+        Ok(sent.map_err(|error| self.failure("cannot read", &error))?.item)
     }
 
     /// Shows every item to `each`, in no order and a page at a time: no more of them is held than one page.
-    pub(crate) async fn scan(&self, mut each: impl FnMut(&Item)) -> Result<(), Unreachable> {
+    pub(crate) async fn scan(&self, mut each: impl FnMut(&Item)) -> Result<(), Failure> {
         let mut start = None;
         loop {
             let sent = self
@@ -68,7 +68,7 @@ impl DynamoTable {
                 .set_exclusive_start_key(start)
                 .send()
                 .await;
-            let output = sent.map_err(|error| self.failed("cannot list", &error))?;
+            let output = sent.map_err(|error| self.failure("cannot list", &error))?;
             output.items().iter().for_each(&mut each);
             start = output.last_evaluated_key;
             if start.is_none() {
@@ -96,22 +96,21 @@ impl DynamoTable {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        self.written(sent)
+        self.written(sent).map_err(Failure::into_unreachable)
     }
 
     /// The answer to a conditional write that asked for the row as it is then.
     pub(crate) fn written(
         &self,
         sent: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
-    ) -> Result<Written, Unreachable> {
+    ) -> Result<Written, Failure> {
         match sent {
             Ok(output) => {
                 let row = output.attributes.as_ref().and_then(item::row);
-                row.map(Written::Done)
-                    .ok_or_else(|| self.unreachable("the answer to a write had no row"))
+                row.map(Written::Done).ok_or_else(|| self.none("the answer to a write had no row"))
             }
             Err(error) if is_condition(&error) => Ok(Written::Lost),
-            Err(error) => Err(self.failed("cannot write", &error)),
+            Err(error) => Err(self.failure("cannot write", &error)),
         }
     }
 
@@ -258,22 +257,41 @@ impl DynamoTable {
         }
     }
 
-    pub(crate) fn failed<E, R>(&self, doing: &str, error: &SdkError<E, R>) -> Unreachable
+    fn failed<E, R>(&self, doing: &str, error: &SdkError<E, R>) -> Unreachable
     where
         E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        Failure::of(error).unreachable(&format!("{doing}: table `{}`", self.name))
+        self.failure(doing, error).into_unreachable()
     }
 
-    pub(crate) fn unreachable(&self, what: &str) -> Unreachable {
-        Unreachable { reason: format!("{what}: table `{}`", self.name) }
+    /// What an operation on this table failed with, and on which one that was.
+    pub(crate) fn failure<E, R>(&self, doing: &str, error: &SdkError<E, R>) -> Failure
+    where
+        E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let failure = Failure::of(error);
+        let code = failure.code.clone();
+        let Unreachable { reason } =
+            failure.unreachable(&format!("{doing}: table `{}`", self.name));
+        Failure { code, message: reason }
+    }
+
+    /// A failure that AWS has no code for.
+    pub(crate) fn none(&self, what: &str) -> Failure {
+        Failure { code: String::new(), message: format!("{what}: table `{}`", self.name) }
+    }
+
+    fn unreachable(&self, what: &str) -> Unreachable {
+        self.none(what).into_unreachable()
     }
 }
 
 impl AppTable for DynamoTable {
     async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
-        Ok(self.item(key).await?.as_ref().and_then(item::row))
+        let item = self.item(key).await.map_err(Failure::into_unreachable)?;
+        Ok(item.as_ref().and_then(item::row))
     }
 
     async fn write(
@@ -301,7 +319,8 @@ impl AppTable for DynamoTable {
             oldest = item::deploying_since(item).map_or(oldest, |since| oldest.max(now - since));
             rows.extend(item::row(item));
         })
-        .await?;
+        .await
+        .map_err(Failure::into_unreachable)?;
         self.oldest_undeployed.store(oldest, Ordering::Relaxed);
         rows.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(rows)

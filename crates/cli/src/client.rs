@@ -36,6 +36,18 @@ pub struct Removed {
     pub mark: i64,
 }
 
+/// What there is of an app, with or without a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    /// It runs, or goes.
+    Something,
+    /// It cannot be deleted, and why.
+    Stuck(String),
+    /// Whoever asks may not know.
+    Unknown,
+}
+
 /// News that come in turns.
 #[expect(async_fn_in_trait, reason = "a command is one thread")]
 pub trait News {
@@ -79,8 +91,8 @@ pub trait Client {
     /// Reads an app's history, newest first; it outlives the row.
     async fn history(&self, key: &RowKey) -> anyhow::Result<Vec<StoredEntry>>;
 
-    /// Whether something of an app is there, with or without a row.
-    async fn has_stack(&self, key: &RowKey) -> anyhow::Result<bool>;
+    /// What there is of an app.
+    async fn left(&self, key: &RowKey) -> anyhow::Result<Left>;
 
     /// The commit that is under way, if one is.
     async fn aim(&self, name: &AppName) -> anyhow::Result<Option<Commit>>;

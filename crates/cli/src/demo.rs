@@ -137,7 +137,8 @@ fn free_address() -> SocketAddr {
 async fn show(context: &Context) -> anyhow::Result<Exit> {
     output::note("putting the row {Name: hello, Version: v1, Scale: 2} into the table");
     output::note("the app is compiled first, which takes some seconds");
-    let progress = Progress::new(context, "hello").await?;
+    let waiting = Waiting { no_wait: false, timeout: Duration::from_mins(20) };
+    let progress = Progress::new(context, "hello", &waiting).await?;
     let key = RowKey("hello".to_owned());
     let wanted = Changes::from([
         (Attribute::Version, Some(Value::Text("v1".to_owned()))),
@@ -145,7 +146,6 @@ async fn show(context: &Context) -> anyhow::Result<Exit> {
     ]);
     let row = context.write(&key, None, &wanted).await?;
     let row = row.context("somebody else has put the row `hello` into the demo's table")?;
-    let waiting = Waiting { no_wait: false, timeout: Duration::from_mins(20) };
     let exit = wait::outcome(context, &row, progress, &waiting).await?;
     if exit != Exit::Done {
         return Ok(exit);

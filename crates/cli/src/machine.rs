@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rowhouse_cli::client::{Changes, Client, Event, LogLine, News, Removed};
+use rowhouse_cli::client::{Changes, Client, Event, Left, LogLine, News, Removed};
 use rowhouse_cli::rows::default_branch;
 use rowhouse_core::{
     App, AppName, Commit, Row, RowKey, Settings, SettingsDigest, StoredEntry, StoredRow,
@@ -117,8 +117,10 @@ impl Client for Context {
         Ok(self.table()?.history(key)?)
     }
 
-    async fn has_stack(&self, key: &RowKey) -> anyhow::Result<bool> {
-        Ok(self.journal()?.stacks()?.iter().any(|stack| stack.name.as_str() == key.as_str()))
+    async fn left(&self, key: &RowKey) -> anyhow::Result<Left> {
+        let stacks = self.journal()?.stacks()?;
+        let is_there = stacks.iter().any(|stack| stack.name.as_str() == key.as_str());
+        Ok(if is_there { Left::Something } else { Left::Nothing })
     }
 
     async fn aim(&self, name: &AppName) -> anyhow::Result<Option<Commit>> {

@@ -298,7 +298,7 @@ fn tell(account: &Account, standing: &Standing, changed: bool) {
         Some(_) | None => " --repo https://github.com/YOU/APP",
     };
     output::hint(&format!(
-        "an app is a row: `rowhouse --aws put hello{repo} --version main --scale 1 --region {}`",
-        account.region
+        "an app is a row: `rowhouse --aws{} put hello{repo} --version main --scale 1`",
+        account.options
     ));
 }

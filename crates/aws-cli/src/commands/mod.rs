@@ -37,7 +37,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Doctor(doctor) => doctor::doctor(&arguments.place, &doctor).await,
         Command::Package(package) => package::package(&package),
         Command::Row(command) => {
-            let open = async |opening| AwsClient::open(&arguments.place, opening).await;
+            let open = async |_| AwsClient::open(&arguments.place).await;
             Box::pin(rowhouse_cli::rows::run(open, command)).await
         }
     }

@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::types::AttributeValue;
-use rowhouse_aws::{Failure, Life, MANAGED_BY, StackStatus};
+use rowhouse_aws::{Failure, Life, StackStatus};
 
 use crate::account::{Account, told};
 use crate::args::Uninstall;
@@ -114,7 +114,7 @@ fn is_missing(failure: &Failure) -> bool {
 async fn apps(account: &Account) -> anyhow::Result<Vec<(String, Standing)>> {
     let mut stacks = stack::all(account).await?;
     stacks.retain(|(name, standing)| {
-        let is_ours = standing.tags.get(MANAGED_BY.0).is_some_and(|value| value == MANAGED_BY.1);
+        let is_ours = standing.is_ours();
         name.starts_with(APPS) && is_ours
     });
     Ok(stacks)

@@ -78,7 +78,9 @@ async fn dispatch(arguments: Arguments, words: Vec<OsString>) -> anyhow::Result<
             let open = async |opening| match opening {
                 Opening::Existing => found(),
                 // Where there is no platform, there is none that has a repository.
-                Opening::First { names_source: false } if found().is_err() => Err(no_repository()),
+                Opening::First { names_source: false } if found().is_err() => {
+                    Err(no_repository(true))
+                }
                 Opening::First { .. } => made(),
             };
             rowhouse_cli::rows::run(open, command).await

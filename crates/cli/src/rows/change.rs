@@ -59,14 +59,23 @@ pub async fn carry_out(
     unchanged: Unchanged,
     waiting: &Waiting,
 ) -> anyhow::Result<Exit> {
-    let progress = Progress::new(client, key.as_str()).await?;
-    let mut before = client.get(key).await?.map(|stored| stored.row);
-    // Asked once, and before anything is written: a repository may take its time.
-    let has_moved = match (&before, unchanged) {
-        (Some(row), Unchanged::LookAgain) => has_moved(client, row).await?,
-        (Some(_), Unchanged::Already) | (None, _) => false,
+    let progress = Progress::new(client, key.as_str(), waiting).await?;
+    // Asked once, and before the row is looked at for good: a repository may take its time.
+    let has_moved = match unchanged {
+        Unchanged::LookAgain => match client.get(key).await? {
+            Some(stored) => has_moved(client, &stored.row).await?,
+            None => false,
+        },
+        Unchanged::Already => false,
     };
+    let mut sent = None;
     for _ in 0..TRIES {
+        let before = client.get(key).await?.map(|stored| stored.row);
+        // It was written, and only the answer to that was lost.
+        if let Some(row) = before.as_ref().filter(|row| Some(Generation::of(&row.user)) == sent) {
+            let outcome = wait::outcome(client, row, progress, waiting);
+            return wait::unless_interrupted(client, std::slice::from_ref(&key.0), outcome).await;
+        }
         let mut changes = edit(before.as_ref())?;
         let user = after(before.as_ref(), &changes);
         if let Some(reason) = objection(key, &changes, &user, &client.settings()) {
@@ -94,7 +103,7 @@ pub async fn carry_out(
             let outcome = wait::outcome(client, &written, progress, waiting);
             return wait::unless_interrupted(client, std::slice::from_ref(&key.0), outcome).await;
         }
-        before = client.get(key).await?.map(|stored| stored.row);
+        sent = Some(Generation::of(&after(before.as_ref(), &changes)));
     }
     Err(anyhow::anyhow!("`{key}` was not changed: others write its row all the time"))
 }

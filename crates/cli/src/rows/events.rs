@@ -2,39 +2,35 @@
 
 use rowhouse_core::RowKey;
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{Client, Event, News as _};
 use crate::failure::Exit;
 use crate::output;
 use crate::output::clean;
 use crate::rows::args::Events;
-use crate::rows::wait::is_interrupted;
+use crate::rows::wait::{follow_pause, until_interrupted};
 
 /// How many are told to begin with.
 const SHOWN: usize = 200;
 
 pub(crate) async fn events(client: &impl Client, events: &Events) -> anyhow::Result<Exit> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let name = events.name.as_deref();
-    let mut feed = client.events(name, SHOWN).await?;
-    let mut found = feed.news().await?;
-    if let (true, Some(name)) = (found.is_empty(), name)
-        && client.get(&RowKey(name.to_owned())).await?.is_none()
-    {
-        return Err(client.no_such_app(name).await?);
+    if events.follow {
+        return until_interrupted(follow(client, events)).await;
     }
-    if !events.follow {
-        if events.json {
-            let objects: Vec<Value> = found.iter().map(object).collect();
-            output::json(&json!({ "Events": objects }), true);
-        } else {
-            for event in &found {
-                output::line(&sentence(event));
-            }
+    let found = begin(client, events).await?.1;
+    if events.json {
+        let objects: Vec<Value> = found.iter().map(object).collect();
+        output::json(&json!({ "Events": objects }), true);
+    } else {
+        for event in &found {
+            output::line(&sentence(event));
         }
-        return Ok(Exit::Done);
     }
+    Ok(Exit::Done)
+}
+
+async fn follow(client: &impl Client, events: &Events) -> anyhow::Result<Exit> {
+    let (mut feed, mut found) = begin(client, events).await?;
     loop {
         for event in &found {
             if events.json {
@@ -43,11 +39,22 @@ pub(crate) async fn events(client: &impl Client, events: &Events) -> anyhow::Res
                 output::line(&sentence(event));
             }
         }
-        if is_interrupted(&mut interrupt, client).await {
-            return Ok(Exit::Done);
-        }
+        follow_pause(client).await;
         found = feed.news().await?;
     }
+}
+
+/// What happened until now, and where to hear more.
+async fn begin<C: Client>(client: &C, events: &Events) -> anyhow::Result<(C::Events, Vec<Event>)> {
+    let name = events.name.as_deref();
+    let mut feed = client.events(name, SHOWN).await?;
+    let found = feed.news().await?;
+    if let (true, Some(name)) = (found.is_empty(), name)
+        && client.get(&RowKey(name.to_owned())).await?.is_none()
+    {
+        return Err(client.no_such_app(name).await?);
+    }
+    Ok((feed, found))
 }
 
 fn object(event: &Event) -> Value {

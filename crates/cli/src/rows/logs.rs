@@ -1,17 +1,21 @@
 //! `rowhouse logs`: what the instances and builds of an app have printed, in order of time.
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use crate::client::{Client, LogLine, News};
 use crate::failure::Exit;
 use crate::output;
 use crate::output::clean;
 use crate::rows::args::Logs;
 use crate::rows::row_text;
-use crate::rows::wait::is_interrupted;
+use crate::rows::wait::{follow_pause, until_interrupted};
 
 pub(crate) async fn logs(client: &impl Client, logs: &Logs) -> anyhow::Result<Exit> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    if logs.follow {
+        return until_interrupted(read(client, logs)).await;
+    }
+    read(client, logs).await
+}
+
+async fn read(client: &impl Client, logs: &Logs) -> anyhow::Result<Exit> {
     let name = client.name(&logs.name)?;
     let row = client.get(&name.key()).await?.map(|stored| stored.row);
     let mut feed = client.lines(&name, logs.lines).await?;
@@ -27,9 +31,10 @@ pub(crate) async fn logs(client: &impl Client, logs: &Logs) -> anyhow::Result<Ex
     }
     loop {
         lines.iter().for_each(tell);
-        if !logs.follow || is_interrupted(&mut interrupt, client).await {
+        if !logs.follow {
             return Ok(Exit::Done);
         }
+        follow_pause(client).await;
         if feed.is_none() {
             feed = client.lines(&name, logs.lines).await?;
         }

@@ -81,13 +81,12 @@ async fn default_version(client: &impl Client, changes: &Changes) -> anyhow::Res
         Some(Some(Value::Text(repo))) => Some(repo.clone()),
         Some(_) | None => client.repository(),
     };
-    client.default_branch(&given.ok_or_else(no_repository)?).await
+    let is_here = client.settings().local_repositories;
+    client.default_branch(&given.ok_or_else(|| no_repository(is_here))?).await
 }
 
-/// The error where nobody says what a new app is made from.
-pub fn no_repository() -> anyhow::Error {
-    bad_input(
-        "no repository is known for a new app",
-        "name it with `--repo URL`, or run `rowhouse deploy` in the project's folder",
-    )
+/// The error where nobody says what a new app is made from. `is_here`: the platform is on this machine.
+pub fn no_repository(is_here: bool) -> anyhow::Error {
+    let deploy = if is_here { ", or run `rowhouse deploy` in the project's folder" } else { "" };
+    bad_input("no repository is known for a new app", format!("name it with `--repo URL`{deploy}"))
 }

@@ -2,7 +2,7 @@
 
 use rowhouse_core::RowKey;
 
-use crate::client::Client;
+use crate::client::{Client, Left};
 use crate::failure::Exit;
 use crate::rows::args::Remove;
 use crate::rows::wait::{self, Leaving, Progress};
@@ -12,14 +12,14 @@ pub(crate) async fn rm(client: &impl Client, remove: Remove) -> anyhow::Result<E
     // All names first: a wrong one costs nothing of the others.
     for name in &remove.names {
         let key = RowKey(name.clone());
-        if client.get(&key).await?.is_none() && !client.has_stack(&key).await? {
+        if client.get(&key).await?.is_none() && client.left(&key).await? == Left::Nothing {
             return Err(client.no_such_app(name).await?);
         }
     }
     let mut leaving = Vec::new();
     for name in &remove.names {
         let key = RowKey(name.clone());
-        let progress = Progress::new(client, name).await?;
+        let progress = Progress::new(client, name, &remove.waiting).await?;
         let removed = client.remove(&key).await?;
         if removed.is_none() {
             client.ring(&key).await?;

@@ -29,7 +29,9 @@ pub fn unreached(row: &Row) -> Option<(&str, Unreached)> {
 /// The same in the words of the reactor on AWS, which asks without git: an answer that it has no right to, or none.
 fn unasked(reason: &str) -> Option<Unreached> {
     let said = reason.strip_prefix("cannot ask the repository ")?;
-    Some(if said.contains(": it answered 4") { Unreached::Refused } else { Unreached::Silent })
+    let is_refused =
+        ["401", "403", "404"].map(|code| said.contains(&format!(": it answered {code}")));
+    Some(if is_refused.contains(&true) { Unreached::Refused } else { Unreached::Silent })
 }
 
 /// How many instances answer, of how many.
@@ -89,5 +91,26 @@ pub fn line(row: &Row) -> String {
     match &report.reason {
         Some(reason) => format!("{line}  {}", clean(reason)),
         None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_that_refuses_is_told_from_one_that_is_busy_or_gone() {
+        for (said, how) in [
+            ("it answered 401 Unauthorized, and the secret is missing", Unreached::Refused),
+            ("it answered 404 Not Found: correct `Repo`", Unreached::Refused),
+            ("it answered 429 Too Many Requests", Unreached::Silent),
+            ("it answered 503 Service Unavailable", Unreached::Silent),
+            ("operation timed out", Unreached::Silent),
+        ] {
+            let reason =
+                format!("cannot ask the repository `https://git.example.com/a.git`: {said}");
+            assert_eq!(unasked(&reason), Some(how), "{said}");
+        }
+        assert_eq!(unasked("no space left"), None);
     }
 }

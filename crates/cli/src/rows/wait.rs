@@ -5,23 +5,36 @@ use std::time::{Duration, Instant};
 
 use rowhouse_core::{AppName, Commit, Generation, Row, RowKey, Status};
 use rowhouse_machine::git::Unreached;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::client::{Client, Event, News as _, Removed};
+use crate::client::{Client, Event, Left, News as _, Removed};
 use crate::failure::Exit;
 use crate::output;
 use crate::output::clean;
 use crate::rows::args::Waiting;
 use crate::rows::row_text;
 
+/// How long a deletion that has failed may take to be begun again.
+const STUCK_FOR: Duration = Duration::from_mins(3);
 /// How long a repository that does not answer is waited for: longer than a network is gone for a moment.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
-/// A short pause; true if somebody wants to end it all.
-pub(crate) async fn is_interrupted(interrupt: &mut Signal, client: &impl Client) -> bool {
+/// How long followers wait between two looks, at the least: nobody reads faster.
+const FOLLOW_EVERY: Duration = Duration::from_millis(150);
+
+/// A pause of somebody who follows what comes.
+pub(crate) async fn follow_pause(client: &impl Client) {
+    tokio::time::sleep(client.pause().max(FOLLOW_EVERY)).await;
+}
+
+/// Follows until somebody does not want to any more, which is how following ends.
+pub(crate) async fn until_interrupted(
+    following: impl Future<Output = anyhow::Result<Exit>>,
+) -> anyhow::Result<Exit> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        _ = interrupt.recv() => true,
-        () = tokio::time::sleep(client.pause()) => false,
+        exit = following => exit,
+        _ = interrupt.recv() => Ok(Exit::Done),
     }
 }
 
@@ -39,10 +52,12 @@ impl<C: Client> Debug for Progress<C> {
 }
 
 impl<C: Client> Progress<C> {
-    /// From now on.
-    pub async fn new(client: &C, name: &str) -> anyhow::Result<Progress<C>> {
+    /// From now on, for somebody who waits.
+    pub async fn new(client: &C, name: &str, waiting: &Waiting) -> anyhow::Result<Progress<C>> {
         let mut events = client.events(Some(name), 0).await?;
-        events.news().await?;
+        if !waiting.no_wait {
+            events.news().await?;
+        }
         Ok(Progress { events, name: name.to_owned(), reason: None })
     }
 
@@ -193,7 +208,8 @@ async fn answer(client: &impl Client, row: &Row) -> anyhow::Result<Option<Exit>>
         Status::DeployFailed => {
             output::problem(&format!("`{name}` was not deployed: {reason}"));
             tell_what_stays(row);
-            if has_log(client, row).await? {
+            // A hint is not worth failing for.
+            if has_log(client, row).await.unwrap_or(false) {
                 output::hint(&format!("`{}` shows more", client.command(&format!("logs {name}"))));
             }
             Some(Exit::Yours)
@@ -276,21 +292,41 @@ pub(crate) async fn gone<C: Client>(
         return Ok(Exit::Done);
     }
     let began = Instant::now();
-    for app in &mut apps {
+    'apps: for app in &mut apps {
         let (key, shown) = (RowKey(app.progress.name.clone()), clean(&app.progress.name));
         let mut awaited = app.claimed().cloned();
+        let mut stuck = None;
         loop {
             // Before the stack is looked for: what was made until then is seen.
             let is_heard = match &awaited {
                 Some(removed) => client.is_heard(removed).await?,
                 None => true,
             };
-            let is_there = client.has_stack(&key).await?;
+            let left = client.left(&key).await?;
             app.progress.tell().await?;
-            if is_there {
-                awaited = None;
-            } else if is_heard {
-                break;
+            match left {
+                Left::Nothing if is_heard => break,
+                Left::Nothing => {}
+                Left::Something => {
+                    awaited = None;
+                    stuck = None;
+                }
+                Left::Stuck(reason) => {
+                    awaited = None;
+                    if stuck.get_or_insert_with(Instant::now).elapsed() > STUCK_FOR {
+                        let reason = clean(&reason);
+                        output::problem(&format!("`{shown}` cannot be deleted: {reason}"));
+                        output::hint(&format!(
+                            "`{}` tells what happened",
+                            client.command(&format!("events {shown}"))
+                        ));
+                        return Ok(Exit::Ours);
+                    }
+                }
+                Left::Unknown => {
+                    output::note(&format!("the row `{shown}` is deleted"));
+                    continue 'apps;
+                }
             }
             if client.get(&key).await?.is_some() {
                 output::problem(&format!("superseded: `{shown}` was put again meanwhile"));
