@@ -403,6 +403,7 @@ Resources:
     Condition: Waits
     DependsOn: Running
     Properties: {{Handle: !Ref Handle, Timeout: '600', Count: 1}}
+  After: {{Type: AWS::CloudFormation::WaitConditionHandle, Condition: Waits, DependsOn: Wait}}
   Rule:
     Type: AWS::ElasticLoadBalancingV2::ListenerRule
     Condition: Contested
@@ -484,13 +485,18 @@ impl Installation {
     /// Lets an operation on that stack go on that waits.
     pub(crate) async fn let_go_of(&self, stack: &str) {
         let handle = self.waits(stack).await;
-        let word = json!({ "Status": "SUCCESS", "UniqueId": "1", "Data": "", "Reason": "" });
-        until("the wait ends", async || {
-            let sent = self.web.put(&handle).body(word.to_string()).send().await.unwrap();
-            sent.status().is_success().then_some(())
-        })
-        .await;
+        let_go_by(&self.web, &handle).await;
     }
+}
+
+/// Tells a handle that what it stands for is done.
+pub(crate) async fn let_go_by(web: &reqwest::Client, handle: &str) {
+    let word = json!({ "Status": "SUCCESS", "UniqueId": "1", "Data": "", "Reason": "" });
+    until("the wait ends", async || {
+        let sent = web.put(handle).body(word.to_string()).send().await.unwrap();
+        sent.status().is_success().then_some(())
+    })
+    .await;
 }
 
 impl Installation {
