@@ -49,7 +49,7 @@ impl Faults {
 
     /// Which faults there were since the start, as microburst tells it.
     pub(crate) async fn fired(&self) -> Value {
-        let answer = self.control("fired").send().await.unwrap();
+        let answer = self.control("fired?limit=10000").send().await.unwrap();
         serde_json::from_str(&answer.text().await.unwrap()).unwrap()
     }
 

@@ -194,12 +194,16 @@ impl Emulator {
         self.ended(id).await
     }
 
+    /// The stack of that name.
+    pub(crate) async fn stack(&self, name: &str) -> Option<Stack> {
+        let answer = self.cloudformation.describe_stacks().stack_name(name).send().await.ok()?;
+        answer.stacks().first().cloned()
+    }
+
     /// The stack, once nothing is in progress on it.
     pub(crate) async fn ended(&self, name: &str) -> Stack {
         until("the stack comes to rest", async || {
-            let answer =
-                self.cloudformation.describe_stacks().stack_name(name).send().await.ok()?;
-            let stack = answer.stacks().first()?.clone();
+            let stack = self.stack(name).await?;
             (!status(&stack).ends_with("_IN_PROGRESS")).then_some(stack)
         })
         .await
@@ -231,6 +235,10 @@ impl Drop for Emulator {
         // A request to end, which it passes on to the functions that run in it.
         let id = self.process.id().to_string();
         let _ = Command::new("kill").arg(id).status();
+        if std::thread::panicking() {
+            // It may wait for what the test has left unfinished.
+            let _ = self.process.kill();
+        }
         let _ = self.process.wait();
         if std::thread::panicking() {
             eprintln!("the emulator's log:\n{}", self.log());

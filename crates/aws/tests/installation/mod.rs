@@ -179,9 +179,7 @@ impl Installation {
 
     /// The stack of an app.
     pub(crate) async fn stack(&self, name: &str) -> Option<aws_sdk_cloudformation::types::Stack> {
-        let request =
-            self.emulator.cloudformation.describe_stacks().stack_name(format!("demo-app-{name}"));
-        request.send().await.ok()?.stacks.unwrap_or_default().into_iter().next()
+        self.emulator.stack(&format!("demo-app-{name}")).await
     }
 
     /// Invokes the reactor itself, as a schedule does.
@@ -405,6 +403,7 @@ Resources:
     Condition: Waits
     DependsOn: Running
     Properties: {{Handle: !Ref Handle, Timeout: '600', Count: 1}}
+  After: {{Type: AWS::CloudFormation::WaitConditionHandle, Condition: Waits, DependsOn: Wait}}
   Rule:
     Type: AWS::ElasticLoadBalancingV2::ListenerRule
     Condition: Contested
@@ -468,22 +467,36 @@ impl Installation {
         installation
     }
 
-    /// Lets an operation go on that waits.
-    pub(crate) async fn let_go(&self, name: &str) {
-        let stack = format!("demo-app-{name}");
-        let handle = until("the operation waits", async || {
-            let request = self.emulator.cloudformation.describe_stack_resource().stack_name(&stack);
+    /// Waits until an operation on that stack waits, and says where it is let go.
+    pub(crate) async fn waits(&self, stack: &str) -> String {
+        until("the operation waits", async || {
+            let request = self.emulator.cloudformation.describe_stack_resource().stack_name(stack);
             let found = request.logical_resource_id("Handle").send().await.ok()?;
             found.stack_resource_detail()?.physical_resource_id().map(str::to_owned)
         })
-        .await;
-        let word = json!({ "Status": "SUCCESS", "UniqueId": "1", "Data": "", "Reason": "" });
-        until("the wait ends", async || {
-            let sent = self.web.put(&handle).body(word.to_string()).send().await.unwrap();
-            sent.status().is_success().then_some(())
-        })
-        .await;
+        .await
     }
+
+    /// Lets an operation on an app's stack go on that waits.
+    pub(crate) async fn let_go(&self, name: &str) {
+        self.let_go_of(&format!("demo-app-{name}")).await;
+    }
+
+    /// Lets an operation on that stack go on that waits.
+    pub(crate) async fn let_go_of(&self, stack: &str) {
+        let handle = self.waits(stack).await;
+        let_go_by(&self.web, &handle).await;
+    }
+}
+
+/// Tells a handle that what it stands for is done.
+pub(crate) async fn let_go_by(web: &reqwest::Client, handle: &str) {
+    let word = json!({ "Status": "SUCCESS", "UniqueId": "1", "Data": "", "Reason": "" });
+    until("the wait ends", async || {
+        let sent = web.put(handle).body(word.to_string()).send().await.unwrap();
+        sent.status().is_success().then_some(())
+    })
+    .await;
 }
 
 impl Installation {
