@@ -8,6 +8,7 @@ mod certificate;
 mod code;
 mod commands;
 mod delegation;
+mod drift;
 mod finding;
 mod price;
 mod programs;

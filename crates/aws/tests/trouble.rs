@@ -13,8 +13,11 @@ fn commit(digit: char) -> String {
 
 /// A create, an update and a deletion, whatever these faults do to them once or twice each.
 async fn survives(rules: &Value) {
-    let house =
-        Installation::start_with(Difference { has_faults: true, ..Difference::default() }).await;
+    survives_there(rules, Difference::default()).await;
+}
+
+async fn survives_there(rules: &Value, difference: Difference<'_>) {
+    let house = Installation::start_with(Difference { has_faults: true, ..difference }).await;
     let faults = house.faults.as_ref().unwrap();
     faults.set(rules).await;
     let (one, two) = (commit('a'), commit('b'));
@@ -88,6 +91,21 @@ async fn calls_that_are_done_but_whose_answer_is_lost_end_as_they_should() {
 #[tokio::test]
 async fn connections_that_are_reset_end_as_they_should() {
     survives(&each(&CALLS, &json!({ "times": 2, "reset": true }))).await;
+}
+
+#[tokio::test]
+async fn tables_of_the_least_capacity_are_enough_though_they_refuse_what_is_too_much() {
+    let least = "BillingMode: PROVISIONED\n      \
+                 ProvisionedThroughput: {ReadCapacityUnits: 1, WriteCapacityUnits: 1}";
+    let replaced = Some(("BillingMode: PAY_PER_REQUEST", least));
+    let calls = ["GetItem", "UpdateItem", "TransactWriteItems", "Query", "Scan"]
+        .map(|operation| ("dynamodb", operation));
+    // The emulator counts no capacity; this is what DynamoDB says where it is used up.
+    let fault = json!({ "times": 4, "error": {
+        "code": "ProvisionedThroughputExceededException", "status": 400,
+        "message": "The level of configured provisioned throughput for the table was exceeded",
+    } });
+    survives_there(&each(&calls, &fault), Difference { replaced, ..Difference::default() }).await;
 }
 
 #[tokio::test]

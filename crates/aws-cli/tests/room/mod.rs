@@ -25,10 +25,16 @@ pub(crate) struct Room {
 impl Room {
     /// With a hosted zone of `example.com`.
     pub(crate) async fn new() -> Room {
+        Room::with(&[]).await
+    }
+
+    /// The same with settings of the emulator, such as `AUTH=true`.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Room {
         let port = free_port();
         // What the functions in it have as theirs.
         let endpoint = format!("http://127.0.0.1:{port}");
-        let emulator = Emulator::start_on(port, &[("AWS_ENDPOINT_URL", &endpoint)]).await;
+        let settings = [&[("AWS_ENDPOINT_URL", endpoint.as_str())], settings].concat();
+        let emulator = Emulator::start_on(port, &settings).await;
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("bin")).unwrap();
         for name in [
@@ -85,7 +91,8 @@ impl Room {
     /// A command that is begun and left to itself; what it prints goes into that file.
     pub(crate) fn started(&self, mut command: Command, printed: &str) -> Child {
         let file = File::create(self.path(printed)).unwrap();
-        self.prepare(&mut command).stdout(file).spawn().unwrap()
+        let said = file.try_clone().unwrap();
+        self.prepare(&mut command).stdout(file).stderr(said).spawn().unwrap()
     }
 
     /// The same, begun and left to itself; what it says goes into that file.
