@@ -86,6 +86,9 @@ pub(crate) struct Uninstall {
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
+    /// Have CloudFormation compare what it made with its template, too, which takes a minute
+    #[arg(long)]
+    pub(crate) drift: bool,
     /// One JSON document
     #[arg(long)]
     pub(crate) json: bool,

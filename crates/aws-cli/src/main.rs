@@ -11,6 +11,7 @@ mod client;
 mod code;
 mod commands;
 mod delegation;
+mod drift;
 mod finding;
 mod instances;
 mod price;

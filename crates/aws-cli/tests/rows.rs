@@ -20,7 +20,7 @@ async fn an_app_comes_changes_and_goes_by_the_same_commands_as_on_a_machine() {
     let server = Server::start();
     let authority = server.folder.path().join("authority.pem");
     std::fs::write(&authority, &server.authority).unwrap();
-    let room = Room::trusting(Some(&authority)).await;
+    let room = Room::trusting(&authority).await;
     let before = room.inventory();
     let nothing = room.rows(&["ls"]);
     assert_eq!(nothing.status.code(), Some(1));

@@ -5,6 +5,7 @@
 mod emulator;
 mod room;
 
+use emulator::until;
 use room::{DOMAIN, Room, texts};
 
 /// A function behind a custom resource that fails the requests which stand in its environment.
@@ -124,4 +125,33 @@ async fn a_change_set_that_nobody_executed_makes_way() {
     assert!(installed.status.success(), "{said}");
     assert!(said.contains("REVIEW_IN_PROGRESS: it never came up, and is removed"), "{said}");
     is_well(&room);
+}
+
+#[tokio::test]
+async fn a_stack_that_the_reactor_was_about_to_make_goes_before_the_platform() {
+    let room = Room::new().await;
+    let table = "Resources:\n  AppsTable:\n    Type: AWS::DynamoDB::Table\n    Properties:\n      TableName: apps-db\n      \
+                 BillingMode: PAY_PER_REQUEST\n      AttributeDefinitions: [{AttributeName: Name, AttributeType: S}]\n      \
+                 KeySchema: [{AttributeName: Name, KeyType: HASH}]\n";
+    let before = room.inventory();
+    room.emulator.create("rowhouse-platform", table, &[]).await;
+    let item = "{\"Name\":{\"S\":\"shop\"},\"status\":{\"S\":\"deploying\"}}";
+    room.shell(&format!("aws dynamodb put-item --table-name apps-db --item '{item}'"));
+    let mut removal = room.begin(&["uninstall", "--delete-apps", "--yes"], "said");
+    until("the row is gone", async || {
+        room.shell("aws dynamodb scan --table-name apps-db").contains("\"Count\": 0").then_some(())
+    })
+    .await;
+    // The reactor, which had read the row before.
+    let (tag, value) = rowhouse_aws::MANAGED_BY;
+    room.shell(&format!(
+        "aws cloudformation create-stack --stack-name demo-app-shop --tags Key={tag},Value={value} \
+         --template-body 'Resources: {{Topic: {{Type: AWS::SNS::Topic}}}}'"
+    ));
+    assert!(
+        removal.wait().unwrap().success(),
+        "{}",
+        std::fs::read_to_string(room.path("said")).unwrap()
+    );
+    assert_eq!(room.inventory(), before);
 }

@@ -26,17 +26,23 @@ pub(crate) struct Room {
 impl Room {
     /// With a hosted zone of `example.com`.
     pub(crate) async fn new() -> Room {
-        Room::trusting(None).await
+        Room::with(&[]).await
     }
 
     /// The same where programs and functions trust one authority, whose certificate is in that file.
-    pub(crate) async fn trusting(authority: Option<&Path>) -> Room {
+    pub(crate) async fn trusting(authority: &Path) -> Room {
+        let mut room = Room::with(&[("SSL_CERT_FILE", authority.to_str().unwrap())]).await;
+        room.authority = Some(authority.to_owned());
+        room
+    }
+
+    /// The same with settings of the emulator, such as `AUTH=true`.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Room {
         let port = free_port();
         // What the functions in it have as theirs.
         let endpoint = format!("http://127.0.0.1:{port}");
-        let mut variables = vec![("AWS_ENDPOINT_URL", endpoint.as_str())];
-        variables.extend(authority.map(|path| ("SSL_CERT_FILE", path.to_str().unwrap())));
-        let emulator = Emulator::start_on(port, &variables).await;
+        let settings = [&[("AWS_ENDPOINT_URL", endpoint.as_str())], settings].concat();
+        let emulator = Emulator::start_on(port, &settings).await;
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("bin")).unwrap();
         for name in [
@@ -47,8 +53,7 @@ impl Room {
         ] {
             installed(name, &folder.path().join("bin").join(name));
         }
-        let authority = authority.map(Path::to_owned);
-        let room = Room { emulator, folder, authority };
+        let room = Room { emulator, folder, authority: None };
         room.shell("aws route53 create-hosted-zone --name example.com --caller-reference 1");
         room
     }
@@ -100,7 +105,8 @@ impl Room {
     /// A command that is begun and left to itself; what it prints goes into that file.
     pub(crate) fn started(&self, mut command: Command, printed: &str) -> Child {
         let file = File::create(self.path(printed)).unwrap();
-        self.prepare(&mut command).stdout(file).spawn().unwrap()
+        let said = file.try_clone().unwrap();
+        self.prepare(&mut command).stdout(file).stderr(said).spawn().unwrap()
     }
 
     /// The same, begun and left to itself; what it says goes into that file.
