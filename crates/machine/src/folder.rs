@@ -101,6 +101,11 @@ impl DataFolder {
         self.root.join("state/journal.sqlite")
     }
 
+    /// The archive of a build that other machines may have.
+    pub fn offer(&self) -> PathBuf {
+        self.root.join("state/offer.build")
+    }
+
     pub fn mirrors(&self) -> PathBuf {
         self.root.join("mirrors")
     }
