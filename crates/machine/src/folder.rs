@@ -103,7 +103,12 @@ impl DataFolder {
 
     /// The archive of a build that other machines may have.
     pub fn offer(&self) -> PathBuf {
-        self.root.join("state/offer.build")
+        DataFolder::offer_in(&self.root)
+    }
+
+    /// The same in a folder that is not ours to open.
+    pub fn offer_in(root: &Path) -> PathBuf {
+        root.join("state/offer.build")
     }
 
     pub fn mirrors(&self) -> PathBuf {

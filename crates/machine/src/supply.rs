@@ -1,5 +1,5 @@
 //! The supply: what another program with more rights lays out for the platform of one machine's one app, in a folder
-//! that the platform reads and cannot write. Who fills it is not known here.
+//! that the platform reads and cannot write. Who may enter the folder may read all of it. Who fills it is not known here.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -70,7 +70,7 @@ impl Supply {
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let new = self.0.join(format!("{name}.new"));
         let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&new)?;
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(new, self.0.join(name))
