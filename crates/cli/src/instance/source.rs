@@ -171,7 +171,7 @@ impl Tokens<'_> {
         };
         Refused(format!(
             "the repository `{repository}` cannot be read {how} `{name}`: put a token there that may \
-             read it, or correct `Repo`"
+             read it, let instances read it (`TokenSecrets` of the platform), or correct `Repo`"
         ))
     }
 }
