@@ -66,6 +66,9 @@ pub(crate) struct Install {
     /// Type of the apps' instances [default of a new platform: t3.micro]
     #[arg(long, value_name = "TYPE")]
     pub(crate) instance_type: Option<String>,
+    /// Secrets `rowhouse/git/HOST`, with whose tokens instances may fetch private repositories; empty for none
+    #[arg(long, value_name = "ARN,…")]
+    pub(crate) token_secrets: Option<String>,
     /// EC2 key pair for SSH through Session Manager; empty for none
     #[arg(long, value_name = "NAME")]
     pub(crate) key_name: Option<String>,

@@ -133,6 +133,9 @@ pub(crate) struct Up {
     /// The one app of a machine behind a load balancer: it gets every request, whatever host it names
     #[arg(long, hide = true, value_parser = AppName::parse, value_name = "NAME")]
     pub(crate) only: Option<AppName>,
+    /// What another program lays out for that app: its commit, its build, its repository
+    #[arg(long, hide = true, requires = "only", value_name = "DIR")]
+    pub(crate) supply: Option<PathBuf>,
     /// Repository of rows without one
     #[arg(long, value_name = "URL|PATH")]
     pub(crate) repo: Option<String>,

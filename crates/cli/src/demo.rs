@@ -47,6 +47,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         listen,
         domain: "localhost".to_owned(),
         only: None,
+        supply: None,
         repository: Some(repository.display().to_string()),
         path: None,
         max_scale: 3,

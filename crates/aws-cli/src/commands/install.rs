@@ -175,6 +175,7 @@ async fn wishes(
         ("MaxScale", install.max_scale.map(|scale| scale.to_string())),
         ("InstanceType", install.instance_type.clone()),
         ("KeyName", install.key_name.clone()),
+        ("TokenSecrets", install.token_secrets.clone()),
     ];
     wishes.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
     Ok(wishes)

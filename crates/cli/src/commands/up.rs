@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use rowhouse_cli::client::Client as _;
 use rowhouse_core::{Row, without_password};
+use rowhouse_machine::supply::Supply;
 use rowhouse_machine::up::{Config, Ended, Failpoint, House, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,6 +30,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         listen: up.listen,
         domain: up.domain,
         only: up.only,
+        supply: up.supply.as_deref().map(Supply::new),
         repository,
         path: up.path,
         max_scale: up.max_scale,
