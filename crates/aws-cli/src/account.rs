@@ -14,13 +14,17 @@ use rowhouse_aws::{Failure, client};
 use crate::args::Place;
 use crate::failure::bad_input;
 use crate::output;
+use crate::output::quoted;
 
 /// Whose account it is, and the clients of its services.
+#[derive(Clone)]
 pub(crate) struct Account {
     pub(crate) id: String,
     pub(crate) region: String,
     /// Who asks, as STS knows them.
     pub(crate) caller: String,
+    /// Profile and region as somebody gave them, for commands to paste: empty, or options with a space before each.
+    pub(crate) options: String,
     pub(crate) config: SdkConfig,
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
@@ -40,6 +44,7 @@ impl Account {
             id: identity.account().context("AWS named no account")?.to_owned(),
             caller: identity.arn().unwrap_or_default().to_owned(),
             region,
+            options: options(place),
             cloudformation: aws_sdk_cloudformation::Client::new(&config),
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             s3: client::s3(&config),
@@ -51,6 +56,14 @@ impl Account {
     pub(crate) fn is_emulator(&self) -> bool {
         self.config.endpoint_url().is_some_and(|url| url.starts_with("http://"))
     }
+}
+
+fn options(place: &Place) -> String {
+    let given = [("--profile", &place.profile), ("--region", &place.region)];
+    let given = given.into_iter().filter_map(|(option, value)| Some((option, value.as_ref()?)));
+    let words: Vec<String> =
+        given.map(|(option, value)| format!(" {option} {}", quoted(value))).collect();
+    words.concat()
 }
 
 async fn config(place: &Place) -> SdkConfig {
@@ -77,13 +90,18 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: Debug + 'static,
 {
-    let failure = Failure::of(error);
+    told_of(doing, &Failure::of(error))
+}
+
+/// The same of a failure that was read from the error before.
+pub(crate) fn told_of(doing: &str, failure: &Failure) -> anyhow::Error {
     let message = if failure.message.contains("credentials found in chain") {
         "there are no credentials".to_owned()
     } else {
         output::clean(&failure.message)
     };
-    let text = format!("{doing}: {message}");
+    // Some messages say themselves what was done.
+    let text = if doing.is_empty() { message } else { format!("{doing}: {message}") };
     let hint = match failure.code.as_str() {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             "your session has ended: `aws sso login`, or renew your credentials"

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 use rowhouse_aws::package::Architecture;
+use rowhouse_cli::rows::RowCommand;
 
 /// The platform on AWS: rows in DynamoDB, each app a CloudFormation stack, the reactor a Lambda function.
 ///
@@ -26,6 +27,9 @@ pub(crate) struct Place {
     /// Region [default: `AWS_REGION`, else the profile's]
     #[arg(long, global = true, value_name = "REGION")]
     pub(crate) region: Option<String>,
+    /// What brought a command here: `rowhouse --aws`
+    #[arg(long, global = true, hide = true)]
+    pub(crate) aws: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -38,6 +42,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Lay the functions down for an installation by hand
     Package(Package),
+    #[command(flatten)]
+    Row(RowCommand),
 }
 
 #[derive(Debug, Args)]
@@ -51,12 +57,18 @@ pub(crate) struct Install {
     /// Git repository of rows without one; empty for none
     #[arg(long, value_name = "URL")]
     pub(crate) repo: Option<String>,
+    /// Hosts of git repositories that may have private addresses, with commas between them; empty for none
+    #[arg(long, value_name = "HOSTS")]
+    pub(crate) allowed_repository_hosts: Option<String>,
     /// The most instances of an app [default of a new platform: 3]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=100))]
     pub(crate) max_scale: Option<u32>,
     /// Type of the apps' instances [default of a new platform: t3.micro]
     #[arg(long, value_name = "TYPE")]
     pub(crate) instance_type: Option<String>,
+    /// Secrets `rowhouse/git/HOST`, with whose tokens instances may fetch private repositories; empty for none
+    #[arg(long, value_name = "ARN,…")]
+    pub(crate) token_secrets: Option<String>,
     /// EC2 key pair for SSH through Session Manager; empty for none
     #[arg(long, value_name = "NAME")]
     pub(crate) key_name: Option<String>,
@@ -77,6 +89,9 @@ pub(crate) struct Uninstall {
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
+    /// Have CloudFormation compare what it made with its template, too, which takes a minute
+    #[arg(long)]
+    pub(crate) drift: bool,
     /// One JSON document
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,21 +1,28 @@
 //! The command `rowhouse aws`, as a program of its own: the first build of `rowhouse` does not wait for the AWS SDK.
 
 mod account;
+mod app_events;
+mod app_log;
 mod app_template;
 mod args;
 mod bucket;
+mod certificate;
+mod client;
 mod code;
 mod commands;
 mod delegation;
+mod drift;
 mod finding;
+mod instances;
 mod price;
 mod programs;
+mod quota;
 mod stack;
 mod zone;
 
 use std::process::ExitCode;
 
-use rowhouse_cli::{failure, output, telemetry};
+use rowhouse_cli::{failure, output};
 
 fn main() -> ExitCode {
     commands::run(std::env::args_os().collect())

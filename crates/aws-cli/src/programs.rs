@@ -116,6 +116,14 @@ fn cargo(
         command.args(["--target", target]);
         command.envs(linker(target));
     }
+    // What `cargo run` tells its program of a package is not about those that are built here; some of their build
+    // scripts would take each other value for a change, and everything would be built again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     let output = command
         .current_dir(checkout)
         .stdin(Stdio::null())

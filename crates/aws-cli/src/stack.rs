@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_cloudformation::types::{Stack, StackEvent};
-use rowhouse_aws::{Failure, Life, StackStatus};
+use aws_sdk_cloudformation::types::{Stack, StackEvent, Tag};
+use rowhouse_aws::{Failure, Life, MANAGED_BY, StackStatus};
 
-use crate::account::{Account, told};
+use crate::account::{Account, told, told_of};
 use crate::output;
 
 /// The name of the platform's stack.
 pub(crate) const PLATFORM: &str = "rowhouse-platform";
 /// What names of apps' stacks begin with.
 pub(crate) const APPS: &str = "demo-app-";
+/// The name of the reactor's function.
+pub(crate) const REACTOR: &str = "AppDemoReactorLambda";
 /// How long nothing may be heard before it is said what is waited for.
 const QUIET: Duration = Duration::from_secs(30);
 
@@ -21,9 +23,19 @@ const QUIET: Duration = Duration::from_secs(30);
 pub(crate) struct Standing {
     pub(crate) id: String,
     pub(crate) status: StackStatus,
+    pub(crate) reason: Option<String>,
+    /// When its last operation began, in seconds since 1970.
+    pub(crate) changed: i64,
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) outputs: BTreeMap<String, String>,
     pub(crate) tags: BTreeMap<String, String>,
+}
+
+impl Standing {
+    /// Whether the stack is one of Rowhouse's.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.tags.get(MANAGED_BY.0).is_some_and(|value| value == MANAGED_BY.1)
+    }
 }
 
 /// How an operation ended.
@@ -36,21 +48,39 @@ pub(crate) struct Ended {
 
 /// The stack of that name or id, if there is one.
 pub(crate) async fn find(account: &Account, name: &str) -> anyhow::Result<Option<Standing>> {
-    match account.cloudformation.describe_stacks().stack_name(name).send().await {
+    let found = look(account, name).await;
+    found.map_err(|failure| told_of(&format!("cannot look at the stack `{name}`"), &failure))
+}
+
+/// The same, for whoever tells failures apart.
+pub(crate) async fn look(account: &Account, name: &str) -> Result<Option<Standing>, Failure> {
+    let asked = account.cloudformation.describe_stacks().stack_name(name).send().await;
+    match asked.map_err(|error| Failure::of(&error)) {
         Ok(answer) => answer.stacks().first().map(standing).transpose(),
-        Err(error) if Failure::of(&error).is_missing_stack() => Ok(None),
-        Err(error) => Err(told(&format!("cannot look at the stack `{name}`"), &error)),
+        Err(failure) if failure.is_missing_stack() => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 
 /// All stacks that are there.
 pub(crate) async fn all(account: &Account) -> anyhow::Result<Vec<(String, Standing)>> {
+    list(account).await.map_err(|failure| told_of("cannot list the stacks", &failure))
+}
+
+/// The same, for whoever tells failures apart.
+pub(crate) async fn list(account: &Account) -> Result<Vec<(String, Standing)>, Failure> {
     let mut pages = account.cloudformation.describe_stacks().into_paginator().send();
     let mut found = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| told("cannot list the stacks", &error))?;
+        let page = page.map_err(|error| Failure::of(&error))?;
         for stack in page.stacks() {
-            let standing = standing(stack)?;
+            let ours = |tag: &Tag| tag.key() == Some(MANAGED_BY.0);
+            let standing = match standing(stack) {
+                Ok(standing) => standing,
+                Err(failure) if stack.tags().iter().any(ours) => return Err(failure),
+                // Somebody else's, and their business.
+                Err(_) => continue,
+            };
             if standing.status.life() != Life::Gone {
                 found.push((stack.stack_name().unwrap_or_default().to_owned(), standing));
             }
@@ -59,7 +89,7 @@ pub(crate) async fn all(account: &Account) -> anyhow::Result<Vec<(String, Standi
     Ok(found)
 }
 
-fn standing(stack: &Stack) -> anyhow::Result<Standing> {
+fn standing(stack: &Stack) -> Result<Standing, Failure> {
     let word = stack.stack_status().map_or("", |status| status.as_str());
     let texts = |pairs: Vec<(Option<&str>, Option<&str>)>| {
         let pair = |(name, value): (Option<&str>, Option<&str>)| {
@@ -73,6 +103,11 @@ fn standing(stack: &Stack) -> anyhow::Result<Standing> {
     Ok(Standing {
         id: stack.stack_id().or(stack.stack_name()).unwrap_or_default().to_owned(),
         status: known(word)?,
+        reason: stack.stack_status_reason().map(str::to_owned),
+        changed: stack
+            .last_updated_time()
+            .or(stack.creation_time())
+            .map_or(0, aws_smithy_types::DateTime::secs),
         parameters: texts(
             parameters.map(|one| (one.parameter_key(), one.parameter_value())).collect(),
         ),
@@ -81,9 +116,10 @@ fn standing(stack: &Stack) -> anyhow::Result<Standing> {
     })
 }
 
-fn known(word: &str) -> anyhow::Result<StackStatus> {
-    StackStatus::parse(word).ok_or_else(|| {
-        anyhow::anyhow!("AWS says that the stack is `{word}`, which is unknown here")
+fn known(word: &str) -> Result<StackStatus, Failure> {
+    StackStatus::parse(word).ok_or_else(|| Failure {
+        code: "UnknownStatus".to_owned(),
+        message: format!("AWS says that the stack is `{word}`, which is unknown here"),
     })
 }
 
@@ -184,7 +220,8 @@ impl Telling {
             self.seen.insert(event.event_id().unwrap_or_default().to_owned());
             self.tell(event);
             if is_of_stack(event) {
-                let status = known(word(event))?;
+                let status =
+                    known(word(event)).map_err(|failure| told_of("cannot go on", &failure))?;
                 ended = (!is_moving(status)).then_some(status);
             }
         }
@@ -238,11 +275,13 @@ impl Telling {
     }
 }
 
-fn word(event: &StackEvent) -> &str {
+/// The status that an event tells of.
+pub(crate) fn word(event: &StackEvent) -> &str {
     event.resource_status().map_or("", |status| status.as_str())
 }
 
-fn is_of_stack(event: &StackEvent) -> bool {
+/// Whether an event is the stack's own.
+pub(crate) fn is_of_stack(event: &StackEvent) -> bool {
     event.physical_resource_id().is_some() && event.physical_resource_id() == event.stack_id()
 }
 
@@ -250,6 +289,12 @@ fn is_of_stack(event: &StackEvent) -> bool {
 fn is_begin(event: &StackEvent) -> bool {
     is_of_stack(event)
         && matches!(word(event), "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS")
+}
+
+/// A time as rows have it.
+pub(crate) fn shown_time(at: &aws_smithy_types::DateTime) -> String {
+    let at = jiff::Timestamp::new(at.secs(), i32::try_from(at.subsec_nanos()).unwrap_or(0));
+    at.map(|at| format!("{at:.3}")).unwrap_or_default()
 }
 
 fn time(at: &aws_smithy_types::DateTime) -> SystemTime {

@@ -78,6 +78,9 @@ pub struct Config {
     /// such an answer for success.
     #[serde(default)]
     pub partial_batch: bool,
+    /// ARNs of the secrets with whose tokens instances may fetch private repositories; for apps with a role of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub token_secrets: Vec<String>,
     /// Hosts of repositories that may be private addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_repository_hosts: Vec<String>,

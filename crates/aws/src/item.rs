@@ -135,6 +135,24 @@ impl Condition {
         condition
     }
 
+    /// There is no such row.
+    pub(crate) fn none_there() -> Condition {
+        let mut condition = Condition::default();
+        condition.names.insert("#Name".to_owned(), "Name".to_owned());
+        condition.clauses.push("attribute_not_exists(#Name)".to_owned());
+        condition
+    }
+
+    /// There is a row in which no user has written anything.
+    pub(crate) fn nothing_wanted() -> Condition {
+        let mut condition = Condition::default();
+        for attribute in Attribute::ALL {
+            condition.names.insert(format!("#{}", attribute.name()), attribute.name().to_owned());
+            condition.user(attribute, None);
+        }
+        condition
+    }
+
     /// The expression of all of it.
     pub(crate) fn expression(&self) -> String {
         self.clauses.join(" AND ")

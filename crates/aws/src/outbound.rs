@@ -177,7 +177,8 @@ impl Resolve for HostPolicy {
 fn forbidden(host: &str, address: IpAddr) -> String {
     format!(
         "{} has the address {address}, which is not a public one: whoever runs the platform can \
-         allow the host by `AllowedRepositoryHosts` in config.json",
+         allow the host by `rowhouse aws install --allowed-repository-hosts`, or by `AllowedRepositoryHosts` \
+         in config.json",
         shortened(host)
     )
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 const HIGHEST: u32 = 50_000;
 /// How many target groups one load balancer takes, which cannot be raised,
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>.
-pub(crate) const MOST_APPS: usize = 100;
+pub const MOST_APPS: usize = 100;
 
 /// The lowest free one at or after a digest of the name, beginning again at 1 after the highest: so apps that come
 /// up at the same time rarely choose the same. `None`: all are used.

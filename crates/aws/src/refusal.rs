@@ -137,6 +137,11 @@ impl Failure {
         let code = if self.code.is_empty() { String::new() } else { format!("{}: ", self.code) };
         Unreachable { reason: format!("{doing}: {code}{}", self.message) }
     }
+
+    /// The same where the message says already what was done.
+    pub(crate) fn into_unreachable(self) -> Unreachable {
+        Unreachable { reason: self.message }
+    }
 }
 
 /// An error and its causes, in one line.

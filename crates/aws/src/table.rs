@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, Put, ReturnValue, Select, TransactWriteItem, Update,
 };
@@ -20,9 +21,9 @@ use crate::refusal::Failure;
 /// The table `apps-db`, and the history beside it where there is one.
 #[derive(Clone, Debug)]
 pub struct DynamoTable {
-    client: Client,
-    name: String,
-    history: Option<String>,
+    pub(crate) client: Client,
+    pub(crate) name: String,
+    pub(crate) history: Option<String>,
     /// How old the oldest wish is, in seconds, that was not deployed when the rows were last listed.
     oldest_undeployed: Arc<AtomicI64>,
 }
@@ -36,6 +37,44 @@ impl DynamoTable {
     /// How old the oldest wish is, in seconds, that was not deployed when the rows were last listed.
     pub(crate) fn oldest_undeployed(&self) -> i64 {
         self.oldest_undeployed.load(Ordering::Relaxed)
+    }
+
+    /// One item, read consistently.
+    pub(crate) async fn item(&self, key: &RowKey) -> Result<Option<Item>, Failure> {
+        if !can_be_a_key(key) {
+            return Ok(None);
+        }
+        let sent = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(self::key(key)))
+            .consistent_read(true)
+            .send()
+            .await;
+        Ok(sent.map_err(|error| self.failure("cannot read", &error))?.item)
+    }
+
+    /// Shows every item to `each`, in no order and a page at a time: no more of them is held than one page.
+    pub(crate) async fn scan(&self, mut each: impl FnMut(&Item)) -> Result<(), Failure> {
+        let mut start = None;
+        loop {
+            let sent = self
+                .client
+                .scan()
+                .table_name(&self.name)
+                .select(Select::AllAttributes)
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await;
+            let output = sent.map_err(|error| self.failure("cannot list", &error))?;
+            output.items().iter().for_each(&mut each);
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// The answer to a write: the row with the report, or that the condition did not hold.
@@ -57,14 +96,21 @@ impl DynamoTable {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
+        self.written(sent).map_err(Failure::into_unreachable)
+    }
+
+    /// The answer to a conditional write that asked for the row as it is then.
+    pub(crate) fn written(
+        &self,
+        sent: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
+    ) -> Result<Written, Failure> {
         match sent {
             Ok(output) => {
                 let row = output.attributes.as_ref().and_then(item::row);
-                row.map(Written::Done)
-                    .ok_or_else(|| self.unreachable("the answer to a write had no row"))
+                row.map(Written::Done).ok_or_else(|| self.none("the answer to a write had no row"))
             }
             Err(error) if is_condition(&error) => Ok(Written::Lost),
-            Err(error) => Err(self.failed("cannot write", &error)),
+            Err(error) => Err(self.failure("cannot write", &error)),
         }
     }
 
@@ -216,29 +262,36 @@ impl DynamoTable {
         E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        Failure::of(error).unreachable(&format!("{doing}: table `{}`", self.name))
+        self.failure(doing, error).into_unreachable()
+    }
+
+    /// What an operation on this table failed with, and on which one that was.
+    pub(crate) fn failure<E, R>(&self, doing: &str, error: &SdkError<E, R>) -> Failure
+    where
+        E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let failure = Failure::of(error);
+        let code = failure.code.clone();
+        let Unreachable { reason } =
+            failure.unreachable(&format!("{doing}: table `{}`", self.name));
+        Failure { code, message: reason }
+    }
+
+    /// A failure that AWS has no code for.
+    pub(crate) fn none(&self, what: &str) -> Failure {
+        Failure { code: String::new(), message: format!("{what}: table `{}`", self.name) }
     }
 
     fn unreachable(&self, what: &str) -> Unreachable {
-        Unreachable { reason: format!("{what}: table `{}`", self.name) }
+        self.none(what).into_unreachable()
     }
 }
 
 impl AppTable for DynamoTable {
     async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
-        if !can_be_a_key(key) {
-            return Ok(None);
-        }
-        let sent = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .set_key(Some(self::key(key)))
-            .consistent_read(true)
-            .send()
-            .await;
-        let output = sent.map_err(|error| self.failed("cannot read", &error))?;
-        Ok(output.item.as_ref().and_then(item::row))
+        let item = self.item(key).await.map_err(Failure::into_unreachable)?;
+        Ok(item.as_ref().and_then(item::row))
     }
 
     async fn write(
@@ -260,49 +313,37 @@ impl AppTable for DynamoTable {
     }
 
     async fn list(&self) -> Result<Vec<Row>, Unreachable> {
-        let mut rows = Vec::new();
-        let mut oldest = 0;
+        let (mut rows, mut oldest) = (Vec::new(), 0);
         let now = Timestamp::now().as_second();
-        let mut start = None;
-        loop {
-            let sent = self
-                .client
-                .scan()
-                .table_name(&self.name)
-                .select(Select::AllAttributes)
-                .consistent_read(true)
-                .set_exclusive_start_key(start)
-                .send()
-                .await;
-            let output = sent.map_err(|error| self.failed("cannot list", &error))?;
-            let waits = output.items().iter().filter_map(item::deploying_since);
-            oldest = waits.map(|since| now - since).fold(oldest, i64::max);
-            rows.extend(output.items().iter().filter_map(item::row));
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
-        }
+        self.scan(|item| {
+            oldest = item::deploying_since(item).map_or(oldest, |since| oldest.max(now - since));
+            rows.extend(item::row(item));
+        })
+        .await
+        .map_err(Failure::into_unreachable)?;
         self.oldest_undeployed.store(oldest, Ordering::Relaxed);
         rows.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(rows)
     }
 }
 
-fn key(key: &RowKey) -> Item {
+pub(crate) fn key(key: &RowKey) -> Item {
     Item::from([("Name".to_owned(), AttributeValue::S(key.0.clone()))])
 }
 
 /// DynamoDB takes keys of 1 to 2,048 bytes; anything else names no row.
-fn can_be_a_key(key: &RowKey) -> bool {
+pub(crate) fn can_be_a_key(key: &RowKey) -> bool {
     (1..=2048).contains(&key.as_str().len())
 }
 
-fn merged<V: Clone>(one: &HashMap<String, V>, other: &HashMap<String, V>) -> HashMap<String, V> {
+pub(crate) fn merged<V: Clone>(
+    one: &HashMap<String, V>,
+    other: &HashMap<String, V>,
+) -> HashMap<String, V> {
     one.iter().chain(other).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn is_condition<E, R>(error: &SdkError<E, R>) -> bool
+pub(crate) fn is_condition<E, R>(error: &SdkError<E, R>) -> bool
 where
     E: aws_smithy_types::error::metadata::ProvideErrorMetadata,
 {

@@ -64,6 +64,7 @@ impl Template {
     /// What the installation sets for all apps. What is not configured is left to the template's default.
     pub(crate) fn of_platform(&self, config: &Config) -> Vec<Parameter> {
         let subnets = config.subnet_ids.join(",");
+        let token_secrets = config.token_secrets.join(",");
         let common = [
             ("AppsDomain", config.apps_domain.as_str()),
             ("VpcId", &config.vpc_id),
@@ -84,6 +85,7 @@ impl Template {
         let dedicated = [
             ("AppsDomainSSLCertificate", config.apps_domain_ssl_certificate.as_str()),
             ("Route53HostedZoneId", &config.route53_hosted_zone_id),
+            ("TokenSecrets", &token_secrets),
         ];
         let own = if self.is_shared { &shared[..] } else { &dedicated[..] };
         let given = common.iter().chain(own).filter(|(_, value)| !value.is_empty());
@@ -142,7 +144,7 @@ mod tests {
             let text = crate::config::template().replace("\"KeyName\": \"\"", &format!(
                 "\"KeyName\": \"key\", {listener} \"VpcId\": \"vpc\", \"SubnetIds\": [\"subnet\"], \
                  \"InstanceType\": \"t3.micro\", \"ImageId\": \"ami\", \"Program\": \"{}\", \
-                 \"InstanceSecurityGroup\": \"sg\", \"InstanceProfile\": \"profile\"", "a".repeat(64)));
+                 \"InstanceSecurityGroup\": \"sg\", \"InstanceProfile\": \"profile\", \"TokenSecrets\": [\"arn\"]", "a".repeat(64)));
             Config::parse(&text, "config.json").unwrap()
         };
         let listener = "\"ListenerArn\": \"arn:aws:elasticloadbalancing:r:a:listener/x\",";

@@ -195,10 +195,7 @@ async fn survives(what: &str) {
     std::fs::write(&authority, &server.authority).unwrap();
     let variable = "          ROWHOUSE_STACK: !Ref AWS::StackName\n";
     let trusting = format!("{variable}          SSL_CERT_FILE: {}\n", authority.display());
-    let hosts = (
-        "\"PartialBatch\": true",
-        "\"PartialBatch\": true, \"AllowedRepositoryHosts\": [\"localhost\"]",
-    );
+    let hosts = ("[${AllowedHosts}]", "[\"localhost\"]");
     let difference = Difference {
         has_faults: true,
         replaced: &[(variable, &trusting), hosts],
@@ -287,6 +284,37 @@ async fn connections_that_are_reset_end_as_they_should() {
 #[tokio::test]
 async fn calls_that_are_done_but_whose_answer_is_lost_end_as_they_should() {
     Box::pin(survives("done, and the answer lost")).await;
+}
+
+#[tokio::test]
+async fn tables_of_the_least_capacity_are_enough_though_they_refuse_what_is_too_much() {
+    let least = "BillingMode: PROVISIONED\n      \
+                 ProvisionedThroughput: {ReadCapacityUnits: 1, WriteCapacityUnits: 1}";
+    let replaced = [("BillingMode: PAY_PER_REQUEST", least)];
+    let difference = Difference { has_faults: true, replaced: &replaced, ..Difference::default() };
+    let house = Installation::start_with(difference).await;
+    // The emulator counts no capacity; this is what DynamoDB says where it is used up.
+    let fault = json!({ "times": 4, "error": {
+        "code": "ProvisionedThroughputExceededException", "status": 400,
+        "message": "The level of configured provisioned throughput for the table was exceeded",
+    } });
+    let calls = ["GetItem", "UpdateItem", "TransactWriteItems", "Query", "Scan"];
+    let rules = calls.map(|operation| {
+        let mut rule = fault.clone();
+        rule["service"] = json!("dynamodb");
+        rule["operation"] = json!(operation);
+        rule
+    });
+    let rules = Value::from(rules.to_vec());
+    let faults = house.faults.as_ref().unwrap();
+    let (one, two) = (commit('a'), commit('b'));
+    for version in [&one, &two] {
+        faults.set(&rules).await;
+        house.put("shop", version, 1).await;
+        says(&house, "shop", "deployed", version).await;
+    }
+    let fired = faults.fired().await.to_string();
+    assert!(calls.iter().all(|operation| fired.contains(operation)), "{fired}");
 }
 
 /// What names of stranded stacks begin with.

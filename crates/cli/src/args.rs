@@ -1,13 +1,20 @@
 //! The command line as people type it.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
+use rowhouse_cli::rows::{Read, RowCommand, Waiting, duration};
 use rowhouse_core::AppName;
 
+use crate::failure::bad_input;
+use crate::output::{clean, quoted};
+
+/// The variable that says on which platform the rows are, where no option does.
+pub(crate) const PLATFORM_VARIABLE: &str = "ROWHOUSE_PLATFORM";
 /// The variable that names the data folder.
 pub(crate) const DATA_VARIABLE: &str = "ROWHOUSE_DATA";
 
@@ -20,8 +27,76 @@ pub(crate) struct Arguments {
     // The variable is read by ourselves: where the parser knows it, a usage shows the option as if it were required.
     #[arg(long, global = true, value_name = "DIR", value_parser = folder())]
     pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Rows on AWS instead of rows on this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Work on the platform on AWS [default: if `ROWHOUSE_PLATFORM` is `aws`]
+    #[arg(long, global = true)]
+    pub(crate) aws: bool,
+    /// Profile of the AWS CLI's files, with `--aws` [default: `AWS_PROFILE`, else `default`]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub(crate) profile: Option<String>,
+    /// Region, with `--aws` [default: `AWS_REGION`, else the profile's]
+    #[arg(long, global = true, value_name = "REGION", hide_short_help = true)]
+    pub(crate) region: Option<String>,
+}
+
+impl Place {
+    /// Whether rows on AWS are meant. A folder that somebody names, `data`, goes over the variable.
+    pub(crate) fn is_aws(&self, data: Option<&Path>) -> anyhow::Result<bool> {
+        match (self.aws, data) {
+            (true, Some(data)) => {
+                return Err(bad_input(
+                    format!(
+                        "`--aws` and `--data {}` are two platforms",
+                        quoted(&clean(&data.display().to_string()))
+                    ),
+                    "leave one of the two out",
+                ));
+            }
+            (true, None) => return Ok(true),
+            (false, Some(_)) => return Ok(false),
+            (false, None) => {}
+        }
+        let variable = std::env::var_os(PLATFORM_VARIABLE).unwrap_or_default();
+        let is_aws = match variable.to_str() {
+            Some("aws") => true,
+            Some("" | "machine") => false,
+            Some(_) | None => {
+                return Err(bad_input(
+                    format!("`{PLATFORM_VARIABLE}` is `{}`", clean(&variable.to_string_lossy())),
+                    "it may be `machine` or `aws`",
+                ));
+            }
+        };
+        if !is_aws && let Some(option) = self.option() {
+            return Err(bad_input(
+                format!("`{option}` is for AWS, and rows on this machine are meant"),
+                "put `--aws` before it",
+            ));
+        }
+        Ok(is_aws)
+    }
+
+    fn option(&self) -> Option<&'static str> {
+        self.given().next().map(|(option, _)| option)
+    }
+
+    /// Profile and region, as options of `rowhouse-aws`.
+    pub(crate) fn options(&self) -> impl Iterator<Item = OsString> {
+        self.given().flat_map(|(option, value)| [option.into(), value.into()])
+    }
+
+    fn given(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let options = [("--profile", &self.profile), ("--region", &self.region)];
+        options.into_iter().filter_map(|(option, value)| Some((option, value.as_ref()?)))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -35,28 +110,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Deploy the project in this folder at its last commit
     Deploy(Deploy),
-    /// Create an app, or change what is given of it
-    Put(Put),
-    /// Run another number of instances
-    Scale(Scale),
-    /// Deploy the same row again: a failed one, or a branch that has moved
-    Redeploy(Changed),
-    /// Go back to an earlier revision of the history
-    Rollback(Rollback),
-    /// Delete apps
-    Rm(Remove),
-    /// List all apps
-    Ls(Read),
-    /// Show one app
-    Show(Show),
-    /// Show how the rollouts of an app ended
-    History(One),
-    /// Show what happened
-    Events(Events),
-    /// Show what an app and its builds have printed
-    Logs(Logs),
-    /// Open an app in the browser
-    Open(Open),
+    #[command(flatten)]
+    Row(RowCommand),
     /// Check what the platform needs, and say what to do about it
     Doctor(Read),
     /// What a machine of one app does beside the platform on it
@@ -78,6 +133,9 @@ pub(crate) struct Up {
     /// The one app of a machine behind a load balancer: it gets every request, whatever host it names
     #[arg(long, hide = true, value_parser = AppName::parse, value_name = "NAME")]
     pub(crate) only: Option<AppName>,
+    /// What another program lays out for that app: its commit, its build, its repository
+    #[arg(long, hide = true, requires = "only", value_name = "DIR")]
+    pub(crate) supply: Option<PathBuf>,
     /// Repository of rows without one
     #[arg(long, value_name = "URL|PATH")]
     pub(crate) repo: Option<String>,
@@ -103,16 +161,6 @@ pub(crate) struct Demo {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Waiting {
-    /// Do not wait for the outcome
-    #[arg(long)]
-    pub(crate) no_wait: bool,
-    /// How long to wait; for a repository that does not answer, 30 s at the most
-    #[arg(long, default_value = "20m", value_parser = duration, value_name = "TIME")]
-    pub(crate) timeout: Duration,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Deploy {
     /// [default: the folder's name]
     pub(crate) name: Option<String>,
@@ -121,137 +169,10 @@ pub(crate) struct Deploy {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Put {
-    pub(crate) name: String,
-    /// Branch, tag or commit [default of a new app: the repository's default branch]
-    #[arg(long, value_name = "REF", allow_hyphen_values = true)]
-    pub(crate) version: Option<String>,
-    /// Number of instances [default of a new app: 1]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub(crate) scale: Option<String>,
-    /// Git repository; empty for the platform's
-    #[arg(long, value_name = "URL|PATH", allow_hyphen_values = true)]
-    pub(crate) repo: Option<String>,
-    /// Folder of the app in the repository; empty for its root
-    #[arg(long, value_name = "DIR")]
-    pub(crate) path: Option<String>,
-    /// Environment variable of the app; `KEY=-` reads the value from stdin
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) env: Vec<String>,
-    /// File of KEY=VALUE lines; `--env` goes over it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) env_file: Option<PathBuf>,
-    /// Remove an environment variable of the app
-    #[arg(long, value_name = "KEY")]
-    pub(crate) unset_env: Vec<String>,
-    /// Environment variable of the build
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) build_env: Vec<String>,
-    /// HTTP path that must answer 2xx or 3xx; empty: a port that accepts connections is enough
-    #[arg(long, value_name = "PATH")]
-    pub(crate) health: Option<String>,
-    /// How long an instance may take to be healthy
-    #[arg(long, value_parser = duration, value_name = "TIME")]
-    pub(crate) health_timeout: Option<Duration>,
-    /// Redeploy when the branch moves
-    #[arg(long, value_name = "true|false")]
-    pub(crate) follow: Option<bool>,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Scale {
-    pub(crate) name: String,
-    #[arg(value_name = "N", allow_hyphen_values = true)]
-    pub(crate) instances: String,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Changed {
-    pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Rollback {
-    pub(crate) name: String,
-    /// A commit of the history, in full or its first digits [default: after a failed change what serves, else what
-    /// served before that; so a second rollback takes the first one back]
-    pub(crate) revision: Option<String>,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Remove {
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Read {
-    /// One JSON document
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct One {
-    pub(crate) name: String,
-    /// One JSON document
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Show {
-    pub(crate) name: String,
-    /// One JSON document
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Show the values of environment variables
-    #[arg(long)]
-    pub(crate) reveal: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Events {
-    pub(crate) name: Option<String>,
-    /// Go on with new ones until Ctrl-C
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// One JSON document; with `--follow` one object a line
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Logs {
-    pub(crate) name: String,
-    /// Go on with new lines until Ctrl-C
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// How many lines to begin with
-    #[arg(short = 'n', default_value_t = 100, value_name = "LINES")]
-    pub(crate) lines: usize,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Open {
-    pub(crate) name: String,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Aws {
     /// What `rowhouse aws --help` tells of
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
-    pub(crate) arguments: Vec<std::ffi::OsString>,
+    pub(crate) arguments: Vec<OsString>,
 }
 
 /// Any path, also the empty one, which is refused in our own words.
@@ -266,20 +187,6 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
         "write an address and a port, such as `127.0.0.1:8080`, `[::1]:8080`, or `0.0.0.0:80` for every address"
             .to_owned()
     })
-}
-
-/// A time such as `90s`, `15m` or `2h`; a number alone is seconds.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let allowed = || format!("`{text}` is no time: write `90s`, `15m` or `2h`");
-    let number: u64 = digits.parse().map_err(|_| allowed())?;
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        _ => return Err(allowed()),
-    };
-    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(allowed)
 }
 
 #[cfg(test)]
@@ -301,15 +208,6 @@ mod tests {
             ["", "127.0.0.1", "8080", ":8080", "localhost", "localhost:http", "example.com:80"]
         {
             assert!(address(bad).unwrap_err().contains("`127.0.0.1:8080`"), "{bad}");
-        }
-    }
-
-    #[test]
-    fn times_have_units_that_people_write() {
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("15m"), Ok(Duration::from_mins(15)));
-        for bad in ["", "m", "-1s", "1d", "1.5h", "99999999999999999999s", "9999999999999999999h"] {
-            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 }

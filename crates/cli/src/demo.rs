@@ -8,17 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rowhouse_cli::client::{Changes, Client as _};
+use rowhouse_cli::rows::Waiting;
+use rowhouse_cli::rows::wait::{self, Progress};
 use rowhouse_core::{Attribute, RowKey, Value};
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::{Config, House};
 
-use crate::args::Waiting;
 use crate::commands::{down, up};
-use crate::context::{Context, Missing, default_data, named, quoted};
+use crate::context::{Context, Missing, default_data, named};
 use crate::demo_repository::{NAME, make_repository};
 use crate::failure::{Exit, bad_input};
 use crate::output;
-use crate::wait::{self, Progress};
+use crate::output::quoted;
 
 const USUAL_PORT: u16 = 8080;
 
@@ -45,6 +47,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         listen,
         domain: "localhost".to_owned(),
         only: None,
+        supply: None,
         repository: Some(repository.display().to_string()),
         path: None,
         max_scale: 3,
@@ -133,27 +136,22 @@ fn free_address() -> SocketAddr {
 }
 
 async fn show(context: &Context) -> anyhow::Result<Exit> {
-    let mut table = context.table()?;
     output::note("putting the row {Name: hello, Version: v1, Scale: 2} into the table");
     output::note("the app is compiled first, which takes some seconds");
-    let progress = Progress::new(context, "hello")?;
-    let key = RowKey("hello".to_owned());
-    let row = table.edit(&key, |_| {
-        Ok::<_, std::convert::Infallible>(
-            [
-                (Attribute::Version, Some(Value::Text("v1".to_owned()))),
-                (Attribute::Scale, Some(Value::Whole(2))),
-            ]
-            .into(),
-        )
-    })?;
-    let Ok(row) = row;
     let waiting = Waiting { no_wait: false, timeout: Duration::from_mins(20) };
-    let exit = wait::outcome(context, &table, &row, progress, &waiting).await?;
+    let progress = Progress::new(context, "hello", &waiting).await?;
+    let key = RowKey("hello".to_owned());
+    let wanted = Changes::from([
+        (Attribute::Version, Some(Value::Text("v1".to_owned()))),
+        (Attribute::Scale, Some(Value::Whole(2))),
+    ]);
+    let row = context.write(&key, None, &wanted).await?;
+    let row = row.context("somebody else has put the row `hello` into the demo's table")?;
+    let exit = wait::outcome(context, &row, progress, &waiting).await?;
     if exit != Exit::Done {
         return Ok(exit);
     }
-    let url = table.get(&key)?.and_then(|stored| stored.row.report.url).unwrap_or_default();
+    let url = context.get(&key).await?.and_then(|stored| stored.row.report.url).unwrap_or_default();
     let program = program();
     let command = |words: &str| format!("    {program} {words} {}", context.data_option());
     for line in [

@@ -1,6 +1,10 @@
-//! What the commands `rowhouse` and `rowhouse-aws` have in common: the one place that prints, and whose a failure is.
+//! What the commands `rowhouse` and `rowhouse-aws` have in common: the commands on rows, the one place that prints, and
+//! whose a failure is.
 
+pub mod client;
 pub mod failure;
 mod outlet;
 pub mod output;
+pub mod program;
+pub mod rows;
 pub mod telemetry;

@@ -1,23 +1,18 @@
 //! The command `rowhouse`: apps as rows.
 
 mod args;
-mod change;
 mod commands;
 mod context;
 mod demo;
 mod demo_repository;
-mod environment;
 mod hidden;
 mod instance;
-mod names;
+mod machine;
 mod project;
-mod row_json;
-mod row_text;
-mod wait;
 
 use std::process::ExitCode;
 
-use rowhouse_cli::{failure, output, telemetry};
+use rowhouse_cli::{failure, output};
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();

@@ -154,6 +154,16 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
+/// A text as a shell takes it for one word.
+pub fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-+=:@%,".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// A table without frames. Where a terminal is too narrow for it, the last columns go below their row: a word that
 /// is broken, such as a URL, can be neither read nor copied.
 pub fn table(head: &[&str], rows: &[Vec<String>]) {
@@ -247,6 +257,13 @@ pub fn leave() -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quoted_text_is_one_word_of_a_shell() {
+        assert_eq!(quoted("/srv/a-b_c.d"), "/srv/a-b_c.d");
+        assert_eq!(quoted("it's $(id)"), r"'it'\''s $(id)'");
+        assert_eq!(quoted(""), "''");
+    }
 
     #[test]
     fn nothing_of_somebody_elses_text_drives_a_terminal() {

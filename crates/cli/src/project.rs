@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use rowhouse_core::password;
 use rowhouse_machine::repository::Repository;
 
+use rowhouse_cli::rows::names::label;
+
 use crate::failure::bad_input;
 use crate::output::clean;
 
@@ -131,38 +133,4 @@ fn origin(folder: &Path) -> anyhow::Result<(Option<String>, Origin)> {
         branches.lines().any(|branch| branch.trim_start().starts_with("origin/"))
     });
     Ok(if is_pushed { (Some(url), Origin::Remote) } else { (None, Origin::NotPushed) })
-}
-
-/// A legal host name that is as close to the text as can be.
-pub(crate) fn label(text: &str) -> String {
-    let mut name = String::new();
-    for letter in text.to_lowercase().chars() {
-        if letter.is_ascii_alphanumeric() {
-            name.push(letter);
-        } else if !name.is_empty() && !name.ends_with('-') {
-            name.push('-');
-        }
-    }
-    let name = name.trim_start_matches(|letter: char| !letter.is_ascii_lowercase());
-    let name = name.get(..63).unwrap_or(name).trim_end_matches('-');
-    if name.is_empty() { "app".to_owned() } else { name.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_folder_has_a_legal_name() {
-        for (folder, name) in [
-            ("shop", "shop"),
-            ("My Shop_2", "my-shop-2"),
-            ("2nd", "nd"),
-            ("...", "app"),
-            ("Ünï", "n"),
-        ] {
-            assert_eq!(label(folder), name);
-            assert!(rowhouse_core::AppName::parse(name).is_ok());
-        }
-    }
 }

@@ -51,6 +51,7 @@ async fn the_machine_keeps_the_contract_of_a_platform() {
         listen: ([127, 0, 0, 1], 0).into(),
         domain: "localhost".to_owned(),
         only: None,
+        supply: None,
         repository: None,
         path: None,
         max_scale: 3,

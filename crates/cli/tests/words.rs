@@ -124,6 +124,61 @@ fn a_mistyped_command_line_is_the_users_and_ends_with_1() {
 }
 
 #[test]
+fn rows_on_aws_are_asked_for_by_an_option_or_a_variable() {
+    let room = House::new(&[]);
+    let folder = room.room().join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    // In place of `rowhouse-aws`, a program that tells what it was called with.
+    let other = folder.join("rowhouse-aws");
+    std::fs::write(&other, "#!/bin/sh\necho \"$@\"\n").unwrap();
+    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let itself = folder.join("rowhouse");
+    std::fs::copy(PROGRAM, &itself).unwrap();
+    let said = |platform: &str, arguments: &[&str]| -> Said {
+        let mut command = Command::new(&itself);
+        let home = room.room();
+        let command = command.env_clear().env("HOME", home).env("ROWHOUSE_PLATFORM", platform);
+        command.env("PATH", "/usr/bin:/bin").args(arguments).output().unwrap().into()
+    };
+    for (platform, arguments, told) in [
+        ("", &["--aws", "ls"][..], "--aws ls\n"),
+        (
+            "",
+            &["rm", "shop", "--aws", "--region", "eu-west-1"],
+            "rm shop --aws --region eu-west-1\n",
+        ),
+        ("aws", &["put", "shop", "--env", "A=b c"], "put shop --env A=b c\n"),
+        ("aws", &["doctor"], "doctor\n"),
+        (
+            "",
+            &["aws", "--profile", "work", "install", "--repo", "x"],
+            "--profile work install --repo x\n",
+        ),
+        ("", &["--region", "eu-west-1", "aws", "--help"], "--region eu-west-1 --help\n"),
+    ] {
+        let said = said(platform, arguments);
+        assert_eq!(
+            (said.out.as_str(), said.status),
+            (told, Some(0)),
+            "{arguments:?}: {}",
+            said.err
+        );
+    }
+    for (platform, arguments, words) in [
+        ("", &["--aws", "up"][..], "this one is about this machine"),
+        ("", &["--aws", "deploy"], "push it"),
+        ("aws", &["deploy"], "push it"),
+        ("", &["--region", "eu-west-1", "ls"], "put `--aws` before it"),
+        ("azure", &["ls"], "it may be `machine` or `aws`"),
+        ("", &["--aws", "ls", "--data", "x"], "are two platforms"),
+    ] {
+        let said = said(platform, arguments);
+        assert_eq!(said.status, Some(1), "{arguments:?}: {}", said.out);
+        assert!(said.err.contains(words), "{arguments:?}: {}", said.err);
+    }
+}
+
+#[test]
 fn what_could_never_run_is_refused_before_it_is_written() {
     let house = empty();
     let repo = house.repository("app");
@@ -250,7 +305,7 @@ fn variables_come_from_options_a_file_and_stdin() {
     );
     refused(&house, &["put", "shop", "--env", "A=-", "--env", "B=-"], "only one value");
     house.set("shop", "env = '[hunter2'");
-    refused(&house, &["put", "shop", "--env", "A=1"], "`Env` is no JSON object");
+    refused(&house, &["put", "shop", "--env", "A=1"], "`Env` is no map");
 }
 
 #[test]

@@ -27,6 +27,21 @@ pub struct Entry {
     pub env: EnvDigest,
 }
 
+/// A history entry as it stands in the table, where anybody may have written it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEntry {
+    pub at: String,
+    pub generation: Option<String>,
+    pub target: Option<String>,
+    pub version: Option<String>,
+    pub repository: Option<String>,
+    pub revision: Option<Commit>,
+    pub scale: Option<i64>,
+    pub status: Option<String>,
+    pub reason: Option<String>,
+    pub env: Option<String>,
+}
+
 /// The entry that this report adds to the history, if a rollout ends with it.
 pub fn entry(row: &Row, app: &App, report: &Report) -> Option<Entry> {
     let status = report.status?;

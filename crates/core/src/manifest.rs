@@ -47,7 +47,7 @@ impl Manifest {
         serde_json::to_vec(self).expect("texts and numbers have a JSON form")
     }
 
-    /// The row that makes one machine run one instance: the commit itself in place of what it was resolved from.
+    /// The row that makes one machine run one instance. What its version was resolved to stands beside it.
     pub fn row(&self) -> UserAttributes {
         let text = |text: &str| Some(Value::Text(text.to_owned())).filter(|_| !text.is_empty());
         let variables = |environment: &Environment| {
@@ -57,7 +57,7 @@ impl Manifest {
             Some(Value::Map(values.collect())).filter(|_| !revealed.is_empty())
         };
         [
-            (Attribute::Version, text(self.commit.as_str())),
+            (Attribute::Version, text(&self.version)),
             (Attribute::Scale, Some(Value::Whole(1))),
             (Attribute::Repo, text(&self.repo)),
             (Attribute::Path, text(&self.path)),
@@ -98,10 +98,8 @@ mod tests {
         assert_eq!(manifest, Manifest::of(&plan));
         let row = Row { key: name.key(), user: manifest.row(), report: Report::default(), seq: 0 };
         let app = App::parse(&row, &settings).unwrap();
-        assert_eq!(app.version.as_str(), commit.as_str());
         assert_eq!((app.scale, app.follow), (1, false));
-        let expected =
-            App { version: app.version.clone(), scale: 1, follow: false, redeploy: 0, ..plan.app };
+        let expected = App { scale: 1, follow: false, redeploy: 0, ..plan.app };
         assert_eq!(app, expected);
     }
 }

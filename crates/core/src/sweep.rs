@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::app::{App, AppName};
 use crate::digest::{Generation, Target};
+use crate::listed::is_settled;
 use crate::platform::{Platform, Settings, Unreachable};
 use crate::reconcile::is_unchanged;
 use crate::row::{Row, RowKey, Status};
@@ -52,7 +53,8 @@ fn is_restless(row: &Row) -> bool {
     follows || !answered || matches!(row.report.status, None | Some(Status::Deploying))
 }
 
-/// Every quarter of an hour and at each start: every row, and the stacks that have none.
+/// Every quarter of an hour and at each start: every row that the lists do not show settled, and the stacks that have
+/// no row. What rests costs its place in the lists and nothing more.
 pub async fn full_sweep(
     table: &impl AppTable,
     platform: &impl Platform,
@@ -70,8 +72,13 @@ pub async fn full_sweep(
     let known: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
     let orphans: Vec<&AppName> =
         stacks.iter().filter(|(key, _)| !known.contains(key)).map(|(_, (name, _))| name).collect();
-    let mut ring: BTreeSet<RowKey> =
-        rows.iter().map(|row| row.key.clone()).filter(|key| !catch_up.contains(key)).collect();
+    let mut ring = BTreeSet::new();
+    for row in rows.iter().filter(|row| !catch_up.contains(&row.key)) {
+        let observed = stacks.get(&row.key).map(|(_, observed)| observed);
+        if !is_settled(row, observed, &settings).await {
+            ring.insert(row.key.clone());
+        }
+    }
     let refused_orphans = if orphans.len() <= deletable(rows.len(), stacks.len()) {
         ring.extend(orphans.iter().map(|name| name.key()));
         Vec::new()

@@ -6,6 +6,13 @@ use crate::history::Entry;
 use crate::platform::Unreachable;
 use crate::row::{Report, Row, RowKey};
 
+/// A row with the time of its last change of status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRow {
+    pub row: Row,
+    pub changed_at: Option<String>,
+}
+
 /// How a conditional write ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Written {

@@ -148,6 +148,39 @@ fn settings_roll_out_two_at_a_time_and_stop_at_the_first_failure() {
 }
 
 #[test]
+fn the_full_sweep_rings_what_its_lists_do_not_show_settled_and_nothing_else() {
+    let (table, platform) = (MemoryTable::default(), MemoryPlatform::default());
+    let version = |digit: &str| Value::Text(digit.repeat(40));
+    let wish = |digit: &str| {
+        UserAttributes::from([
+            (Attribute::Version, version(digit)),
+            (Attribute::Scale, Value::Whole(1)),
+        ])
+    };
+    for (name, digit) in [("broken", "0"), ("changed", "a"), ("quiet", "a"), ("Bad_name", "a")] {
+        table.replace(name, &wish(digit));
+    }
+    let sweep = || run_at_once(full_sweep(&table, &platform)).unwrap().ring;
+    assert_eq!(names(&sweep()), ["Bad_name", "broken", "changed", "quiet"]);
+    for _ in 0..3 {
+        for key in sweep() {
+            let _ = run_at_once(reconcile(&key, Waking::Change, &table, &platform)).unwrap();
+        }
+        platform.step();
+    }
+    // Each has come to rest, well or not, and its row says so.
+    assert_eq!(names(&sweep()), [""; 0]);
+
+    table.set("changed", Attribute::Scale, Some(&Value::Whole(2)));
+    table.set("quiet", Attribute::Follow, Some(&Value::Boolean(true)));
+    table.replace("broken", &wish("0"));
+    table.replace("new", &wish("a"));
+    assert_eq!(names(&sweep()), ["broken", "changed", "new", "quiet"]);
+    table.delete("changed");
+    assert!(names(&sweep()).contains(&"changed"), "an orphan");
+}
+
+#[test]
 fn the_short_sweep_rings_what_is_restless_and_nothing_else() {
     let (table, platform) = house(
         &["busy", "follows", "new"],

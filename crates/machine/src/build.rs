@@ -13,15 +13,18 @@ use rowhouse_core::Commit;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
+use crate::archive;
 use crate::digest::digest;
 use crate::git::GitError;
 use crate::mirror::Mirrors;
 use crate::recipe::{Recipe, RecipeError, Step, recipe};
 use crate::repository::Repository;
 use crate::room::{is_full, remove_now};
+use crate::supply::Supply;
 use crate::toolchain::Toolchains;
 
 const RECORD: &str = "built.json";
+const CHECKOUT: &str = "checkout";
 const GONE: &str = ".gone-";
 
 /// Runs one command to its end in `folder`, with exactly this environment and no input, its output
@@ -192,6 +195,7 @@ pub struct Builds {
     folder: PathBuf,
     mirrors: Arc<Mirrors>,
     platform: BTreeMap<String, String>,
+    supply: Option<Supply>,
     /// Who holds a key builds it, or removes it.
     busy: Mutex<HashMap<BuildKey, Lock>>,
 }
@@ -205,7 +209,14 @@ impl Builds {
         platform: BTreeMap<String, String>,
     ) -> Builds {
         let folder = std::path::absolute(&folder).unwrap_or(folder);
-        Builds { folder, mirrors, platform, busy: Mutex::default() }
+        Builds { folder, mirrors, platform, supply: None, busy: Mutex::default() }
+    }
+
+    /// Takes builds that were made elsewhere from there, if they are good.
+    #[must_use]
+    pub fn with_supply(mut self, supply: Option<Supply>) -> Builds {
+        self.supply = supply;
+        self
     }
 
     /// The name of a build. Two spellings of one path are one build.
@@ -231,7 +242,7 @@ impl Builds {
         let Record { folder, recipe } = serde_json::from_slice(&fs::read(&record).ok()?).ok()?;
         // The order of use is all that is lost if this fails.
         let _ = fs::File::open(&record).and_then(|file| file.set_modified(SystemTime::now()));
-        let checkout = place.join("checkout");
+        let checkout = place.join(CHECKOUT);
         let folder =
             if folder.as_os_str().is_empty() { checkout.clone() } else { checkout.join(folder) };
         Some(Built { key: key.clone(), folder, checkout, recipe })
@@ -258,6 +269,11 @@ impl Builds {
         }
         let place = self.folder.join(key.as_str());
         remove(place.clone()).await?;
+        if self.unpacked(&key, &place).await?
+            && let Some(built) = self.finished(&key)
+        {
+            return Ok(built);
+        }
         let result = self.build_at(&place, request, runner).await;
         if let Err(error) = result {
             let error = if matches!(error, BuildError::Failed { .. }) && is_full(&place) {
@@ -341,6 +357,44 @@ impl Builds {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes the build from the supply, whole or not at all. Whatever is wrong with it, it can still be made here.
+    async fn unpacked(&self, key: &BuildKey, place: &Path) -> Result<bool, BuildError> {
+        let Some(file) = self.supply.as_ref().map(|supply| supply.build(key)) else {
+            return Ok(false);
+        };
+        if !file.is_file() {
+            return Ok(false);
+        }
+        let to = place.to_owned();
+        let unpacked = spawn_blocking(move || unpack(&file, &to)).await;
+        match unpacked.map_err(io::Error::other).flatten() {
+            Ok(()) => {
+                tracing::info!(build = key.as_str(), "taken from another machine");
+                Ok(true)
+            }
+            Err(error) => {
+                tracing::warn!(build = key.as_str(), reason = %error, "a supplied build is no good");
+                remove(place.to_owned()).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Packs a finished build for other machines, into a file that is there whole or not at all. Blocks.
+    ///
+    /// # Errors
+    /// See [`archive::pack`].
+    pub fn pack(&self, key: &BuildKey, into: &Path) -> io::Result<()> {
+        let new = into.with_extension("new");
+        remove_now(&new)?;
+        let packed = archive::pack(&self.folder.join(key.as_str()), RECORD, CHECKOUT, &new);
+        if let Err(error) = packed.and_then(|()| fs::rename(&new, into)) {
+            remove_now(&new)?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
     async fn build_at(
         &self,
         place: &Path,
@@ -348,7 +402,7 @@ impl Builds {
         runner: &impl Runner,
     ) -> Result<(), BuildError> {
         let inner = inside(&request.path)?;
-        let (checkout, temporary) = (place.join("checkout"), place.join("tmp"));
+        let (checkout, temporary) = (place.join(CHECKOUT), place.join("tmp"));
         for folder in [place, &temporary, &request.home] {
             make(folder)?;
         }
@@ -457,6 +511,18 @@ fn app_folder(checkout: &Path, inner: &Path, path: &str) -> Result<PathBuf, Buil
         return Err(bad("leads out of the repository"));
     }
     if real.is_dir() { Ok(real) } else { Err(bad("is not a folder")) }
+}
+
+/// Unpacks an archive where a build goes, and marks it as finished if it is one.
+fn unpack(file: &Path, place: &Path) -> io::Result<()> {
+    fs::create_dir_all(place)?;
+    let record = archive::unpack(file, place, RECORD, CHECKOUT)?;
+    let record: Record = serde_json::from_slice(&record)?;
+    let path = record.folder.display().to_string();
+    inside(&path)
+        .and_then(|inner| app_folder(&place.join(CHECKOUT), &inner, &path))
+        .map_err(io::Error::other)?;
+    mark(place, &record)
 }
 
 /// Marks a build as finished, once all of it is on the disk.

@@ -1,11 +1,10 @@
 //! How attributes stand in the columns of the table: what a writer may have put there, and what it means.
 
 use rowhouse_core::{
-    Attribute, Commit, Generation, Report, Row, RowKey, Status, Target, UserAttributes, Value,
+    Attribute, Commit, Generation, Report, Row, RowKey, Status, StoredRow, Target, UserAttributes,
+    Value,
 };
 use rusqlite::types::ValueRef;
-
-use crate::table::StoredRow;
 
 /// The columns that `read_row` reads.
 pub(crate) const COLUMNS: &str = "name, version, scale, repo, path, env, build_env, health, health_timeout, \

@@ -101,6 +101,16 @@ impl DataFolder {
         self.root.join("state/journal.sqlite")
     }
 
+    /// The archive of a build that other machines may have.
+    pub fn offer(&self) -> PathBuf {
+        DataFolder::offer_in(&self.root)
+    }
+
+    /// The same in a folder that is not ours to open.
+    pub fn offer_in(root: &Path) -> PathBuf {
+        root.join("state/offer.build")
+    }
+
     pub fn mirrors(&self) -> PathBuf {
         self.root.join("mirrors")
     }

@@ -121,6 +121,16 @@ impl<'a> Git<'a> {
         self
     }
 
+    /// Lets git's own helper answer a server that asks who we are, from this file, and nobody else. It is no argument
+    /// and no variable that holds a secret.
+    pub(crate) fn credentials(mut self, file: Option<&Path>) -> Git<'a> {
+        if let Some(file) = file {
+            let helper = format!("credential.helper=store --file='{}'", file.display());
+            self.command.args(["-c", "credential.helper=", "-c", &helper]);
+        }
+        self
+    }
+
     pub(crate) fn writes(mut self, folder: &Path) -> Git<'a> {
         folder.clone_into(&mut self.written);
         self

@@ -1,6 +1,7 @@
 //! The machine platform: one folder, one SQLite table, processes behind a built-in proxy.
 
 mod answer;
+pub mod archive;
 pub mod build;
 mod column;
 mod command;
@@ -35,6 +36,7 @@ pub mod shim;
 pub mod site;
 pub mod stack;
 pub mod supervised;
+pub mod supply;
 pub mod table;
 mod tidy;
 pub mod toolchain;

@@ -98,7 +98,7 @@ fn rotated(path: &Path) -> PathBuf {
 }
 
 /// A line of a log.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogLine {
     /// RFC 3339, to the millisecond; it sorts as text.
     pub at: String,

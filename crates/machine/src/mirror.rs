@@ -15,6 +15,7 @@ use crate::git::{Git, GitError, unreachable, version_objection};
 use crate::remote::{ASK, Remotes};
 use crate::repository::Repository;
 use crate::room::remove_now;
+use crate::supply::Supply;
 use crate::upkeep::mark_used;
 
 pub(crate) const LOOK: Duration = Duration::from_mins(1);
@@ -40,6 +41,9 @@ pub struct Mirrors {
     /// One holder at a time for what changes a mirror.
     busy: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
     remotes: Remotes,
+    supply: Option<Supply>,
+    /// Where git finds what opens private repositories.
+    credentials: Option<PathBuf>,
     /// How many index files were begun, so that no two at a time have one name.
     indexes: AtomicU64,
 }
@@ -52,8 +56,25 @@ impl Mirrors {
             folder,
             busy: Mutex::default(),
             remotes: Remotes::default(),
+            supply: None,
+            credentials: None,
             indexes: AtomicU64::new(0),
         }
+    }
+
+    /// Takes commits that lie in the supply from there.
+    #[must_use]
+    pub fn with_supply(mut self, supply: Option<Supply>) -> Mirrors {
+        self.supply = supply;
+        self
+    }
+
+    /// Fetches with what stands in `file`, for servers that ask for it: a line `https://user:token@host` for each, as
+    /// git's own helper `store` reads it (<https://git-scm.com/docs/git-credential-store>).
+    #[must_use]
+    pub fn with_credentials(mut self, file: PathBuf) -> Mirrors {
+        self.credentials = Some(file);
+        self
     }
 
     /// Finds the commit of `version`: 40 hex digits are one (nobody is asked), else a branch goes
@@ -217,19 +238,20 @@ impl Mirrors {
         if !mirror.join("HEAD").is_file() {
             create(repository, mirror).await?;
         }
-        let pin = format!("refs/rowhouse/{commit}");
+        let pin = pin(commit);
         let pinned = git().args(["show-ref", "--verify", "--quiet", &pin]).ask(LOOK).await?;
         if pinned.success() {
             mark_used(mirror);
             return Ok(());
         }
+        self.fetch_supplied(commit, mirror).await;
         if !reached(repository, commit, mirror).await? {
             remove_old_locks(mirror);
             remove_half_fetched(mirror);
-            fetch(repository, mirror, &["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"])
-                .await?;
+            let refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
+            self.fetching(repository, mirror, &refs).reach(FETCH).await?;
             if !reached(repository, commit, mirror).await? {
-                fetch_alone(repository, commit, mirror, &pin).await?;
+                self.fetch_alone(repository, commit, mirror, &pin).await?;
             }
         }
         let kind = git().args(["cat-file", "-t", commit.as_str()]).ask(LOOK).await?.text();
@@ -245,6 +267,100 @@ impl Mirrors {
         keep.run("keep a commit", LOOK).await?;
         mark_used(mirror);
         Ok(())
+    }
+
+    fn fetching<'a>(&self, repository: &'a Repository, mirror: &Path, refs: &[&str]) -> Git<'a> {
+        let git = Git::new(mirror, repository).credentials(self.credentials.as_deref());
+        let git = git.args(["--git-dir=.", "fetch", "--quiet", "--no-tags"]);
+        let git =
+            git.args(["--force", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"]);
+        git.args(["--no-recurse-submodules", "--", repository.as_str()]).args(refs)
+    }
+
+    /// Fetches a commit that no branch or tag leads to: most servers still give it.
+    async fn fetch_alone(
+        &self,
+        repository: &Repository,
+        commit: &Commit,
+        mirror: &Path,
+        pin: &str,
+    ) -> Result<(), GitError> {
+        const UNKNOWN: [&str; 4] = [
+            "not our ref",
+            "unadvertised object",
+            "couldn't find remote ref",
+            "does not point to a valid object",
+        ];
+        let refs = format!("+{commit}:{pin}");
+        let outcome = self.fetching(repository, mirror, &[&refs]).ask(FETCH).await?;
+        if outcome.success() {
+            return Ok(());
+        }
+        if UNKNOWN.iter().any(|sign| outcome.stderr.contains(sign)) {
+            let reason = format!(
+                "repository `{repository}` has no commit {commit}; was it pushed, and not removed \
+                 by a forced push since?"
+            );
+            return Err(GitError::Refused { reason });
+        }
+        Err(unreachable(repository, &outcome, FETCH))
+    }
+
+    /// Takes the commit from the supply, if it is there: its repository may be closed to us.
+    async fn fetch_supplied(&self, commit: &Commit, mirror: &Path) {
+        let Some(supply) = &self.supply else { return };
+        let file = supply.bundle(&name(mirror));
+        if !file.is_file() {
+            return;
+        }
+        let fetched = async {
+            let bundle = Repository::parse(&file.display().to_string())?;
+            let pin = format!("+{0}:{0}", pin(commit));
+            // Nothing of the mirror is pruned: the bundle has this commit alone.
+            let git = Git::new(mirror, &bundle).args(["--git-dir=.", "fetch", "--quiet"]);
+            let git = git.args(["--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]);
+            let git = git.args(["--no-recurse-submodules", "--", bundle.as_str(), &pin]);
+            git.run("fetch a bundle", FETCH).await
+        };
+        if let Err(error) = fetched.await {
+            tracing::warn!(reason = %error, "a supplied commit is no good");
+        }
+    }
+
+    /// Writes a commit with all that leads to it into a file, for a supply, and says which submodules it has.
+    ///
+    /// # Errors
+    /// As for [`Mirrors::check_out`].
+    pub async fn bundle(
+        &self,
+        repository: &Repository,
+        commit: &Commit,
+        supply: &Supply,
+    ) -> Result<Vec<(Repository, Commit)>, GitError> {
+        let mirror = self.mirror(repository);
+        self.obtain(repository, commit, &mirror).await?;
+        let file = supply.bundle(&name(&mirror));
+        let git = || Git::new(&mirror, repository).args(["--git-dir=."]);
+        let create = git().args(["bundle", "create", "--quiet"]).args([&file]).writes(&file);
+        create.args([pin(commit)]).run("write a bundle", FETCH).await?;
+        let list = git().args(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()]);
+        let listed = list.run("list the files of a commit", FILES).await?;
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let links = listed.split('\0').filter_map(|entry| {
+            let (commit, path) = entry.strip_prefix("160000 commit ")?.split_once('\t')?;
+            Some((Commit::parse(commit)?, path))
+        });
+        let links: Vec<(Commit, &str)> = links.collect();
+        if links.is_empty() {
+            return Ok(Vec::new());
+        }
+        let addresses = submodules(repository, commit, &mirror).await?;
+        let mut found = Vec::new();
+        for (commit, path) in links {
+            let Some(address) = addresses.get(path) else { continue };
+            found.push((repository.submodule(address)?, commit));
+        }
+        Ok(found)
     }
 
     async fn no_such(&self, repository: &Repository, version: &str) -> Result<Resolved, GitError> {
@@ -312,6 +428,16 @@ impl Mirrors {
     }
 }
 
+/// What keeps a commit in a mirror.
+fn pin(commit: &Commit) -> String {
+    format!("refs/rowhouse/{commit}")
+}
+
+/// What a mirror is called.
+fn name(mirror: &Path) -> String {
+    mirror.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn commit_of(repository: &Repository, id: &str) -> Result<Commit, GitError> {
     Commit::parse(id).ok_or_else(|| {
         let reason = format!(
@@ -339,44 +465,6 @@ async fn reached(
     let git = Git::new(mirror, repository).args(["--git-dir=.", "for-each-ref", "--count=1"]);
     let outcome = git.args(["--contains", commit.as_str()]).ask(LOOK).await?;
     Ok(outcome.success() && !outcome.stdout.is_empty())
-}
-
-fn fetching<'a>(repository: &'a Repository, mirror: &Path, refs: &[&str]) -> Git<'a> {
-    let git = Git::new(mirror, repository).args(["--git-dir=.", "fetch", "--quiet", "--no-tags"]);
-    let git = git.args(["--force", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"]);
-    git.args(["--no-recurse-submodules", "--", repository.as_str()]).args(refs)
-}
-
-async fn fetch(repository: &Repository, mirror: &Path, refs: &[&str]) -> Result<(), GitError> {
-    fetching(repository, mirror, refs).reach(FETCH).await.map(drop)
-}
-
-/// Fetches a commit that no branch or tag leads to: most servers still give it.
-async fn fetch_alone(
-    repository: &Repository,
-    commit: &Commit,
-    mirror: &Path,
-    pin: &str,
-) -> Result<(), GitError> {
-    const UNKNOWN: [&str; 4] = [
-        "not our ref",
-        "unadvertised object",
-        "couldn't find remote ref",
-        "does not point to a valid object",
-    ];
-    let refs = format!("+{commit}:{pin}");
-    let outcome = fetching(repository, mirror, &[&refs]).ask(FETCH).await?;
-    if outcome.success() {
-        return Ok(());
-    }
-    if UNKNOWN.iter().any(|sign| outcome.stderr.contains(sign)) {
-        let reason = format!(
-            "repository `{repository}` has no commit {commit}; was it pushed, and not removed by a \
-             forced push since?"
-        );
-        return Err(GitError::Refused { reason });
-    }
-    Err(unreachable(repository, &outcome, FETCH))
 }
 
 /// The addresses of a commit's submodules, by their path.

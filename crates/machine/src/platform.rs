@@ -16,6 +16,7 @@ use crate::mirror::Resolved;
 use crate::operation;
 use crate::repository::Repository;
 use crate::stack::{Ongoing, StackRecord};
+use crate::supply::Supply;
 
 /// What instances are made from here, apart from the row. Change it when the way they are run changes.
 const TEMPLATE: &str = "machine-1";
@@ -42,6 +43,9 @@ impl Platform for MachinePlatform {
     }
 
     async fn resolve(&self, repository: &str, version: &Version) -> Resolution {
+        if let Some(order) = self.machine.config.supply.as_ref().and_then(Supply::order) {
+            return Resolution::Known(order.commit);
+        }
         let parsed = match Repository::parse(repository) {
             Ok(parsed) => parsed,
             Err(error) => return Resolution::NoSuchVersion { reason: error.to_string() },

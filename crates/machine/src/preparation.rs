@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rowhouse_core::Plan;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::warn;
 
 use crate::build::{BuildError, Built};
 use crate::instance::last_words;
@@ -14,9 +18,13 @@ use crate::machine::Machine;
 use crate::operation::Failure;
 use crate::stack::InstanceDigest;
 use crate::supervised::End;
+use crate::supply::Supply;
 
 /// How many releases are remembered as done.
 const KEPT_RELEASES: usize = 20;
+/// How long the start waits for somebody to take a build that is offered.
+const OFFERED: Duration = Duration::from_mins(2);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What of its Procfile is not run, for a reader of `deployed`.
 pub(crate) fn not_run(built: &Built) -> Option<String> {
@@ -46,6 +54,7 @@ impl Machine {
             Ok(built) => {
                 let text = format!("built {commit} ({})", built.recipe.kind);
                 self.journal.tell(&stack.name, "built", text).await;
+                self.offer(&built).await;
                 Ok(built)
             }
             Err(error) if error.is_refused() => {
@@ -60,6 +69,32 @@ impl Machine {
                 Err(Failure::App(format!("{}{words}", chain(&error))))
             }
             Err(error) => Err(Failure::Ours(chain(&error))),
+        }
+    }
+}
+
+impl Machine {
+    /// Offers a build that was just made to other machines, before anything of it runs that could change it.
+    async fn offer(self: &Arc<Self>, built: &Built) {
+        let Some(supply) = &self.config.supply else { return };
+        let is_wanted = supply.order().is_some_and(|order| order.wants_build);
+        if !is_wanted || supply.is_taken() {
+            return;
+        }
+        let (machine, key) = (Arc::clone(self), built.key.clone());
+        let packed =
+            spawn_blocking(move || machine.builds.pack(&key, &machine.folder.offer())).await;
+        match packed.map_err(std::io::Error::other).flatten() {
+            Ok(()) => {
+                let began = Instant::now();
+                while !supply.is_taken() && began.elapsed() < OFFERED {
+                    sleep(LOOK_EVERY).await;
+                }
+                // Nobody else looks for it; what is left is written over by the next one.
+                let _ = std::fs::remove_file(self.folder.offer());
+            }
+            // Others build it for themselves.
+            Err(error) => warn!(reason = %error, "a build cannot be shared"),
         }
     }
 }
@@ -84,6 +119,10 @@ pub(crate) async fn release(
     digest: &InstanceDigest,
 ) -> Result<(), Failure> {
     let Some(command) = &built.recipe.release else { return Ok(()) };
+    let order = machine.config.supply.as_ref().and_then(Supply::order);
+    if order.is_some_and(|order| order.is_released && order.commit == plan.deployment.commit) {
+        return Ok(());
+    }
     let done = |released: &[String]| released.contains(&digest.0);
     if stack.record().await.is_some_and(|record| done(&record.released)) {
         return Ok(());

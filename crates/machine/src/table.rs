@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_core::{
     AppTable, Attribute, Commit, Entry, Generation, KEPT_DAYS, KEPT_ENTRIES, Report, Row, RowKey,
-    Status, Target, Unreachable, Value, Written,
+    Status, StoredEntry, StoredRow, Target, Unreachable, Value, Written,
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::mpsc::UnboundedSender;
@@ -65,13 +65,6 @@ const DELETED_BEFORE: &str = "select name from deletions where at < ?1 \
                               and not exists (select 1 from apps where apps.name = deletions.name) \
                               order by name";
 
-/// A row with the time of its last change of status.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredRow {
-    pub row: Row,
-    pub changed_at: Option<String>,
-}
-
 /// A row that was deleted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Removed {
@@ -79,21 +72,6 @@ pub struct Removed {
     pub row: Row,
     /// The change by which the reactor is rung.
     pub change: i64,
-}
-
-/// A history entry as it stands in the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredEntry {
-    pub at: String,
-    pub generation: Option<String>,
-    pub target: Option<String>,
-    pub version: Option<String>,
-    pub repository: Option<String>,
-    pub revision: Option<Commit>,
-    pub scale: Option<i64>,
-    pub status: Option<String>,
-    pub reason: Option<String>,
-    pub env: Option<String>,
 }
 
 /// The table for one thread: what the command line uses.

@@ -11,6 +11,10 @@ use tokio::process::Command;
 
 use crate::command;
 
+/// Tools whose version shows in what is built with them; `ldd` tells that of the C library.
+const TOLD_APART: [&str; 11] =
+    ["bun", "cargo", "cc", "ldd", "node", "npm", "pnpm", "python3", "rustc", "uv", "yarn"];
+
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Variables of the platform that builds get too: where toolchains are, whom to trust, and the way
@@ -118,6 +122,22 @@ impl Toolchains {
     /// Where `name` is, if it is installed.
     pub fn find(&self, name: &str) -> Option<PathBuf> {
         find(name, &self.path)
+    }
+
+    /// What the tools that are installed say of themselves, a line each. Builds of machines on which these differ are
+    /// not exchanged.
+    pub async fn versions(&self) -> Vec<String> {
+        let mut versions = Vec::new();
+        for tool in TOLD_APART {
+            let Some(found) = self.find(tool) else { continue };
+            let mut command = Command::new(found);
+            command.arg("--version").current_dir("/").env_clear().env("PATH", &self.path);
+            command.env("HOME", "/nonexistent").env("LC_ALL", "C");
+            let said = command::run(command, LIMIT).await.map(|outcome| outcome.text());
+            let said = said.unwrap_or_default();
+            versions.push(format!("{tool}: {}", said.lines().next().unwrap_or_default()));
+        }
+        versions
     }
 
     /// The operator's settings that builds get: toolchain folders, certificates, registries, proxies.

@@ -30,6 +30,7 @@ use crate::port::Ports;
 use crate::proxy::{Limits, Proxy, Routes};
 use crate::reactor;
 use crate::supervised::{Adopted, Supervised};
+use crate::supply::Supply;
 use crate::table::SqliteTable;
 use crate::tidy;
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub domain: String,
     /// The one app of a machine behind a load balancer: every request is for it, whatever host it names.
     pub only: Option<AppName>,
+    /// What another program lays out for that app.
+    pub supply: Option<Supply>,
     /// The repository of rows without `Repo`.
     pub repository: Option<String>,
     /// The folder of rows without `Repo` and `Path`.
@@ -249,8 +252,9 @@ fn machine(
     let path = environment.get("PATH").cloned().unwrap_or_else(|| {
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
     });
-    let mirrors = Arc::new(Mirrors::new(folder.mirrors()));
-    let builds = Builds::new(folder.builds(), Arc::clone(&mirrors), environment);
+    let mirrors = Arc::new(Mirrors::new(folder.mirrors()).with_supply(config.supply.clone()));
+    let builds = Builds::new(folder.builds(), Arc::clone(&mirrors), environment)
+        .with_supply(config.supply.clone());
     Ok(Machine {
         journal: Journal::open(&folder.journal())?,
         mirrors,

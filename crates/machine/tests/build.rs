@@ -20,6 +20,7 @@ use rowhouse_machine::git::GitError;
 use rowhouse_machine::mirror::Mirrors;
 use rowhouse_machine::recipe::{RecipeError, Step, Web};
 use rowhouse_machine::repository::Repository;
+use rowhouse_machine::supply::Supply;
 use rowhouse_machine::toolchain::{Python, Toolchains};
 use tempfile::TempDir;
 
@@ -184,6 +185,60 @@ async fn what_is_built_is_not_built_again() {
     let next_life = builds(workshop.room.path());
     assert_eq!(next_life.build(&request, &runner).await.unwrap(), first);
     assert_eq!(runner.count(), 1);
+}
+
+/// Packs a build on one machine, and lays it out for another one that has nothing of it.
+async fn supplied(request: &BuildRequest, workshop: &Workshop) -> (Builds, PathBuf) {
+    let built = workshop.build(request).await.unwrap();
+    let folder = workshop.room.path().join("supply");
+    fs::create_dir(&folder).unwrap();
+    let supply = Supply::new(&folder);
+    let file = supply.build(&built.key);
+    workshop.builds.pack(&built.key, &file).unwrap();
+    workshop.builds.prune(&BTreeSet::new(), 0).unwrap();
+    assert_eq!(workshop.there(), BTreeSet::new());
+    (builds(workshop.room.path()).with_supply(Some(supply)), file)
+}
+
+#[tokio::test]
+async fn a_supplied_build_takes_the_place_of_building() {
+    let (workshop, mut request) = Workshop::with(&[
+        ("app/Procfile", "web: serve\nbuild: echo built > log && ln -s log link\n"),
+        ("README", "of the repository"),
+    ]);
+    request.path = "app".to_owned();
+    let (elsewhere, _) = supplied(&request, &workshop).await;
+    let runner = Plain::new();
+    let built = elsewhere.build(&request, &runner).await.unwrap();
+    assert_eq!(runner.count(), 0);
+    assert_eq!(fs::read_to_string(built.folder.join("link")).unwrap(), "built\n");
+    assert!(built.checkout.join("README").is_file());
+    assert_eq!(built.recipe.web, Web::Command("serve".to_owned()));
+    assert_eq!(builds(workshop.room.path()).finished(&request.key()), Some(built));
+}
+
+#[tokio::test]
+async fn a_supplied_build_that_is_no_good_leads_to_an_own_one() {
+    let (workshop, request) = shell();
+    let (elsewhere, file) = supplied(&request, &workshop).await;
+    let whole = fs::read(&file).unwrap();
+    let damages: [&dyn Fn(); 4] = [
+        &|| fs::write(&file, &whole[..whole.len() / 2]).unwrap(),
+        &|| fs::write(&file, "").unwrap(),
+        &|| fs::write(&file, "no archive at all").unwrap(),
+        &|| {
+            fs::remove_file(&file).unwrap();
+            fs::create_dir(&file).unwrap();
+        },
+    ];
+    for damage in damages {
+        damage();
+        let runner = Plain::new();
+        let built = elsewhere.build(&request, &runner).await.unwrap();
+        assert_eq!(runner.count(), 1);
+        assert_eq!(fs::read_to_string(built.folder.join("log")).unwrap(), "x\n");
+        elsewhere.prune(&BTreeSet::new(), 0).unwrap();
+    }
 }
 
 #[tokio::test]

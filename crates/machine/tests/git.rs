@@ -11,6 +11,7 @@ use rowhouse_core::Commit;
 use rowhouse_machine::git::GitError;
 use rowhouse_machine::mirror::{Mirrors, Resolved};
 use rowhouse_machine::repository::Repository;
+use rowhouse_machine::supply::Supply;
 use tempfile::TempDir;
 
 struct Origin {
@@ -112,6 +113,35 @@ async fn a_branch_goes_before_a_tag() {
     origin.git(&["branch", "both"]);
     assert_eq!(origin.resolve("both").await, Resolved::Commit(second));
     assert_eq!(origin.resolve("only-tag").await, Resolved::Commit(first));
+}
+
+#[tokio::test]
+async fn a_commit_that_lies_in_the_supply_needs_no_way_to_its_repository() {
+    let (origin, library) = (Origin::new(), Origin::new());
+    let address = library.folder().display().to_string();
+    origin.git(&["submodule", "add", "--quiet", &address, "library"]);
+    let commit = origin.commit("file", "with a library");
+    origin.commit("file", "later");
+    let folder = origin.room.path().join("supply");
+    fs::create_dir(&folder).unwrap();
+    let supply = Supply::new(&folder);
+    let links = origin.mirrors().bundle(&origin.repository(), &commit, &supply).await.unwrap();
+    assert_eq!(links, [(library.repository(), library.head("HEAD"))]);
+    for (repository, commit) in &links {
+        let below = origin.mirrors().bundle(repository, commit, &supply).await.unwrap();
+        assert_eq!(below, []);
+    }
+    for one in [&origin, &library] {
+        fs::rename(one.folder(), one.room.path().join("away")).unwrap();
+    }
+    let elsewhere = Mirrors::new(origin.room.path().join("elsewhere"));
+    let unsupplied = elsewhere.check_out(&origin.repository(), &commit, &origin.target()).await;
+    assert!(matches!(unsupplied, Err(GitError::Unreachable { .. })), "{unsupplied:?}");
+    let elsewhere = elsewhere.with_supply(Some(supply));
+    elsewhere.check_out(&origin.repository(), &commit, &origin.target()).await.unwrap();
+    let text = fs::read_to_string(origin.target().join("file")).unwrap();
+    assert_eq!(text, "with a library");
+    assert!(fs::read_dir(origin.target().join("library")).unwrap().count() > 0);
 }
 
 #[tokio::test]

@@ -1,10 +1,18 @@
 //! `cargo xtask bench …`: figures, side by side in one run; medians and ratios, never a verdict.
 
+mod account;
 mod deploy;
+mod event;
+mod front;
 mod house;
 mod idle;
+mod lambda;
 mod process;
 mod proxy;
+mod runtime_api;
+mod server;
+mod sweep;
+mod wire;
 
 /// Runs the benchmark of that name.
 pub fn run(name: &str) -> anyhow::Result<()> {
@@ -12,7 +20,11 @@ pub fn run(name: &str) -> anyhow::Result<()> {
         "proxy" => proxy::run_all(),
         "deploy" => deploy::run(),
         "idle" => idle::run(),
-        other => anyhow::bail!("there is no benchmark `{other}`: `proxy`, `deploy` or `idle`"),
+        "lambda" => lambda::run_all(),
+        "sweep" => sweep::run_all(),
+        other => anyhow::bail!(
+            "there is no benchmark `{other}`: `proxy`, `deploy`, `idle`, `lambda` or `sweep`"
+        ),
     }
 }
 

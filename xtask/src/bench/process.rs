@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -46,6 +47,27 @@ fn ticks(pid: u32) -> Option<f64> {
     let fields: Vec<&str> = rest.split(' ').collect();
     // Fields 14 and 15 of proc_pid_stat(5), counted from the state, which is the third.
     Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
+}
+
+/// What the live threads of a process have used of a processor, to the nanosecond: proc(5), `schedstat`.
+pub fn cpu_time(pid: u32) -> Duration {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
+    let used = |task: fs::DirEntry| -> Option<u64> {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    Duration::from_nanos(tasks.flatten().filter_map(used).sum())
+}
+
+/// Megabytes of resident memory at the peak, and how many threads there are now.
+pub fn peak_memory(pid: u32) -> (f64, f64) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| -> f64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let word = line.and_then(|rest| rest.split_whitespace().next());
+        word.and_then(|word| word.parse().ok()).unwrap_or(0.0)
+    };
+    (field("VmHWM:") / 1024.0, field("Threads:"))
 }
 
 /// The live children of a process.

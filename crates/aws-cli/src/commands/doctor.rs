@@ -13,10 +13,9 @@ use crate::args::{Doctor, Place};
 use crate::commands::install::TEMPLATE;
 use crate::failure::Exit;
 use crate::finding::{Finding, State};
-use crate::stack::{self, PLATFORM, Standing};
-use crate::{output, zone};
+use crate::stack::{self, PLATFORM, REACTOR, Standing};
+use crate::{certificate, drift, output, quota, zone};
 
-const REACTOR: &str = "AppDemoReactorLambda";
 const CERTIFICATES: &str = "CreateElbBackendCertificates";
 const TABLE: &str = "apps-db";
 const INSTALL: &str = "`rowhouse aws install`";
@@ -29,7 +28,7 @@ pub(crate) async fn doctor(place: &Place, doctor: &Doctor) -> anyhow::Result<Exi
                 "credentials",
                 format!("account {} in {}, as {}", account.id, account.region, account.caller),
             )];
-            findings.extend(of_account(&account).await);
+            findings.extend(of_account(&account, doctor.drift).await);
             (findings, json!({ "Account": account.id, "Region": account.region }))
         }
         Err(error) => (vec![Finding::unknown("credentials", &error)], json!({})),
@@ -45,7 +44,7 @@ pub(crate) async fn doctor(place: &Place, doctor: &Doctor) -> anyhow::Result<Exi
     Ok(if findings.iter().any(Finding::is_broken) { Exit::Yours } else { Exit::Done })
 }
 
-async fn of_account(account: &Account) -> Vec<Finding> {
+async fn of_account(account: &Account, with_drift: bool) -> Vec<Finding> {
     let lambda = aws_sdk_lambda::Client::new(&account.config);
     let mut findings = Vec::new();
     let platform = match stack::find(account, PLATFORM).await {
@@ -56,6 +55,9 @@ async fn of_account(account: &Account) -> Vec<Finding> {
         Some(platform) => {
             findings.push(of_platform(platform));
             findings.push(template(account).await);
+            if with_drift {
+                findings.push(drift::finding(account).await);
+            }
         }
         None if lambda.get_function().function_name(REACTOR).send().await.is_ok() => {
             findings.push(Finding::fine("platform", "made by hand, with no stack of its own"));
@@ -70,9 +72,10 @@ async fn of_account(account: &Account) -> Vec<Finding> {
             return findings;
         }
     }
-    let (table, stream) = table(account).await;
-    findings.push(table);
     let (reactor, config) = reactor(&lambda).await;
+    let name = config.as_ref().map_or(TABLE, |config| &config.app_database);
+    let (table, stream) = table(account, name).await;
+    findings.push(table);
     findings.extend(reactor);
     findings.push(certificates(&lambda).await);
     if let Some(stream) = &stream {
@@ -82,6 +85,26 @@ async fn of_account(account: &Account) -> Vec<Finding> {
         findings.push(dead_letters(account, platform).await);
         findings.push(of_zone(account, platform).await);
     }
+    findings.extend(further(account, platform.as_ref(), config.as_ref()).await);
+    findings
+}
+
+/// What the apps share: the certificate, and the account's quotas. An installation by hand keeps its configuration
+/// in the function's package, where only the function can read it.
+async fn further(
+    account: &Account,
+    platform: Option<&Standing>,
+    config: Option<&Config>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let of = |name: &str| platform.and_then(|one| one.parameters.get(name)).map(String::as_str);
+    if let Some(config) = config {
+        let zone = of("HostedZoneId").unwrap_or(&config.route53_hosted_zone_id);
+        let arn = &config.apps_domain_ssl_certificate;
+        findings.push(certificate::finding(account, arn, zone).await);
+    }
+    let table = config.map_or(TABLE, |config| &config.app_database);
+    findings.extend(quota::findings(account, table, of("InstanceType")).await);
     findings
 }
 
@@ -128,14 +151,16 @@ async fn template(account: &Account) -> Finding {
 }
 
 /// The table, and the ARN of its stream.
-async fn table(account: &Account) -> (Finding, Option<String>) {
+async fn table(account: &Account, name: &str) -> (Finding, Option<String>) {
     let broken = |said: String, cure: &str| Finding::bad("table", State::Broken, said, cure);
-    let asked = account.dynamodb.describe_table().table_name(TABLE).send().await;
+    let asked = account.dynamodb.describe_table().table_name(name).send().await;
     let table = match asked {
         Ok(answer) => answer.table.unwrap_or_else(|| TableDescription::builder().build()),
         Err(error) if Failure::of(&error).code == "ResourceNotFoundException" => {
-            let said = format!("there is no table `{TABLE}`");
-            return (broken(said, "docs/aws-by-hand.md, step 1, makes it"), None);
+            let said = format!("there is no table `{name}`");
+            let cure =
+                "docs/aws-by-hand.md, step 1, makes it; the key `app_database` names the reactor's";
+            return (broken(said, cure), None);
         }
         Err(error) => return (Finding::unknown("table", &told("cannot look at it", &error)), None),
     };
@@ -144,19 +169,21 @@ async fn table(account: &Account) -> (Finding, Option<String>) {
         stream.filter(|stream| stream.stream_enabled()).and_then(|one| one.stream_view_type());
     let finding = match view {
         Some(StreamViewType::NewAndOldImages) => {
-            Finding::fine("table", format!("{TABLE}, with a stream of both images"))
+            Finding::fine("table", format!("{name}, with a stream of both images"))
         }
         Some(other) => broken(
             format!(
-                "the stream of {TABLE} gives {}: the reactor needs NEW_AND_OLD_IMAGES",
+                "the stream of {name} gives {}: the reactor needs NEW_AND_OLD_IMAGES",
                 other.as_str()
             ),
             "disable the stream and enable it again with `aws dynamodb update-table`",
         ),
         None => broken(
-            format!("{TABLE} has no stream, so nobody hears of its changes"),
-            "`aws dynamodb update-table --table-name apps-db --stream-specification \
-             StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES`",
+            format!("{name} has no stream, so nobody hears of its changes"),
+            &format!(
+                "`aws dynamodb update-table --table-name {name} --stream-specification \
+                 StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES`"
+            ),
         ),
     };
     (finding, table.latest_stream_arn)

@@ -91,10 +91,7 @@ async fn at_rest(account: &Account) -> anyhow::Result<Option<Standing>> {
         }
         Life::Stuck => {
             output::note(&format!("{}: going on with it", standing.status.as_str()));
-            let mark = stack::mark(account, &standing.id).await?;
-            let going = account.cloudformation.continue_update_rollback().stack_name(&standing.id);
-            going.send().await.map_err(|error| told("cannot continue the rollback", &error))?;
-            well(&stack::follow(account, &standing.id, mark).await?)?;
+            go_on(account, &standing).await?;
             stack::find(account, PLATFORM).await
         }
         Life::DeletionFailed
@@ -108,6 +105,37 @@ async fn at_rest(account: &Account) -> anyhow::Result<Option<Standing>> {
             "`rowhouse aws uninstall` removes it; then install again",
         )),
     }
+}
+
+/// Goes on with a rollback that has failed, or begins that of an update that somebody made without one.
+async fn go_on(account: &Account, standing: &Standing) -> anyhow::Result<()> {
+    let mark = stack::mark(account, &standing.id).await?;
+    let stacks = &account.cloudformation;
+    let refused = if standing.status == StackStatus::UpdateFailed {
+        let sent = stacks.rollback_stack().stack_name(&standing.id).send().await;
+        sent.err().map(|error| told("cannot roll the stack back", &error))
+    } else {
+        let sent = stacks.continue_update_rollback().stack_name(&standing.id).send().await;
+        sent.err().map(|error| told("cannot continue the rollback", &error))
+    };
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    let ended = stack::follow(account, &standing.id, mark).await?;
+    if ended.status.life() == Life::Stuck {
+        return Err(bad_input(
+            format!(
+                "the platform came to {}: {}",
+                ended.status.as_str(),
+                ended.failures.join("; ")
+            ),
+            format!(
+                "mend the cause, then `{AGAIN}` again; what cannot be mended is left out with `aws cloudformation \
+                 continue-update-rollback --stack-name {PLATFORM} --resources-to-skip NAME`"
+            ),
+        ));
+    }
+    well(&ended)
 }
 
 /// What was asked for, as parameters of the stack.
@@ -143,9 +171,11 @@ async fn wishes(
     }
     let given = [
         ("Repository", install.repo.clone()),
+        ("AllowedRepositoryHosts", install.allowed_repository_hosts.clone()),
         ("MaxScale", install.max_scale.map(|scale| scale.to_string())),
         ("InstanceType", install.instance_type.clone()),
         ("KeyName", install.key_name.clone()),
+        ("TokenSecrets", install.token_secrets.clone()),
     ];
     wishes.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
     Ok(wishes)
@@ -266,11 +296,10 @@ fn tell(account: &Account, standing: &Standing, changed: bool) {
     output::line(&format!("apps answer at https://NAME.{domain}"));
     let repo = match standing.parameters.get("Repository") {
         Some(repo) if !repo.is_empty() => "",
-        Some(_) | None => r#","Repo":{"S":"https://github.com/YOU/APP"}"#,
+        Some(_) | None => " --repo https://github.com/YOU/APP",
     };
     output::hint(&format!(
-        "an app is a row: `aws dynamodb put-item --region {} --table-name apps-db --item \
-         '{{\"Name\":{{\"S\":\"hello\"}},\"Version\":{{\"S\":\"main\"}},\"Scale\":{{\"N\":\"1\"}}{repo}}}'`",
-        account.region
+        "an app is a row: `rowhouse --aws{} put hello{repo} --version main --scale 1`",
+        account.options
     ));
 }

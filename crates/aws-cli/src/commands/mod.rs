@@ -9,36 +9,19 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
+use rowhouse_cli::program;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::account::Account;
 use crate::args::{Arguments, Command};
+use crate::client::AwsClient;
 use crate::failure::Exit;
-use crate::{output, telemetry};
+use crate::output;
 
-/// Understands the arguments and runs the command; the exit status tells whose failure it was.
+/// Runs the command that the arguments are.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are answers; anything else is bad input.
-            let is_answer = !error.use_stderr();
-            output::usage(&error);
-            return if is_answer { Exit::Done } else { Exit::Yours }.into();
-        }
-    };
     // The libraries warn of each place where they have found no credentials; the answer tells it once.
-    telemetry::install("error");
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            output::problem(&format!("cannot start: {error}"));
-            return Exit::Ours.into();
-        }
-    };
-    let exit = runtime.block_on(dispatch(arguments));
-    exit.unwrap_or_else(|error| output::failed(&error)).into()
+    program::run(arguments, "error", dispatch, output::failed)
 }
 
 async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
@@ -53,6 +36,10 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         }
         Command::Doctor(doctor) => doctor::doctor(&arguments.place, &doctor).await,
         Command::Package(package) => package::package(&package),
+        Command::Row(command) => {
+            let open = async |_| AwsClient::open(&arguments.place).await;
+            Box::pin(rowhouse_cli::rows::run(open, command)).await
+        }
     }
 }
 

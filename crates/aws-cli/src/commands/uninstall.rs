@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use aws_sdk_dynamodb::types::AttributeValue;
-use rowhouse_aws::{Failure, Life, MANAGED_BY, StackStatus};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use rowhouse_aws::{Failure, Life, StackStatus};
+use rowhouse_core::Status;
 
 use crate::account::{Account, told};
 use crate::args::Uninstall;
@@ -15,6 +17,8 @@ use crate::{bucket, output};
 
 const AGAIN: &str = "rowhouse aws uninstall";
 const TABLE: &str = "apps-db";
+/// How long a stack is waited for that the reactor has claimed: it makes it within seconds, or not at all.
+const ABOUT_TO_BE_MADE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyhow::Result<Exit> {
     let place = format!("account {} in {}", account.id, account.region);
@@ -50,8 +54,8 @@ pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyho
             return Ok(Exit::Yours);
         }
     }
-    delete_rows(account, &rows).await?;
-    delete_apps(account).await?;
+    let claimed = delete_rows(account, &rows).await?;
+    delete_apps(account, claimed).await?;
     if let Some(platform) = platform {
         delete_stack(account, &platform, AGAIN).await?;
     }
@@ -114,31 +118,39 @@ fn is_missing(failure: &Failure) -> bool {
 async fn apps(account: &Account) -> anyhow::Result<Vec<(String, Standing)>> {
     let mut stacks = stack::all(account).await?;
     stacks.retain(|(name, standing)| {
-        let is_ours = standing.tags.get(MANAGED_BY.0).is_some_and(|value| value == MANAGED_BY.1);
+        let is_ours = standing.is_ours();
         name.starts_with(APPS) && is_ours
     });
     Ok(stacks)
 }
 
-async fn delete_rows(account: &Account, rows: &[String]) -> anyhow::Result<()> {
+/// Deletes rows; the names of those that the reactor had claimed. Without a row it claims nothing more.
+async fn delete_rows(account: &Account, rows: &[String]) -> anyhow::Result<BTreeSet<String>> {
+    let mut claimed = BTreeSet::new();
     for row in rows {
         let name = AttributeValue::S(row.clone());
         let delete = account.dynamodb.delete_item().table_name(TABLE).key("Name", name);
-        delete
-            .send()
-            .await
-            .map_err(|error| told(&format!("cannot delete the row `{row}`"), &error))?;
+        let deleted = delete.return_values(ReturnValue::AllOld).send().await;
+        let deleted =
+            deleted.map_err(|error| told(&format!("cannot delete the row `{row}`"), &error))?;
+        let status = deleted.attributes().and_then(|old| old.get("status")?.as_s().ok());
+        if status.is_some_and(|status| status == Status::Deploying.as_str()) {
+            claimed.insert(format!("{APPS}{row}"));
+        }
     }
-    Ok(())
+    Ok(claimed)
 }
 
-/// Deletes the stacks of apps, which have no rows any more: as the reactor does, but also where it has failed.
-async fn delete_apps(account: &Account) -> anyhow::Result<()> {
+/// Deletes the stacks of apps, which have no rows any more: as the reactor does, but also where it has failed. Those
+/// that it had claimed may be about to be made, and are waited for: they need the platform to be deleted.
+async fn delete_apps(account: &Account, mut claimed: BTreeSet<String>) -> anyhow::Result<()> {
     let mut asked = BTreeSet::new();
     let mut told_of = BTreeSet::new();
+    let deadline = Instant::now() + ABOUT_TO_BE_MADE;
     loop {
         let stacks = apps(account).await?;
-        if stacks.is_empty() {
+        claimed.retain(|name| !stacks.iter().any(|(found, _)| found == name));
+        if stacks.is_empty() && (claimed.is_empty() || Instant::now() > deadline) {
             return Ok(());
         }
         for (name, standing) in &stacks {

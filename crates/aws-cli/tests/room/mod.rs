@@ -15,61 +15,34 @@ use crate::emulator::{Emulator, free_port, program};
 pub(crate) const DOMAIN: &str = "apps.example.com";
 const REGION: &str = "eu-west-1";
 /// All that an account can have and a platform makes, one thing a line.
-const INVENTORY: &str = r#"
-import botocore.session
-session = botocore.session.get_session()
-def things(service, call, names, **arguments):
-    answer = getattr(session.create_client(service), call)(**arguments)
-    for key, name in names.items():
-        for thing in answer[key]:
-            print(service, key, thing if isinstance(thing, str) else thing[name])
-for service, call, names in [
-    ("acm", "list_certificates", {"CertificateSummaryList": "CertificateArn"}),
-    ("autoscaling", "describe_auto_scaling_groups", {"AutoScalingGroups": "AutoScalingGroupName"}),
-    ("cloudwatch", "describe_alarms", {"MetricAlarms": "AlarmName"}),
-    ("dynamodb", "list_tables", {"TableNames": ""}),
-    ("ec2", "describe_internet_gateways", {"InternetGateways": "InternetGatewayId"}),
-    ("ec2", "describe_launch_templates", {"LaunchTemplates": "LaunchTemplateName"}),
-    ("ec2", "describe_route_tables", {"RouteTables": "RouteTableId"}),
-    ("ec2", "describe_security_groups", {"SecurityGroups": "GroupId"}),
-    ("ec2", "describe_subnets", {"Subnets": "SubnetId"}),
-    ("ec2", "describe_vpcs", {"Vpcs": "VpcId"}),
-    ("elbv2", "describe_load_balancers", {"LoadBalancers": "LoadBalancerName"}),
-    ("elbv2", "describe_target_groups", {"TargetGroups": "TargetGroupName"}),
-    ("events", "list_rules", {"Rules": "Name"}),
-    ("iam", "list_instance_profiles", {"InstanceProfiles": "InstanceProfileName"}),
-    ("iam", "list_roles", {"Roles": "RoleName"}),
-    ("kms", "list_aliases", {"Aliases": "AliasName"}),
-    ("lambda", "list_event_source_mappings", {"EventSourceMappings": "UUID"}),
-    ("lambda", "list_functions", {"Functions": "FunctionName"}),
-    ("logs", "describe_log_groups", {"logGroups": "logGroupName"}),
-    ("s3", "list_buckets", {"Buckets": "Name"}),
-    ("sns", "list_subscriptions", {"Subscriptions": "SubscriptionArn"}),
-    ("sns", "list_topics", {"Topics": "TopicArn"}),
-    ("ssm", "describe_parameters", {"Parameters": "Name"}),
-]:
-    things(service, call, names)
-for queue in session.create_client("sqs").list_queues().get("QueueUrls", []):
-    print("sqs", queue)
-for stack in session.create_client("cloudformation").describe_stacks()["Stacks"]:
-    print("cloudformation", stack["StackName"])
-zones = session.create_client("route53").list_hosted_zones()["HostedZones"]
-for zone in zones:
-    things("route53", "list_resource_record_sets", {"ResourceRecordSets": "Name"}, HostedZoneId=zone["Id"])
-"#;
+const INVENTORY: &str = include_str!("../../../../xtask/src/test_aws/inventory.py");
 
 pub(crate) struct Room {
     pub(crate) emulator: Emulator,
     folder: TempDir,
+    authority: Option<PathBuf>,
 }
 
 impl Room {
     /// With a hosted zone of `example.com`.
     pub(crate) async fn new() -> Room {
+        Room::with(&[]).await
+    }
+
+    /// The same where programs and functions trust one authority, whose certificate is in that file.
+    pub(crate) async fn trusting(authority: &Path) -> Room {
+        let mut room = Room::with(&[("SSL_CERT_FILE", authority.to_str().unwrap())]).await;
+        room.authority = Some(authority.to_owned());
+        room
+    }
+
+    /// The same with settings of the emulator, such as `AUTH=true`.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Room {
         let port = free_port();
         // What the functions in it have as theirs.
         let endpoint = format!("http://127.0.0.1:{port}");
-        let emulator = Emulator::start_on(port, &[("AWS_ENDPOINT_URL", &endpoint)]).await;
+        let settings = [&[("AWS_ENDPOINT_URL", endpoint.as_str())], settings].concat();
+        let emulator = Emulator::start_on(port, &settings).await;
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("bin")).unwrap();
         for name in [
@@ -80,7 +53,7 @@ impl Room {
         ] {
             installed(name, &folder.path().join("bin").join(name));
         }
-        let room = Room { emulator, folder };
+        let room = Room { emulator, folder, authority: None };
         room.shell("aws route53 create-hosted-zone --name example.com --caller-reference 1");
         room
     }
@@ -94,6 +67,12 @@ impl Room {
         let mut command = Command::new(self.path("bin/rowhouse"));
         command.arg("aws").args(arguments);
         self.run(&mut command)
+    }
+
+    /// `rowhouse --aws …`, and what came of it.
+    pub(crate) fn rows(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(self.path("bin/rowhouse"));
+        self.run(command.arg("--aws").args(arguments))
     }
 
     /// The same where it must succeed: what it printed.
@@ -123,6 +102,13 @@ impl Room {
         );
     }
 
+    /// A command that is begun and left to itself; what it prints goes into that file.
+    pub(crate) fn started(&self, mut command: Command, printed: &str) -> Child {
+        let file = File::create(self.path(printed)).unwrap();
+        let said = file.try_clone().unwrap();
+        self.prepare(&mut command).stdout(file).stderr(said).spawn().unwrap()
+    }
+
     /// The same, begun and left to itself; what it says goes into that file.
     pub(crate) fn begin(&self, arguments: &[&str], said: &str) -> Child {
         let mut command = Command::new(self.path("bin/rowhouse"));
@@ -130,7 +116,15 @@ impl Room {
         self.prepare(command.arg("aws").args(arguments)).stderr(file).spawn().unwrap()
     }
 
-    fn run(&self, command: &mut Command) -> Output {
+    /// `rowhouse --aws …`, begun and left to itself.
+    pub(crate) fn begin_rows(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(self.path("bin/rowhouse"));
+        let command = self.prepare(command.arg("--aws").args(arguments));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Runs a command in the room.
+    pub(crate) fn run(&self, command: &mut Command) -> Output {
         self.prepare(command).output().unwrap()
     }
 
@@ -147,20 +141,33 @@ impl Room {
             .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
             .envs([("AWS_REGION", REGION), ("AWS_DEFAULT_REGION", REGION), ("AWS_PAGER", "")])
             .env_remove("AWS_PROFILE")
+            .envs(self.authority.iter().map(|path| ("SSL_CERT_FILE", path)))
             .stdin(Stdio::null())
     }
 }
 
 /// A program of this build, as it is installed. What debuggers read would make it ten times as large.
 fn installed(name: &str, to: &Path) {
+    let stripped = Command::new("strip").arg("-o").arg(to).arg(built(name)).status();
+    assert!(stripped.expect("the test needs the command `strip`").success());
+}
+
+/// `cargo xtask …`, as cargo runs it.
+pub(crate) fn xtask(arguments: &[String]) -> Command {
+    let mut command = Command::new(built("xtask"));
+    command.args(arguments);
+    command
+}
+
+/// A program of this build.
+fn built(name: &str) -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_rowhouse-aws")).with_file_name(name);
     assert!(
         built.is_file(),
-        "there is no `{}`: `cargo build --package rowhouse --package rowhouse-aws` makes it",
+        "there is no `{}`: `cargo build --package rowhouse --package rowhouse-aws --package xtask` makes it",
         built.display()
     );
-    let stripped = Command::new("strip").arg("-o").arg(to).arg(built).status();
-    assert!(stripped.expect("the test needs the command `strip`").success());
+    built
 }
 
 /// What a command printed that has succeeded.

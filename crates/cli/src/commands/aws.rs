@@ -1,29 +1,29 @@
-//! `rowhouse aws …`: handed over to `rowhouse-aws`, a program of its own, so that nobody waits for the AWS SDK to
-//! be compiled who only wants apps on this machine.
+//! `rowhouse aws …` and `rowhouse --aws …`: handed over to `rowhouse-aws`, a program of its own, so that nobody waits
+//! for the AWS SDK to be compiled who only wants apps on this machine.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::args::Aws;
 use crate::failure::bad_input;
 
 const PROGRAM: &str = "rowhouse-aws";
 
 /// Becomes that program; comes back only where it cannot.
-pub(crate) fn aws(aws: Aws) -> anyhow::Error {
+pub(crate) fn hand_over(arguments: Vec<OsString>) -> anyhow::Error {
     let itself = std::env::current_exe().ok();
     let beside = itself.as_deref().and_then(Path::parent);
     let Some(program) = found(beside, std::env::var_os("PATH").as_deref()) else {
         return bad_input(
             format!(
-                "`rowhouse aws` is the program `{PROGRAM}`, which is neither beside this one nor on `PATH`"
+                "what works on AWS is the program `{PROGRAM}`, which is neither beside this one nor on `PATH`"
             ),
             "in a checkout: `cargo build --release --package rowhouse-aws-cli`, or \
              `cargo install --path crates/aws-cli` to have it on your `PATH`",
         );
     };
-    let error = Command::new(&program).args(aws.arguments).exec();
+    let error = Command::new(&program).args(arguments).exec();
     anyhow::Error::new(error).context(format!("cannot run `{}`", program.display()))
 }
 

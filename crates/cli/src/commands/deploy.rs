@@ -4,12 +4,14 @@ use anyhow::Context as _;
 use rowhouse_core::{Attribute, Row, Value};
 
 use crate::args::Deploy;
-use crate::change::{Changes, Unchanged, carry_out, text};
 use crate::context::Context;
 use crate::failure::Exit;
+use crate::output;
 use crate::output::clean;
 use crate::project::Project;
-use crate::{names, output};
+use rowhouse_cli::client::Changes;
+use rowhouse_cli::rows::change::{Unchanged, carry_out, text};
+use rowhouse_cli::rows::names;
 
 /// `make` makes the data folder where it is missing, which is done for an app and not for a mistake.
 pub(crate) async fn deploy(
@@ -35,9 +37,9 @@ pub(crate) async fn deploy(
     }
     let edit = move |row: Option<&Row>| {
         let mut changes = Changes::from([
-            (Attribute::Version, Some(text(project.commit))),
-            (Attribute::Repo, Some(text(project.repository))),
-            (Attribute::Path, Some(text(project.path)).filter(|path| *path != text(""))),
+            (Attribute::Version, Some(text(project.commit.as_str()))),
+            (Attribute::Repo, Some(text(project.repository.as_str()))),
+            (Attribute::Path, Some(text(project.path.as_str())).filter(|path| *path != text(""))),
         ]);
         if row.is_none() {
             changes.insert(Attribute::Scale, Some(Value::Whole(1)));

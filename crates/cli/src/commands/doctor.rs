@@ -5,13 +5,15 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
+use rowhouse_cli::client::Client as _;
 use rowhouse_machine::folder::{FolderError, Presence};
 use serde_json::json;
 
 use crate::commands::folder_hint;
-use crate::context::{Context, Missing, OPEN, quoted};
+use crate::context::{Context, Missing, OPEN};
 use crate::failure::Exit;
 use crate::output;
+use crate::output::quoted;
 use crate::output::{clean, cut};
 
 /// Where `rowhouse up` listens if nobody says otherwise.

@@ -4,61 +4,66 @@ mod aws;
 mod deploy;
 mod doctor;
 pub(crate) mod down;
-mod events;
-mod history;
-mod logs;
-mod ls;
-mod open;
-mod put;
-mod redeploy;
-mod rm;
-mod rollback;
-mod scale;
-mod show;
 pub(crate) mod up;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::Parser as _;
+use rowhouse_cli::program;
+use rowhouse_cli::rows::{Opening, no_repository};
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::UpError;
 
 use crate::args::{Arguments, Command};
-use crate::context::{Context, Missing, of_variable, quoted};
-use crate::failure::Exit;
-use crate::{demo, output, telemetry};
+use crate::context::{Context, Missing, of_variable};
+use crate::failure::{Exit, bad_input};
+use crate::output::quoted;
+use crate::{demo, output};
 
-/// How often a follower looks for more.
-const LOOK_EVERY: Duration = Duration::from_millis(150);
-
-/// Understands the arguments and runs the command; the exit status tells whose failure it was.
+/// Runs the command that the arguments are.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are answers; anything else is bad input.
-            let is_answer = !error.use_stderr();
-            output::usage(&error);
-            return if is_answer { Exit::Done } else { Exit::Yours }.into();
-        }
-    };
-    telemetry::install("warn");
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            output::problem(&format!("cannot start: {error}"));
-            return Exit::Ours.into();
-        }
-    };
-    let exit = runtime.block_on(dispatch(arguments)).unwrap_or_else(|error| tell(&error));
-    output::finish();
-    exit.into()
+    let words = arguments.iter().skip(1).cloned().collect();
+    program::run(arguments, "warn", async |arguments| dispatch(arguments, words).await, tell)
 }
 
-async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
+async fn dispatch(arguments: Arguments, words: Vec<OsString>) -> anyhow::Result<Exit> {
+    let place = &arguments.place;
+    let is_aws = match &arguments.command {
+        // They have a place of their own.
+        Command::Aws(_) | Command::Instance(_) => false,
+        Command::Row(_)
+        | Command::Doctor(_)
+        | Command::Deploy(_)
+        | Command::Up(_)
+        | Command::Down
+        | Command::Demo(_) => place.is_aws(arguments.data.as_deref())?,
+    };
+    match &arguments.command {
+        // The same words again, to the program that knows AWS.
+        Command::Row(_) | Command::Doctor(_) if is_aws => return Err(aws::hand_over(words)),
+        Command::Deploy(_) if is_aws => {
+            return Err(bad_input(
+                "what `deploy` deploys is on this machine, and AWS cannot come for it",
+                "push it; then `rowhouse --aws put NAME --repo URL --version REF` has it run on AWS",
+            ));
+        }
+        // With the variable alone they are what they always are: about this machine.
+        Command::Up(_) | Command::Down | Command::Demo(_) if place.aws => {
+            return Err(bad_input(
+                "`--aws` is for the commands on rows, and this one is about this machine",
+                "`rowhouse aws --help` tells of the platform on AWS",
+            ));
+        }
+        Command::Up(_)
+        | Command::Down
+        | Command::Demo(_)
+        | Command::Deploy(_)
+        | Command::Row(_)
+        | Command::Doctor(_)
+        | Command::Instance(_)
+        | Command::Aws(_) => {}
+    }
     let data = arguments.data.or_else(of_variable);
     let data = data.as_deref();
     let made = || Context::open(data, Missing::Make);
@@ -69,28 +74,20 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Down => down::down(&found()?).await,
         Command::Demo(demo) => demo::run(data, demo.listen).await,
         Command::Deploy(deploy) => deploy::deploy(made, deploy).await,
-        Command::Put(put) => put::put(found, made, put).await,
-        Command::Scale(scale) => scale::scale(&found()?, scale).await,
-        Command::Redeploy(changed) => redeploy::redeploy(&found()?, changed).await,
-        Command::Rollback(rollback) => rollback::rollback(&found()?, rollback).await,
-        Command::Rm(remove) => rm::rm(&found()?, remove).await,
-        Command::Ls(read) => ls::ls(&found()?, read.json),
-        Command::Show(show) => show::show(&found()?, &show),
-        Command::History(one) => history::history(&found()?, &one),
-        Command::Events(events) => events::events(&found()?, &events).await,
-        Command::Logs(logs) => logs::logs(&found()?, &logs).await,
-        Command::Open(open) => open::open(&found()?, &open),
+        Command::Row(command) => {
+            let open = async |opening| match opening {
+                Opening::Existing => found(),
+                // Where there is no platform, there is none that has a repository.
+                Opening::First { names_source: false } if found().is_err() => {
+                    Err(no_repository(true))
+                }
+                Opening::First { .. } => made(),
+            };
+            rowhouse_cli::rows::run(open, command).await
+        }
         Command::Doctor(read) => doctor::doctor(data, read.json),
         Command::Instance(instance) => crate::instance::run(data, *instance).await,
-        Command::Aws(aws) => Err(aws::aws(aws)),
-    }
-}
-
-/// A short pause; true if somebody wants to end it all.
-async fn is_interrupted(interrupt: &mut tokio::signal::unix::Signal) -> bool {
-    tokio::select! {
-        _ = interrupt.recv() => true,
-        () = tokio::time::sleep(LOOK_EVERY) => false,
+        Command::Aws(aws) => Err(aws::hand_over(place.options().chain(aws.arguments).collect())),
     }
 }
 

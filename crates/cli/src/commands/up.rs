@@ -7,14 +7,18 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use rowhouse_cli::client::Client as _;
 use rowhouse_core::{Row, without_password};
+use rowhouse_machine::supply::Supply;
 use rowhouse_machine::up::{Config, Ended, Failpoint, House, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Up;
-use crate::context::{Context, quoted};
+use crate::context::Context;
 use crate::failure::{Exit, bad_input};
-use crate::{output, row_text};
+use crate::output;
+use crate::output::quoted;
+use rowhouse_cli::rows::row_text;
 
 /// Runs until it is told to end.
 pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
@@ -26,6 +30,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         listen: up.listen,
         domain: up.domain,
         only: up.only,
+        supply: up.supply.as_deref().map(Supply::new),
         repository,
         path: up.path,
         max_scale: up.max_scale,

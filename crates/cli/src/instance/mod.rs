@@ -1,10 +1,10 @@
 //! `rowhouse instance`: an EC2 instance of one app. Beside it, under another user who has no way to the account, runs
 //! `rowhouse up --only NAME`, which builds the app and runs it; the table is the API here, too.
 //!
-//! This half has the account's rights and the private key. It fetches the manifest and the certificate, writes the
-//! one row, opens TLS while the app is healthy, and tells CloudFormation how the rollout ended: once.
-//!
-//! Not here yet: a build that another instance has made is not fetched, and `release:` runs on each instance.
+//! This half has the account's rights and the private key. It fetches the manifest and the certificate, and what the
+//! other half could not get or should not do again: a build, the source of a private repository, the word that
+//! `release:` was run. It writes the one row, opens TLS while the app is healthy, and tells CloudFormation how the
+//! rollout ended: once.
 
 mod account;
 mod bucket;
@@ -12,23 +12,33 @@ mod certificate;
 mod front;
 mod notes;
 mod probe;
+mod shared_build;
+mod source;
+mod traffic;
+mod turn;
 mod watch;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use rowhouse_cli::rows::duration;
 use rowhouse_core::{AppName, Commit, Manifest};
+use rowhouse_machine::supply::{Order, Supply};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{address, duration};
+use crate::args::address;
 use crate::failure::Exit;
 use crate::instance::account::{Account, Signal};
 use crate::instance::bucket::Address;
 use crate::instance::front::Front;
 use crate::instance::notes::Notes;
+use crate::instance::shared_build::SharedBuild;
+use crate::instance::turn::Turn;
 use crate::instance::watch::Watch;
 use crate::output;
 
@@ -59,7 +69,7 @@ pub(crate) struct Instance {
     certificate: Address,
     #[arg(long)]
     region: String,
-    /// The stack to signal, and the resource in it
+    /// The stack to signal, by its id, and the resource in it
     #[arg(long)]
     stack: String,
     #[arg(long)]
@@ -67,6 +77,9 @@ pub(crate) struct Instance {
     /// Folder of this half: nobody else may read it
     #[arg(long, default_value = "/var/lib/rowhouse-instance", value_name = "DIR")]
     notes: PathBuf,
+    /// Folder of what is laid out for the platform, which its user reads
+    #[arg(long, default_value = "/var/lib/rowhouse-supply", value_name = "DIR")]
+    supply: PathBuf,
     /// Where TLS is spoken while the app is healthy
     #[arg(long, default_value = "[::]:8443", value_parser = address)]
     listen: SocketAddr,
@@ -82,6 +95,12 @@ pub(crate) struct Instance {
     /// How long anything may take before it counts as failed; less than the stack waits
     #[arg(long, default_value = "25m", value_parser = duration)]
     patience: Duration,
+    /// How long an instance that goes first may be silent before another one takes its place
+    #[arg(long, default_value = "90s", value_parser = duration)]
+    lease: Duration,
+    /// How long open requests may take when this is told to end
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    drain: Duration,
     /// Also repositories that are not on the web, for tests
     #[arg(long)]
     any_repository: bool,
@@ -115,10 +134,23 @@ pub(crate) async fn run(data: Option<&Path>, instance: Instance) -> anyhow::Resu
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let front = OnceLock::new();
+    let place = Place {
+        data: data.unwrap_or(Path::new(DATA)),
+        instance: &instance,
+        account: &account,
+        notes: &notes,
+    };
     let worked = tokio::select! {
-        worked = work(data.unwrap_or(Path::new(DATA)), &instance, &account, &notes) => worked,
-        _ = terminate.recv() => return Ok(Exit::Done),
-        _ = interrupt.recv() => return Ok(Exit::Done),
+        worked = work(&place, &front) => Some(worked),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    let Some(worked) = worked else {
+        if let Some(front) = front.get() {
+            front.drain(instance.drain).await;
+        }
+        return Ok(Exit::Done);
     };
     let Err(Refused(reason)) = worked;
     output::problem(&output::clean(&reason));
@@ -133,29 +165,99 @@ pub(crate) async fn run(data: Option<&Path>, instance: Instance) -> anyhow::Resu
     Ok(Exit::Done)
 }
 
+/// What this half works with.
+struct Place<'a> {
+    /// The platform's folder.
+    data: &'a Path,
+    instance: &'a Instance,
+    account: &'a Account,
+    notes: &'a Notes,
+}
+
 /// Does everything; comes back only with a reason.
-async fn work(
-    data: &Path,
-    instance: &Instance,
-    account: &Account,
-    notes: &Notes,
-) -> Result<std::convert::Infallible, Refused> {
+async fn work(place: &Place<'_>, opened: &OnceLock<Front>) -> Result<Infallible, Refused> {
+    let Place { instance, account, notes, .. } = place;
     let manifest = bucket::manifest(instance, account, notes).await?;
     let certificate = bucket::certificate(&instance.certificate, account, notes).await?;
     let host = format!("{}.{}", instance.app, instance.domain);
     let tls = certificate.tls().map_err(|why| wrong(&instance.certificate, &why))?;
     let front = Front::start(instance.listen, instance.platform, &tls)
         .map_err(|error| Refused(format!("cannot start to serve TLS: {error}")))?;
+    let front = opened.get_or_init(|| front);
     let probe = probe::Probe::new(&certificate, &host, instance.listen.port())
         .map_err(|why| wrong(&instance.certificate, &why))?;
-    let mut watch =
-        Watch::begin(data, &manifest, instance.platform, front, instance.patience).await?;
     if notes.said(&instance.manifest).is_none() {
-        watch.until_steady(&probe, instance.steady, instance.patience).await?;
+        let turn = turn::take(instance, &manifest, account, notes).await?;
+        let is_released = matches!(turn, Turn::After);
+        let outcome = match &turn {
+            Turn::After => roll_out(place, &manifest, is_released, front, &probe).await,
+            Turn::First(claim) => tokio::select! {
+                outcome = roll_out(place, &manifest, is_released, front, &probe) => outcome,
+                never = claim.keep() => match never {},
+            },
+        };
+        if let Turn::First(claim) = turn {
+            claim.end(outcome.as_ref().map_err(|Refused(reason)| reason.as_str()).copied()).await;
+        }
+        outcome?;
         output::note(&format!("`{}` answers at {}", instance.app, instance.commit.short()));
         say(account, notes, &instance.manifest, Signal::Success).await;
     }
-    watch.serve().await
+    watch(place, &manifest, front).await?.serve().await
+}
+
+/// Lays out what the platform needs, writes the row, and waits until its app answers.
+async fn roll_out(
+    place: &Place<'_>,
+    manifest: &Manifest,
+    is_released: bool,
+    front: &Front,
+    probe: &probe::Probe,
+) -> Result<(), Refused> {
+    let Place { data, instance, account, notes } = place;
+    let ours = |error: std::io::Error| {
+        Refused(format!("cannot write into `{}`: {error}", instance.supply.display()))
+    };
+    open(&instance.supply).map_err(ours)?;
+    let supply = Supply::new(&instance.supply);
+    let build = SharedBuild::of(manifest, data, account, notes, &supply).await?;
+    let is_built = build.fetch().await;
+    if !is_built {
+        source::lay_out(manifest, account, notes, &supply).await?;
+    }
+    let commit = manifest.commit.clone();
+    supply.give(&Order { commit, wants_build: !is_built, is_released }).map_err(ours)?;
+    let mut watch = watch(place, manifest, front).await?;
+    let shared = async {
+        build.collect().await;
+        std::future::pending::<Infallible>().await
+    };
+    let shared = std::pin::pin!(shared);
+    let up = async {
+        watch.until_steady(probe, instance.steady, instance.patience).await?;
+        // The next instance finds it.
+        build.settled().await;
+        Ok(())
+    };
+    tokio::select! {
+        outcome = up => outcome,
+        never = shared => match never {},
+    }
+}
+
+async fn watch<'a>(
+    place: &Place<'_>,
+    manifest: &Manifest,
+    front: &'a Front,
+) -> Result<Watch<'a>, Refused> {
+    let instance = place.instance;
+    Watch::begin(place.data, manifest, instance.platform, front, instance.patience).await
+}
+
+/// Makes a folder that its group may read, unless it is there.
+fn open(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)
 }
 
 fn wrong(address: &Address, why: &str) -> Refused {

@@ -1,4 +1,5 @@
 //! What this half keeps over a restart, in a folder of its own: manifest, certificate, and whether the signal was sent.
+//! What it has in hand lies there, too, where nobody else may look.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -22,6 +23,11 @@ impl Notes {
             .create(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         Ok(Notes(folder.to_owned()))
+    }
+
+    /// Where a file or folder of this name is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
     }
 
     pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {

@@ -23,25 +23,25 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_mins(1);
 
 /// The row of the machine's one app.
-pub(crate) struct Watch {
+pub(crate) struct Watch<'a> {
     table: TableFile,
     key: RowKey,
     commit: Commit,
     health_timeout: Duration,
     platform: SocketAddr,
-    front: Front,
+    front: &'a Front,
     began: Instant,
 }
 
-impl Watch {
+impl<'a> Watch<'a> {
     /// Waits for the platform beside this one, and writes the row unless it stands there already.
     pub(crate) async fn begin(
         data: &Path,
         manifest: &Manifest,
         platform: SocketAddr,
-        front: Front,
+        front: &'a Front,
         patience: Duration,
-    ) -> Result<Watch, Refused> {
+    ) -> Result<Watch<'a>, Refused> {
         let began = Instant::now();
         // Who finds it listening finds its table. To make that first would make it as another user.
         while TcpStream::connect(platform).await.is_err() {

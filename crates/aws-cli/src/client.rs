@@ -1,0 +1,348 @@
+//! The platform on AWS, as the commands on rows see it: the table, the stacks of the apps, and their logs.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use rowhouse_aws::config::{Config, VARIABLE};
+use rowhouse_aws::{DynamoTable, Failure, Life, Repositories, StackStatus};
+use rowhouse_cli::client::{Changes, Client, Left, Removed};
+use rowhouse_cli::rows;
+use rowhouse_core::{
+    App, AppName, Commit, Resolution, Row, RowKey, Settings, SettingsDigest, StoredEntry,
+    StoredRow, Written,
+};
+use rowhouse_machine::mirror::Mirrors;
+use serde_json::{Value, json};
+
+use crate::account::{Account, told, told_of};
+use crate::app_events::AppEvents;
+use crate::app_log::AppLog;
+use crate::args::Place;
+use crate::failure::bad_input;
+use crate::stack::{self, APPS, Standing};
+use crate::{instances, output};
+
+/// How long after its row was deleted a stack may still come: the reactor may have claimed the row just before, and
+/// what was made just now is not always listed at once.
+const CLAIMED_FOR: Duration = Duration::from_secs(30);
+/// The tables' names where no configuration says others, the seed's.
+const TABLES: [&str; 2] = ["apps-db", "apps-history"];
+
+/// What the commands on rows work on.
+pub(crate) struct AwsClient {
+    account: Account,
+    table: DynamoTable,
+    /// The configuration of the reactor, where it can be read.
+    config: Option<Config>,
+    hearing: Hearing,
+    /// The ids of the stacks that were seen, by the names of their apps: by its id a stack is known for good.
+    ids: RefCell<BTreeMap<String, String>>,
+}
+
+/// How the reactor hears of changes of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    /// By the table's stream.
+    Stream,
+    /// By its schedules alone.
+    Schedules,
+    /// Whoever asks may not know.
+    Unknown,
+}
+
+impl AwsClient {
+    /// The platform in the account and region of `place`.
+    pub(crate) async fn open(place: &Place) -> anyhow::Result<AwsClient> {
+        let account = Account::open(place).await?;
+        let lambda = aws_sdk_lambda::Client::new(&account.config);
+        let function = lambda.get_function_configuration().function_name(stack::REACTOR);
+        let config = match function.send().await {
+            Ok(function) => {
+                let variables = function.environment().and_then(|given| given.variables());
+                let text = variables.and_then(|variables| variables.get(VARIABLE));
+                text.map(|text| Config::parse(text, VARIABLE)).transpose().map_err(|error| {
+                    bad_input(
+                        format!("cannot read the configuration of {}: {error}", stack::REACTOR),
+                        "it may be newer than this program: bring `rowhouse-aws` up to date",
+                    )
+                })?
+            }
+            Err(error) if Failure::of(&error).code == "ResourceNotFoundException" => {
+                return Err(nothing_here(&account));
+            }
+            // Whoever may write rows need not be one who may look at functions.
+            Err(error) if Failure::of(&error).is_denied() => None,
+            Err(error) => return Err(told("cannot look at the reactor", &error)),
+        };
+        let [rows, history] = TABLES.map(str::to_owned);
+        let (rows, history) = match &config {
+            Some(config) => (config.app_database.clone(), config.app_history.clone()),
+            None => (rows, Some(history)),
+        };
+        let table = DynamoTable::new(account.dynamodb.clone(), rows, history);
+        let hearing = hearing(&lambda).await?;
+        Ok(AwsClient { account, table, config, hearing, ids: RefCell::default() })
+    }
+
+    /// The name of an app's stack.
+    fn stack_name(&self, name: &str) -> String {
+        let prefix = self.config.as_ref().map_or(APPS, |config| config.stack_prefix.as_str());
+        format!("{prefix}{name}")
+    }
+
+    /// The stack of an app, where it is one of Rowhouse's.
+    async fn stack(&self, name: &AppName) -> Result<Option<Standing>, Failure> {
+        let id = self.ids.borrow().get(name.as_str()).cloned();
+        let asked = id.unwrap_or_else(|| self.stack_name(name.as_str()));
+        let found = stack::look(&self.account, &asked).await?;
+        let found = found.filter(|stack| stack.status != StackStatus::DeleteComplete);
+        let found = found.filter(Standing::is_ours);
+        if let Some(stack) = &found {
+            self.ids.borrow_mut().insert(name.as_str().to_owned(), stack.id.clone());
+        }
+        Ok(found)
+    }
+
+    /// An error of the table, with what to do about it.
+    fn of_table(&self, failure: &Failure) -> anyhow::Error {
+        match failure.code.as_str() {
+            "ResourceNotFoundException" if self.config.is_some() => {
+                bad_input(failure.message.clone(), self.cure())
+            }
+            "ResourceNotFoundException" => bad_input(
+                format!("there is no table `{}` in {}", TABLES[0], self.account.region),
+                format!(
+                    "`rowhouse aws install` makes it; where config.json names another, give the reactor its text as the \
+                     variable `{VARIABLE}` instead, where it can be read"
+                ),
+            ),
+            "ValidationException" => {
+                bad_input(failure.message.clone(), "a row may have 400 kB in all: give it less")
+            }
+            _ => told_of("", failure),
+        }
+    }
+}
+
+fn nothing_here(account: &Account) -> anyhow::Error {
+    bad_input(
+        format!("there is no platform in account {} in {}", account.id, account.region),
+        format!(
+            "`rowhouse aws install --domain DOMAIN{}` makes it, or choose another region with `--region`",
+            account.options
+        ),
+    )
+}
+
+async fn hearing(lambda: &aws_sdk_lambda::Client) -> anyhow::Result<Hearing> {
+    let asked = lambda.list_event_source_mappings().function_name(stack::REACTOR).send().await;
+    match asked {
+        Ok(answer) => {
+            let is_on =
+                |state: Option<&str>| !matches!(state, Some("Disabled" | "Disabling" | "Deleting"));
+            let mut mappings = answer.event_source_mappings().iter();
+            let is_heard = mappings.any(|mapping| is_on(mapping.state()));
+            Ok(if is_heard { Hearing::Stream } else { Hearing::Schedules })
+        }
+        Err(error) if Failure::of(&error).is_denied() => Ok(Hearing::Unknown),
+        Err(error) => Err(told("cannot look at the stream of the table", &error)),
+    }
+}
+
+impl Client for AwsClient {
+    type Events = AppEvents;
+    type Lines = AppLog;
+
+    async fn get(&self, key: &RowKey) -> anyhow::Result<Option<StoredRow>> {
+        self.table.stored(key).await.map_err(|failure| self.of_table(&failure))
+    }
+
+    async fn list(&self) -> anyhow::Result<Vec<StoredRow>> {
+        self.table.all_stored().await.map_err(|failure| self.of_table(&failure))
+    }
+
+    async fn write(
+        &self,
+        key: &RowKey,
+        seen: Option<&Row>,
+        changes: &Changes,
+    ) -> anyhow::Result<Option<Row>> {
+        match self.table.edit(key, seen, changes).await {
+            Ok(Written::Done(row)) => Ok(Some(row)),
+            Ok(Written::Lost) => Ok(None),
+            Err(failure) => Err(self.of_table(&failure)),
+        }
+    }
+
+    async fn remove(&self, key: &RowKey) -> anyhow::Result<Option<Removed>> {
+        let removed = self.table.remove(key).await.map_err(|failure| self.of_table(&failure))?;
+        Ok(removed.map(|row| Removed { row, mark: Timestamp::now().as_second() }))
+    }
+
+    async fn ring(&self, key: &RowKey) -> anyhow::Result<()> {
+        self.table.ring(key).await.map_err(|failure| self.of_table(&failure))
+    }
+
+    async fn is_heard(&self, removed: &Removed) -> anyhow::Result<bool> {
+        // What waits for a repository has claimed nothing.
+        let reason = removed.row.report.reason.as_deref();
+        if reason.is_some_and(|reason| reason.starts_with("retrying: ")) {
+            return Ok(true);
+        }
+        let since = Timestamp::now().as_second() - removed.mark;
+        Ok(u64::try_from(since).is_ok_and(|since| since >= CLAIMED_FOR.as_secs()))
+    }
+
+    async fn history(&self, key: &RowKey) -> anyhow::Result<Vec<StoredEntry>> {
+        self.table.history(key).await.map_err(|failure| self.of_table(&failure))
+    }
+
+    async fn left(&self, key: &RowKey) -> anyhow::Result<Left> {
+        let Ok(name) = AppName::parse(key.as_str()) else { return Ok(Left::Nothing) };
+        match self.stack(&name).await {
+            Ok(None) => Ok(Left::Nothing),
+            Ok(Some(stack)) if stack.status == StackStatus::DeleteFailed => {
+                Ok(Left::Stuck(stack.reason.unwrap_or_else(|| "AWS gives no reason".to_owned())))
+            }
+            Ok(Some(_)) => Ok(Left::Something),
+            Err(failure) if failure.is_denied() => Ok(Left::Unknown),
+            // It is looked at again.
+            Err(failure) if failure.is_passing() => Ok(Left::Something),
+            Err(failure) => Err(told_of("cannot look at the stack", &failure)),
+        }
+    }
+
+    async fn aim(&self, name: &AppName) -> anyhow::Result<Option<Commit>> {
+        let stack = match self.stack(name).await {
+            Ok(stack) => stack,
+            Err(failure) if failure.is_denied() => None,
+            Err(failure) => return Err(told_of("cannot look at the stack", &failure)),
+        };
+        let moving = stack.filter(|stack| match stack.status.life() {
+            Life::Creating | Life::Updating | Life::CleaningUp => true,
+            Life::Up
+            | Life::RollingBack
+            | Life::Deleting
+            | Life::Gone
+            | Life::DeletionFailed
+            | Life::Broken
+            | Life::Stuck
+            | Life::Lost => false,
+        });
+        Ok(moving.and_then(|stack| Commit::parse(stack.parameters.get("Commit")?)))
+    }
+
+    /// Those of the app's auto scaling group.
+    async fn instances(&self, name: &AppName) -> anyhow::Result<Vec<Value>> {
+        let stack = self.stack_name(name.as_str());
+        match instances::of_stack(&self.account, &stack).await {
+            Ok(instances) => Ok(instances),
+            Err(failure) if failure.is_missing_stack() => Ok(Vec::new()),
+            Err(failure) => {
+                let error = told_of("the instances cannot be listed", &failure);
+                output::note(&error.to_string());
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    async fn events(&self, name: Option<&str>, last: usize) -> anyhow::Result<AppEvents> {
+        Ok(match name {
+            Some(name) => {
+                // Nothing else has a stack, or could.
+                let app = AppName::parse(name).ok();
+                let app = app.map(|_| (name.to_owned(), self.stack_name(name)));
+                AppEvents::of_app(&self.account, app, last)
+            }
+            None => AppEvents::of_all(&self.account, self.stack_name(""), last),
+        })
+    }
+
+    async fn lines(&self, name: &AppName, last: usize) -> anyhow::Result<Option<AppLog>> {
+        AppLog::open(&self.account, name, last).await
+    }
+
+    /// Those of the reactor; where they cannot be read, what any could have.
+    fn settings(&self) -> Settings {
+        let known = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let unknown = "https://unknown.example.com/until/it/is/read.git";
+        let config = self.config.as_ref();
+        Settings {
+            digest: SettingsDigest::of("for validation alone"),
+            repository: config.map_or(Some(unknown.to_owned()), |config| known(&config.repository)),
+            path: config.and_then(|config| known(&config.path)),
+            max_scale: config.map_or(u32::MAX, |config| config.max_scale),
+            local_repositories: false,
+        }
+    }
+
+    fn repository(&self) -> Option<String> {
+        let config = self.config.as_ref()?;
+        Some(config.repository.clone()).filter(|repository| !repository.is_empty())
+    }
+
+    fn typed_repository(text: &str) -> anyhow::Result<String> {
+        Ok(text.to_owned())
+    }
+
+    async fn default_branch(&self, repository: &str) -> anyhow::Result<String> {
+        let folder = tempfile::tempdir().context("cannot make a folder for git")?;
+        rows::default_branch(&Mirrors::new(folder.path().to_owned()), repository).await
+    }
+
+    async fn resolve(&self, app: &App) -> Option<Commit> {
+        let hosts = self.config.as_ref().map(|config| config.allowed_repository_hosts.as_slice());
+        let secrets = aws_sdk_secretsmanager::Client::new(&self.account.config);
+        let repositories = Repositories::new(hosts.unwrap_or_default(), Some(secrets));
+        match repositories.resolve(&app.repository, &app.version).await {
+            Resolution::Known(commit) => Some(commit),
+            Resolution::NoSuchVersion { .. } | Resolution::Unreachable { .. } => None,
+        }
+    }
+
+    /// It is whenever something rings, and its schedules always do.
+    fn is_at_work(&self) -> bool {
+        true
+    }
+
+    fn reactor(&self) -> Value {
+        let stream = match self.hearing {
+            Hearing::Stream => Some(true),
+            Hearing::Schedules => Some(false),
+            Hearing::Unknown => None,
+        };
+        json!({
+            "AtWork": true,
+            "Stream": stream,
+            "Function": stack::REACTOR,
+            "Account": self.account.id,
+            "Region": self.account.region,
+        })
+    }
+
+    fn warn_if_absent(&self) {
+        if self.hearing == Hearing::Schedules {
+            output::warning(
+                "the stream of the table is off: the reactor sees a change within a minute, and a deletion within 15",
+            );
+            output::hint(&self.cure());
+        }
+    }
+
+    fn command(&self, words: &str) -> String {
+        let is_implied = std::env::var_os("ROWHOUSE_PLATFORM").is_some_and(|value| value == "aws");
+        let option = if is_implied { "" } else { " --aws" };
+        format!("rowhouse{option}{} {words}", self.account.options)
+    }
+
+    fn cure(&self) -> String {
+        format!("`rowhouse aws doctor{}` says what to do", self.account.options)
+    }
+
+    fn pause(&self) -> Duration {
+        stack::pause(&self.account)
+    }
+}

@@ -1,0 +1,268 @@
+//! The machine platform, as the commands on rows see it: its files.
+
+use std::time::Duration;
+
+use rowhouse_cli::client::{Changes, Client, Event, Left, LogLine, News, Removed};
+use rowhouse_cli::rows::default_branch;
+use rowhouse_core::{
+    App, AppName, Commit, Row, RowKey, Settings, SettingsDigest, StoredEntry, StoredRow,
+    without_password,
+};
+use rowhouse_machine::folder::{Holder, Presence};
+use rowhouse_machine::journal::JournalFile;
+use rowhouse_machine::log::{Follow, logs, tail};
+use rowhouse_machine::mirror::{Mirrors, Resolved};
+use rowhouse_machine::repository::Repository;
+use rowhouse_machine::stack::Ongoing;
+use rowhouse_machine::supervised::snapshot;
+use serde_json::{Value, json};
+
+use crate::commands::up::absolute_repository;
+use crate::context::Context;
+use crate::output;
+
+/// How often what was written is looked at.
+const PAUSE: Duration = Duration::from_millis(40);
+/// How many events are read at once.
+const PAGE: u32 = 10_000;
+
+/// The events of the journal.
+pub(crate) struct JournalEvents {
+    journal: JournalFile,
+    name: Option<String>,
+    told: i64,
+    /// How many to begin with.
+    last: Option<u32>,
+}
+
+impl News for JournalEvents {
+    type Item = Event;
+
+    async fn news(&mut self) -> anyhow::Result<Vec<Event>> {
+        let most = self.last.take().unwrap_or(PAGE);
+        let found = self.journal.events(self.name.as_deref(), self.told, most)?;
+        self.told = found.last().map_or(self.told, |event| event.id);
+        Ok(found
+            .into_iter()
+            .map(|event| Event {
+                id: event.id.into(),
+                at: event.at,
+                name: event.name,
+                kind: event.kind,
+                text: event.text,
+            })
+            .collect())
+    }
+}
+
+/// The logs of an app's folder.
+pub(crate) struct LogFiles {
+    follow: Follow,
+    /// What there was to begin with.
+    first: Vec<LogLine>,
+    has_begun: bool,
+}
+
+impl News for LogFiles {
+    type Item = LogLine;
+
+    async fn news(&mut self) -> anyhow::Result<Vec<LogLine>> {
+        if !self.has_begun {
+            self.has_begun = true;
+            return Ok(self.first.clone());
+        }
+        // What came while the end was read has been told already.
+        let first = std::mem::take(&mut self.first);
+        Ok(self.follow.news().into_iter().filter(|line| !first.contains(line)).collect())
+    }
+}
+
+impl Client for Context {
+    type Events = JournalEvents;
+    type Lines = LogFiles;
+
+    async fn get(&self, key: &RowKey) -> anyhow::Result<Option<StoredRow>> {
+        Ok(self.table()?.get(key)?)
+    }
+
+    async fn list(&self) -> anyhow::Result<Vec<StoredRow>> {
+        Ok(self.table()?.list()?)
+    }
+
+    async fn write(
+        &self,
+        key: &RowKey,
+        seen: Option<&Row>,
+        changes: &Changes,
+    ) -> anyhow::Result<Option<Row>> {
+        let edit =
+            |before: Option<&Row>| if before == seen { Ok(changes.clone()) } else { Err(()) };
+        Ok(self.table()?.edit(key, edit)?.ok())
+    }
+
+    async fn remove(&self, key: &RowKey) -> anyhow::Result<Option<Removed>> {
+        let removed = self.table()?.remove(key)?;
+        Ok(removed.map(|removed| Removed { row: removed.row, mark: removed.change }))
+    }
+
+    async fn ring(&self, key: &RowKey) -> anyhow::Result<()> {
+        Ok(self.table()?.ring(key)?)
+    }
+
+    async fn is_heard(&self, removed: &Removed) -> anyhow::Result<bool> {
+        Ok(self.table()?.was_rung(removed.mark)?)
+    }
+
+    async fn history(&self, key: &RowKey) -> anyhow::Result<Vec<StoredEntry>> {
+        Ok(self.table()?.history(key)?)
+    }
+
+    async fn left(&self, key: &RowKey) -> anyhow::Result<Left> {
+        let stacks = self.journal()?.stacks()?;
+        let is_there = stacks.iter().any(|stack| stack.name.as_str() == key.as_str());
+        Ok(if is_there { Left::Something } else { Left::Nothing })
+    }
+
+    async fn aim(&self, name: &AppName) -> anyhow::Result<Option<Commit>> {
+        let stack = self.journal()?.stack(name)?;
+        Ok(match stack.and_then(|stack| stack.ongoing) {
+            Some(Ongoing::Create { plan, .. } | Ongoing::Update { plan, .. }) => {
+                Some(plan.deployment.commit)
+            }
+            Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => None,
+        })
+    }
+
+    /// By journal and processes: what is true also while no platform is at work.
+    async fn instances(&self, name: &AppName) -> anyhow::Result<Vec<Value>> {
+        let Some(stack) = self.journal()?.stack(name)? else { return Ok(Vec::new()) };
+        let shown = stack.instances.iter().map(|instance| {
+            let now = snapshot(&self.folder.instances(name).join(&instance.id.0));
+            let state = match (&now.running, &now.end) {
+                (Some(_), _) if stack.is_draining(instance) => "draining".to_owned(),
+                (Some(_), _) => "running".to_owned(),
+                (None, Some(end)) => end.to_string(),
+                (None, None) => "not running".to_owned(),
+            };
+            json!({
+                "Id": instance.id,
+                "Pid": now.running.as_ref().map(|record| record.app.pid),
+                "Port": instance.port,
+                "State": state,
+                "Revision": instance.commit,
+                "StartedAt": now.running.as_ref().map(|record| format!("{:.3}", record.at)),
+            })
+        });
+        Ok(shown.collect())
+    }
+
+    async fn events(&self, name: Option<&str>, last: usize) -> anyhow::Result<JournalEvents> {
+        let journal = JournalFile::open(&self.folder.journal())?;
+        let name = name.map(str::to_owned);
+        if last == 0 {
+            // Whatever comes is a later one than the last of all.
+            let told = journal.events(None, 0, 1)?.last().map_or(0, |event| event.id);
+            return Ok(JournalEvents { journal, name, told, last: None });
+        }
+        let last = Some(u32::try_from(last).unwrap_or(u32::MAX));
+        Ok(JournalEvents { journal, name, told: 0, last })
+    }
+
+    async fn lines(&self, name: &AppName, last: usize) -> anyhow::Result<Option<LogFiles>> {
+        let folder = self.folder.logs(name);
+        if !folder.exists() {
+            return Ok(None);
+        }
+        let follow = Follow::from_end(&folder);
+        let first = tail(&logs(&folder), last);
+        Ok(Some(LogFiles { follow, first, has_begun: false }))
+    }
+
+    /// Those of the platform at work; without one, what any could have.
+    fn settings(&self) -> Settings {
+        let digest = SettingsDigest::of("for validation alone");
+        match self.holder() {
+            Some(holder) => Settings {
+                digest,
+                repository: holder.repository,
+                path: holder.path,
+                max_scale: holder.max_scale,
+                local_repositories: true,
+            },
+            None => Settings {
+                digest,
+                repository: Some("/unknown/until/rowhouse/up".to_owned()),
+                path: None,
+                max_scale: u32::MAX,
+                local_repositories: true,
+            },
+        }
+    }
+
+    fn repository(&self) -> Option<String> {
+        self.holder().and_then(|holder| holder.repository)
+    }
+
+    fn typed_repository(text: &str) -> anyhow::Result<String> {
+        absolute_repository(text)
+    }
+
+    async fn default_branch(&self, repository: &str) -> anyhow::Result<String> {
+        default_branch(&Mirrors::new(self.folder.mirrors()), repository).await
+    }
+
+    async fn resolve(&self, app: &App) -> Option<Commit> {
+        let repository = Repository::parse(&app.repository).ok()?;
+        let mirrors = Mirrors::new(self.folder.mirrors());
+        match mirrors.resolve(&repository, app.version.as_str()).await {
+            Ok(Resolved::Commit(commit)) => Some(commit),
+            Ok(Resolved::NoSuchVersion { .. }) | Err(_) => None,
+        }
+    }
+
+    fn is_at_work(&self) -> bool {
+        matches!(self.folder.presence(), Presence::AtWork(_))
+    }
+
+    fn reactor(&self) -> Value {
+        match self.folder.presence() {
+            Presence::AtWork(holder) => {
+                let shown = holder.map(|holder| Holder {
+                    repository: holder.repository.as_deref().map(without_password),
+                    ..holder
+                });
+                json!({ "AtWork": true, "Holder": shown })
+            }
+            Presence::Absent(since) => json!({ "AtWork": false, "Since": since }),
+        }
+    }
+
+    fn warn_if_absent(&self) {
+        if let Presence::Absent(since) = self.folder.presence() {
+            let since = since.map_or_else(
+                || "there has never been one here".to_owned(),
+                |since| format!("since {since:.0} at the latest"),
+            );
+            output::warning(&format!(
+                "no reactor is at work ({since}): nothing changes until one is"
+            ));
+            output::hint(&self.cure());
+        }
+    }
+
+    fn command(&self, words: &str) -> String {
+        if self.is_implied() {
+            format!("rowhouse {words}")
+        } else {
+            format!("rowhouse {words} {}", self.data_option())
+        }
+    }
+
+    fn cure(&self) -> String {
+        format!("`{}` starts one", self.command("up"))
+    }
+
+    fn pause(&self) -> Duration {
+        PAUSE
+    }
+}

@@ -1,0 +1,73 @@
+//! Rows as JSON: the contract of `--json`, with the attribute names of the table on either platform.
+
+use rowhouse_core::{Attribute, Commit, StoredEntry, StoredRow, Value, without_password};
+use serde_json::{Map, json};
+
+use crate::rows::row_text;
+
+/// One row; secrets are masked unless `reveal`. Attributes that stand nowhere are left out.
+pub fn row(stored: &StoredRow, reveal: bool) -> Map<String, serde_json::Value> {
+    let mut object = Map::new();
+    let row = &stored.row;
+    object.insert("Name".to_owned(), json!(row.key.0));
+    for (attribute, value) in &row.user {
+        object.insert(attribute.name().to_owned(), self::value(*attribute, value, reveal));
+    }
+    let report = &row.report;
+    let mut insert = |name: &str, value: serde_json::Value| {
+        if !value.is_null() {
+            object.insert(name.to_owned(), value);
+        }
+    };
+    insert("status", json!(report.status.map(rowhouse_core::Status::as_str)));
+    insert("LoadBalancer", json!(report.url));
+    insert("Reason", json!(report.reason));
+    insert("Revision", json!(report.revision.as_ref().map(Commit::as_str)));
+    insert("Healthy", json!(report.healthy));
+    insert("Generation", json!(report.generation));
+    insert("Target", json!(report.target));
+    insert("Seq", json!(row.seq));
+    insert("ChangedAt", json!(stored.changed_at));
+    insert("Answered", json!(row_text::is_answered(row)));
+    object
+}
+
+fn value(attribute: Attribute, value: &Value, reveal: bool) -> serde_json::Value {
+    let is_secret = matches!(attribute, Attribute::Env | Attribute::BuildEnv);
+    match value {
+        Value::Map(entries) if is_secret && !reveal => {
+            entries.keys().map(|key| (key.clone(), json!("***"))).collect()
+        }
+        // Text that is no object may hold half a secret.
+        Value::Text(_) if is_secret && !reveal => json!("***"),
+        Value::Text(text) if attribute == Attribute::Repo && !reveal => {
+            json!(without_password(text))
+        }
+        Value::Text(text) => json!(text),
+        Value::Whole(0 | 1) if attribute == Attribute::Follow => json!(*value == Value::Whole(1)),
+        Value::Whole(number) => json!(number),
+        Value::Real(number) => json!(number),
+        Value::Boolean(flag) => json!(flag),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|(key, entry)| (key.clone(), self::value(attribute, entry, reveal)))
+            .collect(),
+        Value::Other(kind) => json!(kind),
+    }
+}
+
+/// One entry of a history.
+pub fn entry(entry: &StoredEntry) -> serde_json::Value {
+    json!({
+        "At": entry.at,
+        "Version": entry.version,
+        "Repo": entry.repository.as_deref().map(without_password),
+        "Revision": entry.revision,
+        "Scale": entry.scale,
+        "status": entry.status,
+        "Reason": entry.reason,
+        "Generation": entry.generation,
+        "Target": entry.target,
+        "EnvDigest": entry.env,
+    })
+}
