@@ -1,6 +1,6 @@
 //! CloudFormation as AWS documents it, for one stack, in memory: which calls each status allows, what an operation
 //! leaves in `Parameters`, `Outputs` and events, and that a token is used once. The emulators get some of this wrong.
-//! The rule runs against it from every status.
+//! The rule runs against it from every status; `tests/scenes.txt` is what both it and an emulator must say.
 //!
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html>,
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/troubleshooting.html>
@@ -46,6 +46,8 @@ struct World {
     token: Option<String>,
     ending: Ending,
     clock: i64,
+    /// Whether the update in progress was cancelled.
+    is_cancelled: bool,
     rollbacks_failed: u32,
     deletions_failed: u32,
     /// Calls that the status at that time does not allow.
@@ -186,11 +188,22 @@ impl World {
             stack.began = clock;
         }
         self.rollbacks_failed = 0;
+        self.is_cancelled = false;
         self.tell(S::UpdateInProgress);
         Ok(())
     }
 
+    fn cancel(&mut self, token: &str) -> Result<(), Failure> {
+        self.call("CancelUpdateStack", token, &[S::UpdateInProgress])?;
+        self.is_cancelled = true;
+        Ok(())
+    }
+
     fn delete(&mut self, token: &str) -> Result<(), Failure> {
+        if self.stack.is_none() {
+            self.calls += 1;
+            return Ok(());
+        }
         let illegal = [
             S::UpdateInProgress,
             S::UpdateCompleteCleanupInProgress,
@@ -228,6 +241,7 @@ impl World {
                 self.tell(S::RollbackInProgress);
             }
             S::RollbackInProgress => self.tell(S::RollbackComplete),
+            S::UpdateInProgress if self.is_cancelled => self.tell(S::UpdateRollbackInProgress),
             S::UpdateInProgress if self.ending == Ending::Good || self.ending == Ending::Clings => {
                 self.complete();
                 self.tell(S::UpdateCompleteCleanupInProgress);
@@ -336,11 +350,7 @@ impl Platform for Model {
                 let token = token::rollout("update", &deployment.target, &deployment.commit, &base);
                 world.update(deployment, &token)
             }
-            Operation::Cancel => world.call(
-                "CancelUpdateStack",
-                &token::step("cancel", &base),
-                &[S::UpdateInProgress],
-            ),
+            Operation::Cancel => world.cancel(&token::step("cancel", &base)),
             Operation::Delete { .. } => {
                 let noted = event::past(&world.events).collision.zip(world.stack.as_ref());
                 if let Some((one, stack)) = noted {
@@ -464,6 +474,7 @@ fn world(status: S, ending: Ending) -> World {
         )),
         ending,
         clock: 1,
+        is_cancelled: false,
         rollbacks_failed: 0,
         deletions_failed: u32::from(status == S::DeleteFailed),
         illegal: Vec::new(),
@@ -621,4 +632,78 @@ fn an_app_whose_priority_others_take_each_time_is_told_so_after_three_tries() {
         "{reason}"
     );
     assert_eq!(world.calls, 5, "three creations, and two deletions between them");
+}
+
+/// What the model answers to a call of a scene.
+fn asked(world: &mut World, call: &str) -> String {
+    let (verb, digit) = call.split_once(' ').unwrap_or((call, ""));
+    let base = Base::of("scene", &world.calls.to_string());
+    let answer = match (verb, digit.chars().next()) {
+        ("create" | "update", Some(digit)) => {
+            let aim = deployment(digit);
+            let token = token::rollout(verb, &aim.target, &aim.commit, &base);
+            let asked = if verb == "create" {
+                world.create(&aim, &token)
+            } else {
+                world.update(&aim, &token)
+            };
+            if asked.is_ok() {
+                world.ending = if digit == '0' { Ending::Fails } else { Ending::Good };
+            }
+            asked
+        }
+        ("cancel", _) => world.cancel(&token::step("cancel", &base)),
+        ("continue", _) => world.continue_rollback(&token::step("continue", &base)),
+        ("delete", _) => world.delete(&token::step("delete", &base)),
+        ("let", _) => {
+            // What waited goes on.
+            world.step();
+            Ok(())
+        }
+        other => panic!("{other:?} is no call"),
+    };
+    answer.map_or_else(|failure| failure.code, |()| "ok".to_owned())
+}
+
+#[test]
+fn the_model_says_what_an_emulator_says() {
+    let mut world = world(S::DeleteComplete, Ending::Good);
+    let mut before = 0;
+    for line in include_str!("../tests/scenes.txt").lines() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let call = line.split(" | ").next().unwrap();
+        let answer = asked(&mut world, call);
+        let commit = |values: Option<&BTreeMap<String, String>>| {
+            values
+                .and_then(|values| values.get("Commit"))
+                .map_or("-".to_owned(), |it| it[..1].into())
+        };
+        loop {
+            let status = world.status();
+            let aim = commit(world.stack.as_ref().map(|stack| &stack.parameters));
+            let waits = aim == "1" && status == Some(S::UpdateInProgress) && !world.is_cancelled;
+            if !waits {
+                world.step();
+            }
+            if world.status() == status {
+                break;
+            }
+        }
+        let stack = world.stack.as_ref();
+        let own = world.events.iter().rev().filter(|event| event.is_of_stack);
+        let told: Vec<&str> =
+            own.map(|event| event.status.as_str()).filter(|it| !it.contains("_CLEANUP_")).collect();
+        let shown = [
+            call.to_owned(),
+            answer,
+            stack.map_or("-", |stack| stack.status.as_str()).to_owned(),
+            commit(stack.map(|stack| &stack.parameters)),
+            commit(stack.map(|stack| &stack.outputs)),
+        ];
+        let news = told[before.min(told.len())..].join(" ");
+        before = told.len();
+        assert_eq!(format!("{} | {news}", shown.join(" | ")).trim_end(), line.trim_end());
+    }
 }

@@ -218,6 +218,18 @@ const TABLED: &[(&str, &str, &str, &str)] = &[
         "PutObject with If-None-Match",
         "S3 conditional-writes-enforce",
     ),
+    (
+        "platform.yaml InstanceRole",
+        "RenewTurns",
+        "PutObject with If-Match",
+        "S3 conditional-writes-enforce",
+    ),
+    (
+        "platform.yaml InstanceRole",
+        "TokensOfPrivateRepositories",
+        "GetSecretValue of the tokens that are named",
+        "SAR secretsmanager:GetSecretValue",
+    ),
     ("platform.yaml InstanceRole", "SayWhyItFailed", "PutObject of a reason", "SAR s3:PutObject"),
     (
         "platform.yaml InstanceRole",
@@ -301,6 +313,24 @@ const TABLED: &[(&str, &str, &str, &str)] = &[
         "ShareBuildsAndReleases",
         "GetObject and PutObject of builds",
         "SAR s3:PutObject",
+    ),
+    (
+        "app-dedicated.yaml InstanceRole",
+        "WriteOnce",
+        "PutObject with If-None-Match",
+        "S3 conditional-writes-enforce",
+    ),
+    (
+        "app-dedicated.yaml InstanceRole",
+        "RenewTurns",
+        "PutObject with If-Match",
+        "S3 conditional-writes-enforce",
+    ),
+    (
+        "app-dedicated.yaml InstanceRole",
+        "TokensOfPrivateRepositories",
+        "GetSecretValue of the tokens that are named",
+        "SAR secretsmanager:GetSecretValue",
     ),
     (
         "app-dedicated.yaml InstanceRole",
@@ -555,13 +585,10 @@ struct House {
 async fn house(server: &Server) -> House {
     let batch = "      BatchSize: 100\n";
     let disabled = format!("{batch}      Enabled: false\n");
-    let hosts = (
-        "\"PartialBatch\": true",
-        "\"PartialBatch\": true, \"AllowedRepositoryHosts\": [\"localhost\"]",
-    );
     let difference = Difference {
         environment: &[("AUTH", "true")],
-        replaced: &[(batch, &disabled), hosts],
+        replaced: &[(batch, &disabled)],
+        parameters: &[("AllowedRepositoryHosts", "localhost")],
         ..Difference::default()
     };
     let house = Installation::moody_with(difference).await;

@@ -8,6 +8,7 @@ use aws_sdk_cloudformation::types::ResourceSignalStatus;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::byte_stream::ByteStream;
 use installation::{DOMAIN, Difference, Installation, Mischief, sweep};
+use serde_json::{Value, json};
 
 fn commit(digit: char) -> String {
     digit.to_string().repeat(40)
@@ -21,6 +22,21 @@ async fn a_row_becomes_a_stack_and_goes_with_it() {
     let row = house.answered("shop", "deployed", &one).await;
     assert_eq!(row["LoadBalancer"], format!("https://shop.{DOMAIN}"));
     assert_eq!(row["Healthy"], "2");
+    // Nothing of its own but these: network, balancer and role are shared.
+    let resources = house.emulator.cloudformation.describe_stack_resources();
+    let resources = resources.stack_name("demo-app-shop").send().await.unwrap();
+    let mut types: Vec<&str> =
+        resources.stack_resources().iter().filter_map(|one| one.resource_type()).collect();
+    types.sort_unstable();
+    let expected = [
+        "AWS::AutoScaling::AutoScalingGroup",
+        "AWS::EC2::LaunchTemplate",
+        "AWS::ElasticLoadBalancingV2::ListenerRule",
+        "AWS::ElasticLoadBalancingV2::TargetGroup",
+        "AWS::Logs::LogGroup",
+        "Custom::BackendCertificate",
+    ];
+    assert_eq!(types, expected);
     let certificates = house.emulator.keys(&house.outputs["CertificateBucket"]).await;
     assert_eq!(certificates.len(), 1, "{certificates:?}");
     let manifests = house.emulator.keys(&house.outputs["ArtifactBucket"]).await;
@@ -44,6 +60,49 @@ async fn a_row_becomes_a_stack_and_goes_with_it() {
     assert!(house.row("shop").await.is_empty(), "a ghost");
     let history = house.history("shop").await;
     assert_eq!(history, ["deployed", "deployed", "deployed"]);
+}
+
+#[tokio::test]
+async fn every_operation_has_the_service_role_and_the_topic_and_every_row_is_read_consistently() {
+    let difference = Difference { has_faults: true, ..Difference::default() };
+    let house = Installation::moody_with(difference).await;
+    let without = |service: &str, operation: &str, body: &str| {
+        let error = json!({ "code": "ValidationError", "status": 400, "message": "forgotten" });
+        json!({ "service": service, "operation": operation, "body": body, "error": error })
+    };
+    let faults = house.faults.as_ref().unwrap();
+    let role = &format!("RoleARN != '{}'", house.outputs["ServiceRole"]);
+    let topic = &format!("\"NotificationARNs.member.1\" != '{}'", house.outputs["Topic"]);
+    let mut rules = Vec::new();
+    for operation in ["CreateStack", "UpdateStack", "DeleteStack"] {
+        rules.push(without("cloudformation", operation, role));
+        rules.push(without("cloudformation", operation, "ClientRequestToken == null"));
+    }
+    for operation in ["CreateStack", "UpdateStack"] {
+        rules.push(without("cloudformation", operation, topic));
+    }
+    for operation in ["GetItem", "Scan", "Query"] {
+        rules.push(without("dynamodb", operation, "ConsistentRead != `true`"));
+    }
+    rules.push(without("cloudformation", "CreateStack", "\"Tags.member.1.Value\" == null"));
+    faults.set(&Value::Array(rules)).await;
+    let (one, two, bad) = (commit('a'), commit('b'), commit('0'));
+    house.put("another", "", 1).await;
+    house.put("shop", &bad, 1).await;
+    house.answered("shop", "deploy_failed", "").await;
+    for version in [&one, &two] {
+        house.put("shop", version, 1).await;
+        house.answered("shop", "deployed", version).await;
+    }
+    house.ring(&sweep("full-sweep")).await;
+    house.delete("shop").await;
+    house.gone("shop").await;
+    assert_eq!(faults.fired().await, json!([]));
+    // A rule that nothing forgets would never fire, and a wrong one neither: this one does.
+    faults.set(&json!([without("dynamodb", "GetItem", "ConsistentRead == `true`")])).await;
+    house.put("shop", &one, 1).await;
+    emulator::until("the rule fires", async || (faults.fired().await != json!([])).then_some(()))
+        .await;
 }
 
 #[tokio::test]

@@ -195,10 +195,10 @@ async fn survives(what: &str) {
     std::fs::write(&authority, &server.authority).unwrap();
     let variable = "          ROWHOUSE_STACK: !Ref AWS::StackName\n";
     let trusting = format!("{variable}          SSL_CERT_FILE: {}\n", authority.display());
-    let hosts = ("[${AllowedHosts}]", "[\"localhost\"]");
     let difference = Difference {
         has_faults: true,
-        replaced: &[(variable, &trusting), hosts],
+        replaced: &[(variable, &trusting)],
+        parameters: &[("AllowedRepositoryHosts", "localhost")],
         ..Difference::default()
     };
     let house = Installation::moody_with(difference).await;

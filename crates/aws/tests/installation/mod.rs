@@ -39,6 +39,8 @@ pub(crate) struct Difference<'a> {
     pub(crate) environment: &'a [(&'a str, &'a str)],
     /// Texts of `platform.yaml`, and what stands in their places.
     pub(crate) replaced: &'a [(&'a str, &'a str)],
+    /// More parameters of `platform.yaml`.
+    pub(crate) parameters: &'a [(&'a str, &'a str)],
     /// Whether the functions reach AWS through a proxy that can fail.
     pub(crate) has_faults: bool,
 }
@@ -84,22 +86,18 @@ impl Installation {
             assert!(template.contains(text), "`{text}` does not stand in the template");
             template = template.replace(text, instead);
         }
-        let stack = emulator
-            .create(
-                "rowhouse-platform",
-                &template,
-                &[
-                    ("Domain", DOMAIN),
-                    ("HostedZoneId", &zone),
-                    ("CodeBucket", &bucket),
-                    ("ReactorCode", &reactor),
-                    ("CertificateCode", &certificates),
-                    ("AppProgram", &program),
-                    ("Repository", "https://git.example.com/apps.git"),
-                    ("Emulator", "true"),
-                ],
-            )
-            .await;
+        let mut parameters = vec![
+            ("Domain", DOMAIN),
+            ("HostedZoneId", &zone),
+            ("CodeBucket", &bucket),
+            ("ReactorCode", &reactor),
+            ("CertificateCode", &certificates),
+            ("AppProgram", &program),
+            ("Repository", "https://git.example.com/apps.git"),
+            ("Emulator", "true"),
+        ];
+        parameters.extend(difference.parameters);
+        let stack = emulator.create("rowhouse-platform", &template, &parameters).await;
         let reasons = emulator.reasons("rowhouse-platform").await;
         assert_eq!(status(&stack), "CREATE_COMPLETE", "{reasons:?}");
         let outputs = outputs(&stack);
