@@ -12,7 +12,6 @@ mod code;
 mod commands;
 mod delegation;
 mod drift;
-mod finding;
 mod instances;
 mod price;
 mod programs;
@@ -22,7 +21,7 @@ mod zone;
 
 use std::process::ExitCode;
 
-use rowhouse_cli::{failure, output};
+use rowhouse_cli::{failure, finding, output};
 
 fn main() -> ExitCode {
     commands::run(std::env::args_os().collect())

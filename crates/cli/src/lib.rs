@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod failure;
+pub mod finding;
 mod outlet;
 pub mod output;
 pub mod program;

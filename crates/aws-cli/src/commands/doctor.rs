@@ -12,9 +12,9 @@ use crate::account::{Account, told};
 use crate::args::{Doctor, Place};
 use crate::commands::install::TEMPLATE;
 use crate::failure::Exit;
-use crate::finding::{Finding, State};
+use crate::finding::{self, Finding, State};
 use crate::stack::{self, PLATFORM, REACTOR, Standing};
-use crate::{certificate, drift, output, quota, zone};
+use crate::{certificate, drift, quota, zone};
 
 const CERTIFICATES: &str = "CreateElbBackendCertificates";
 const TABLE: &str = "apps-db";
@@ -33,15 +33,7 @@ pub(crate) async fn doctor(place: &Place, doctor: &Doctor) -> anyhow::Result<Exi
         }
         Err(error) => (vec![Finding::unknown("credentials", &error)], json!({})),
     };
-    if doctor.json {
-        let checks: Vec<Value> = findings.iter().map(Finding::to_json).collect();
-        let mut document = seen;
-        document["Checks"] = checks.into();
-        output::json(&document, true);
-    } else {
-        findings.iter().for_each(Finding::tell);
-    }
-    Ok(if findings.iter().any(Finding::is_broken) { Exit::Yours } else { Exit::Done })
+    Ok(finding::tell(&findings, seen, doctor.json))
 }
 
 async fn of_account(account: &Account, with_drift: bool) -> Vec<Finding> {

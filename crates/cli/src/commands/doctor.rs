@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rowhouse_cli::client::Client as _;
+use rowhouse_cli::finding::{self, Finding, State};
 use rowhouse_machine::folder::{FolderError, Presence};
 use serde_json::json;
 
@@ -20,50 +21,6 @@ use crate::output::{clean, cut};
 const USUAL_ADDRESS: &str = "127.0.0.1:8080";
 /// Less free space (MB) than this is no room for a build.
 const LITTLE_SPACE: u64 = 200;
-
-/// How one check went.
-struct Finding {
-    what: &'static str,
-    state: State,
-    said: String,
-    cure: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Fine,
-    /// Something to know of, that breaks nothing.
-    Warning,
-    /// Only some apps need it.
-    Missing,
-    Broken,
-}
-
-impl State {
-    fn word(self) -> &'static str {
-        match self {
-            State::Fine => "ok",
-            State::Warning => "warning",
-            State::Missing => "missing",
-            State::Broken => "broken",
-        }
-    }
-}
-
-impl Finding {
-    fn fine(what: &'static str, said: impl Into<String>) -> Finding {
-        Finding { what, state: State::Fine, said: said.into(), cure: None }
-    }
-
-    fn bad(
-        what: &'static str,
-        state: State,
-        said: impl Into<String>,
-        cure: impl Into<String>,
-    ) -> Finding {
-        Finding { what, state, said: said.into(), cure: Some(cure.into()) }
-    }
-}
 
 /// Runs every check; exit status 1 where something is broken.
 pub(crate) fn doctor(data: Option<&Path>, as_json: bool) -> anyhow::Result<Exit> {
@@ -83,25 +40,7 @@ pub(crate) fn doctor(data: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
     findings.extend(tools());
     findings.extend([kernel(), isolation()]);
     let root = context.as_ref().ok().map(|context| context.folder.root());
-    if as_json {
-        let checks: Vec<_> = findings
-            .iter()
-            .map(|finding| {
-                json!({ "Check": finding.what, "State": finding.state.word(), "Said": finding.said, "Cure": finding.cure })
-            })
-            .collect();
-        output::json(&json!({ "Data": root, "Checks": checks }), true);
-    } else {
-        for finding in &findings {
-            let (state, what) = (finding.state.word(), finding.what);
-            output::line(&format!("{state:8} {what:10} {}", finding.said));
-            if let Some(cure) = &finding.cure {
-                output::line(&format!("{:19} → {cure}", ""));
-            }
-        }
-    }
-    let broken = findings.iter().any(|finding| finding.state == State::Broken);
-    Ok(if broken { Exit::Yours } else { Exit::Done })
+    Ok(finding::tell(&findings, json!({ "Data": root }), as_json))
 }
 
 fn of_folder(context: &Context) -> Vec<Finding> {

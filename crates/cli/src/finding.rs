@@ -1,22 +1,26 @@
-//! What a check found: whether it is well, what was seen, and the cure.
+//! What a check of a doctor found: whether it is well, what was seen, and the cure.
 
 use serde_json::{Value, json};
 
+use crate::failure::{BadInput, Exit};
 use crate::output;
 
 /// How one check went.
-pub(crate) struct Finding {
+#[derive(Clone, Debug)]
+pub struct Finding {
     what: &'static str,
     state: State,
     said: String,
     cure: Option<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
     Fine,
     /// Something to know of, that breaks nothing.
     Warning,
+    /// Only some apps need it.
+    Missing,
     Broken,
 }
 
@@ -25,17 +29,18 @@ impl State {
         match self {
             State::Fine => "ok",
             State::Warning => "warning",
+            State::Missing => "missing",
             State::Broken => "broken",
         }
     }
 }
 
 impl Finding {
-    pub(crate) fn fine(what: &'static str, said: impl Into<String>) -> Finding {
+    pub fn fine(what: &'static str, said: impl Into<String>) -> Finding {
         Finding { what, state: State::Fine, said: said.into(), cure: None }
     }
 
-    pub(crate) fn bad(
+    pub fn bad(
         what: &'static str,
         state: State,
         said: impl Into<String>,
@@ -45,25 +50,34 @@ impl Finding {
     }
 
     /// A check that could not be made.
-    pub(crate) fn unknown(what: &'static str, error: &anyhow::Error) -> Finding {
-        let hint =
-            error.downcast_ref::<crate::failure::BadInput>().and_then(|bad| bad.hint.clone());
+    pub fn unknown(what: &'static str, error: &anyhow::Error) -> Finding {
+        let hint = error.downcast_ref::<BadInput>().and_then(|bad| bad.hint.clone());
         let cure = hint.unwrap_or_else(|| "ask again in a while".to_owned());
         Finding::bad(what, State::Broken, format!("{error:#}"), cure)
     }
 
-    pub(crate) fn is_broken(&self) -> bool {
-        self.state == State::Broken
-    }
-
-    pub(crate) fn to_json(&self) -> Value {
+    /// As `--json` tells it.
+    pub fn to_json(&self) -> Value {
         json!({ "Check": self.what, "State": self.state.word(), "Said": self.said, "Cure": self.cure })
     }
 
-    pub(crate) fn tell(&self) {
+    fn tell(&self) {
         output::line(&format!("{:8} {:12} {}", self.state.word(), self.what, self.said));
         if let Some(cure) = &self.cure {
             output::line(&format!("{:21} → {cure}", ""));
         }
     }
+}
+
+/// Tells all findings, as lines or as `Checks` of a document that says of what they are; exit status 1 where something
+/// is broken.
+pub fn tell(findings: &[Finding], mut document: Value, as_json: bool) -> Exit {
+    if as_json {
+        document["Checks"] = findings.iter().map(Finding::to_json).collect();
+        output::json(&document, true);
+    } else {
+        findings.iter().for_each(Finding::tell);
+    }
+    let is_broken = findings.iter().any(|finding| finding.state == State::Broken);
+    if is_broken { Exit::Yours } else { Exit::Done }
 }
