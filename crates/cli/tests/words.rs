@@ -775,7 +775,7 @@ fn doctor_checks_everything_and_names_the_cures() {
         .map(Said::from)
         .unwrap();
     assert_eq!(broken.status, Some(1));
-    assert!(broken.out.contains("broken   git        not found\n"), "{}", broken.out);
+    assert!(broken.out.contains("broken   git          not found\n"), "{}", broken.out);
     assert!(broken.out.contains("→ install it: on Debian `apt install git`\n"), "{}", broken.out);
 }
 

@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::commands::folder_hint;
 use crate::context::{Context, Missing, OPEN};
 use crate::failure::Exit;
-use crate::output;
 use crate::output::quoted;
 use crate::output::{clean, cut};
 
