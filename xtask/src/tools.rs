@@ -27,6 +27,7 @@ pub fn run_with(
         .args(arguments)
         .envs(environment.iter().copied())
         .current_dir(root())
+        .stdin(Stdio::null())
         .status()
         .with_context(|| format!("cannot run `{program}`"))?;
     if !status.success() {
