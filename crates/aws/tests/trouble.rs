@@ -9,6 +9,7 @@ mod installation;
 mod server;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use aws_sdk_cloudformation::types::Tag;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -59,6 +60,9 @@ const CALLS: [(&str, &str, &[&str]); 21] = [
 const CERTIFICATES: usize = 18;
 /// Those that the loop comes to by itself only after minutes, or after an operator's mistake.
 const BACK: [&str; 3] = ["CancelUpdateStack", "ContinueUpdateRollback", "RollbackStack"];
+
+/// Each call may take an attempt's whole time before it is made once more.
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Statements under which services act for the functions, and the emulator's own calls of these none.
 const OF_SERVICES: [&str; 6] =
@@ -162,7 +166,7 @@ async fn put_private(house: &Installation, server: &Server, scale: u32) {
 
 /// Looks with the schedule's help until the row says this, and then whether it is true.
 async fn says(house: &Installation, name: &str, status: &str, revision: &str) {
-    emulator::until(&format!("`{name}` is {status}"), async || {
+    emulator::until_within(PATIENCE, &format!("`{name}` is {status}"), async || {
         let row = house.row(name).await;
         let says = |attribute: &str| row.get(attribute).map_or("", String::as_str);
         if says("status") == status && says("Revision") == revision {
@@ -243,7 +247,7 @@ async fn survives(what: &str) {
     // One by one: a sweep deletes few orphans at once, and the emulator takes a record that failed for done.
     for name in ["good", "contested", "certified", "private", "failing"] {
         house.delete(name).await;
-        emulator::until("the stack is gone", async || {
+        emulator::until_within(PATIENCE, "the stack is gone", async || {
             if house.stack(name).await.is_none() {
                 return Some(());
             }
@@ -423,7 +427,7 @@ async fn lead_back(
     let operation =
         if call == "CancelUpdateStack" { Operation::Cancel } else { Operation::ContinueRollback };
     let mut is_started = false;
-    emulator::until(&format!("`{name}` is as it was"), async || {
+    emulator::until_within(PATIENCE, &format!("`{name}` is as it was"), async || {
         let described = house.emulator.stack(&stack).await?;
         if emulator::status(&described) == "UPDATE_ROLLBACK_COMPLETE" {
             return Some(());
