@@ -125,12 +125,17 @@ impl Stage {
     }
 
     fn aws(&self, arguments: &[&[&str]]) -> String {
-        let mut aws = Command::new(emulator::program("aws"));
-        aws.args(arguments.concat()).args(["--output", "text", "--region", "eu-west-1"]);
-        aws.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
-        aws.env("AWS_ENDPOINT_URL", self.house.emulator.endpoint());
-        said(&aws.output().unwrap()).trim().to_owned()
+        aws(&self.house, &[&["--output", "text"], &arguments.concat()[..]])
     }
+}
+
+/// What the AWS CLI answers.
+fn aws(house: &Installation, arguments: &[&[&str]]) -> String {
+    let mut aws = Command::new(emulator::program("aws"));
+    aws.args(arguments.concat()).args(["--region", "eu-west-1"]);
+    aws.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
+    aws.env("AWS_ENDPOINT_URL", house.emulator.endpoint());
+    said(&aws.output().unwrap()).trim().to_owned()
 }
 
 /// The program that instances run, as this workspace builds it.
@@ -197,4 +202,36 @@ async fn a_machine_whose_app_does_not_come_up_says_why_in_the_row() {
     .await;
     let reason = &row["Reason"];
     assert!(reason.starts_with("i-0123: ") && reason.contains("no database"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_may_read_the_tokens_that_are_named_and_no_others() {
+    let named = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:rowhouse/git/";
+    let named =
+        [format!("{named}github.com-a1B2c3"), format!("{named}git.example.com/8443-a1B2c3")];
+    let text = "    Default: ''\n    AllowedPattern: '(arn:";
+    let given = format!("    Default: '{}'\n    AllowedPattern: '(arn:", named.join(","));
+    let difference = Difference { replaced: Some((text, &given)), ..Difference::default() };
+    for (difference, expected) in [(Difference::default(), None), (difference, Some(&named))] {
+        let house = Installation::start_with(difference).await;
+        let role =
+            ["cloudformation", "describe-stack-resource", "--stack-name", "rowhouse-platform"];
+        let role = aws(
+            &house,
+            &[
+                &role[..],
+                &["--logical-resource-id", "InstanceRole", "--output", "text"],
+                &["--query", "StackResourceDetail.PhysicalResourceId"],
+            ],
+        );
+        let name = role.rsplit('/').next().unwrap();
+        let policy = ["iam", "get-role-policy", "--policy-name", "Instance", "--role-name", name];
+        let policy = aws(&house, &[&policy, &["--query", "PolicyDocument", "--output", "json"]]);
+        let policy: serde_json::Value = serde_json::from_str(&policy).unwrap();
+        let statements = policy["Statement"].as_array().unwrap();
+        let secrets =
+            statements.iter().find(|one| one["Action"] == "secretsmanager:GetSecretValue");
+        let resources = secrets.map(|one| one["Resource"].clone());
+        assert_eq!(resources, expected.map(|named| serde_json::json!(named)), "{policy}");
+    }
 }
