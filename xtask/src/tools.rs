@@ -51,11 +51,7 @@ pub fn need(programs: &[(&str, &str)]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let is_root = Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-    if !is_root || !has("apt-get") {
+    if !is_root() || !has("apt-get") {
         bail!(
             "missing: {list}; install them, on Debian with `sudo apt-get install {list}`",
             list = missing.join(" ")
@@ -133,4 +129,69 @@ pub fn emulators() -> anyhow::Result<PathBuf> {
     // With the names of the others, whose dependencies it would replace by newer ones.
     from_pypi_apart("python", "moto_server", &["moto[server]==5.2.5", MINISTACK, AWS_CLI])?;
     Ok(ministack.parent().context("a program lies in a folder")?.to_owned())
+}
+
+/// The folder of Debian's cloud-init, unpacked with what it depends on and not installed: a machine that has it would
+/// take itself for one in a cloud at its next boot.
+pub fn cloud_init() -> anyhow::Result<PathBuf> {
+    let folder = root().join(".tools/cloud-init");
+    let unpacked = folder.join("root");
+    if unpacked.join("usr/bin/cloud-init").is_file() {
+        return Ok(unpacked);
+    }
+    if has("cloud-init") {
+        // The machines of the test see it, and need nothing more.
+        std::fs::create_dir_all(&unpacked)?;
+        return Ok(unpacked);
+    }
+    if !has("apt-get") || !is_root() {
+        bail!(
+            "the test that boots a machine needs cloud-init in `{}`: run this as root on Debian, or unpack \
+             its package and those that it depends on there",
+            unpacked.display()
+        );
+    }
+    let archives = folder.join("archives");
+    std::fs::create_dir_all(archives.join("partial"))?;
+    run_with("apt-get", &["update", "-qq"], &[("DEBIAN_FRONTEND", "noninteractive")])?;
+    let cache = format!("Dir::Cache::archives={}", archives.display());
+    run(
+        "apt-get",
+        &[
+            "install",
+            "-y",
+            "-qq",
+            "--download-only",
+            "--no-install-recommends",
+            "-o",
+            "APT::Sandbox::User=root",
+            "-o",
+            &cache,
+            "cloud-init",
+        ],
+    )?;
+    let new = folder.join("new");
+    for entry in std::fs::read_dir(&archives)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            run(
+                "dpkg-deb",
+                &["--extract", &path.display().to_string(), &new.display().to_string()],
+            )?;
+        }
+    }
+    // Where these are links to others below `usr`, folders of their name would take their place.
+    for name in ["bin", "lib", "sbin"] {
+        let outside = new.join(name);
+        if outside.exists() {
+            std::fs::remove_dir_all(outside)?;
+        }
+    }
+    std::fs::rename(new, &unpacked)?;
+    Ok(unpacked)
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

@@ -717,3 +717,41 @@ fn a_token_that_does_not_open_a_repository_is_told_without_it() {
     account.stack_becomes("ROLLBACK_COMPLETE", &[&machine]);
     assert!(!machine.file("notes/git-credentials").exists());
 }
+
+#[test]
+fn a_private_repository_without_a_token_is_told_with_what_is_missing() {
+    let account = Account::start();
+    let mut machine = Machine::boot(&account, "i-1");
+    let repository = machine.house.repository("app");
+    let commit = repository.web("v1");
+    let server = Server::start(&account, &repository, TOKEN);
+    let manifest = account.manifest(&server.address, &commit, &[]);
+    account.make_stack(1);
+    // The platform must know the server to be refused by it.
+    machine.house.end_up("-INT");
+    let certificate = server.certificate.display().to_string();
+    machine.house.environment.push(("GIT_SSL_CAINFO".to_owned(), certificate));
+    machine.house.up();
+    machine.run(&manifest, &commit);
+    assert!(machine.ended().success(), "{}", machine.log());
+    let reason = account.object(&format!("failures/shop/{commit}.txt")).unwrap();
+    let missing = format!("put a token into the secret `{}`", server.secret);
+    assert!(reason.contains(&missing) && reason.contains("`TokenSecrets`"), "{reason}");
+    account.stack_becomes("ROLLBACK_COMPLETE", &[&machine]);
+}
+
+#[test]
+fn a_build_that_cannot_be_shared_runs_all_the_same() {
+    let account = Account::start();
+    let mut machine = Machine::boot(&account, "i-1");
+    let repository = machine.house.repository("app");
+    let procfile = format!("{WEB}build: ln -s /etc/hostname outside\n");
+    let commit = repository.commit("v1", &[("app.py", SHOWING), ("Procfile", &procfile)]);
+    let manifest = account.manifest(path(&repository), &commit, &[]);
+    account.make_stack(1);
+    machine.run(&manifest, &commit);
+    account.stack_becomes("CREATE_COMPLETE", &[&machine]);
+    machine.says("the platform could not pack it");
+    assert!(machine.house.log().contains("leads out of the build"), "{}", machine.house.log());
+    assert_eq!(account.keys("builds/"), [""; 0]);
+}

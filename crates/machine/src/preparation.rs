@@ -84,18 +84,18 @@ impl Machine {
         let (machine, key) = (Arc::clone(self), built.key.clone());
         let packed =
             spawn_blocking(move || machine.builds.pack(&key, &machine.folder.offer())).await;
-        match packed.map_err(std::io::Error::other).flatten() {
-            Ok(()) => {
-                let began = Instant::now();
-                while !supply.is_taken() && began.elapsed() < OFFERED {
-                    sleep(LOOK_EVERY).await;
-                }
-                // Nobody else looks for it; what is left is written over by the next one.
-                let _ = std::fs::remove_file(self.folder.offer());
-            }
-            // Others build it for themselves.
-            Err(error) => warn!(reason = %error, "a build cannot be shared"),
+        if let Err(error) = packed.map_err(std::io::Error::other).flatten() {
+            // Others build it for themselves. Nothing is offered, and that is taken, too, so that the app cannot offer
+            // anything later.
+            warn!(reason = %error, "a build cannot be shared");
+            let _ = std::fs::write(self.folder.offer(), b"");
         }
+        let began = Instant::now();
+        while !supply.is_taken() && began.elapsed() < OFFERED {
+            sleep(LOOK_EVERY).await;
+        }
+        // Nobody else looks for it; what is left is written over by the next one.
+        let _ = std::fs::remove_file(self.folder.offer());
     }
 }
 

@@ -218,6 +218,37 @@ async fn a_supplied_build_takes_the_place_of_building() {
 }
 
 #[tokio::test]
+async fn a_virtual_environment_of_the_systems_python_works_where_it_was_not_made() {
+    let platform = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+    if !matches!(Toolchains::probe(&platform).await.python(), Python::At(_)) {
+        eprintln!("skipped: the system's own Python makes no virtual environments");
+        return;
+    }
+    let (workshop, request) = Workshop::with(&[
+        ("requirements.txt", "# nothing\n"),
+        ("Procfile", "web: python -m http.server\n"),
+    ]);
+    let builds = |supply| {
+        let mirrors = Arc::new(Mirrors::new(workshop.room.path().join("mirrors")));
+        let folder = workshop.room.path().join("builds");
+        Builds::new(folder, mirrors, platform.clone()).with_supply(supply)
+    };
+    let built = builds(None).build(&request, &Plain::new()).await.unwrap();
+    let folder = workshop.room.path().join("supply");
+    fs::create_dir(&folder).unwrap();
+    let supply = Supply::new(&folder);
+    builds(None).pack(&built.key, &supply.build(&built.key)).unwrap();
+    builds(None).prune(&BTreeSet::new(), 0).unwrap();
+    let runner = Plain::new();
+    let taken = builds(Some(supply)).build(&request, &runner).await.unwrap();
+    assert_eq!((runner.count(), &taken), (0, &built));
+    let script = "import sys; print(sys.prefix)";
+    let prefix = output(&taken.folder, taken.folder.join(".venv/bin/python"), &["-c", script]);
+    assert_eq!(Path::new(&prefix), taken.folder.join(".venv"));
+    output(&taken.folder, taken.folder.join(".venv/bin/pip"), &["--version"]);
+}
+
+#[tokio::test]
 async fn a_supplied_build_that_is_no_good_leads_to_an_own_one() {
     let (workshop, request) = shell();
     let (elsewhere, file) = supplied(&request, &workshop).await;

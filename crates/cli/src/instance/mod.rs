@@ -229,7 +229,9 @@ async fn roll_out(
     supply.give(&Order { commit, wants_build: !is_built, is_released }).map_err(ours)?;
     let mut watch = watch(place, manifest, front).await?;
     let shared = async {
-        build.collect().await;
+        if !is_built {
+            build.collect().await;
+        }
         std::future::pending::<Infallible>().await
     };
     let shared = std::pin::pin!(shared);

@@ -116,8 +116,11 @@ impl<'a> SharedBuild<'a> {
     }
 
     /// Takes the build that the platform offers, and stores it unless another instance was first. Waits for the offer
-    /// for as long as this is waited for.
+    /// for as long as this is waited for. There is one, before anything of the app runs; nothing is taken after it.
     pub(crate) async fn collect(&self) {
+        if self.supply.is_taken() {
+            return;
+        }
         let offer = DataFolder::offer_in(self.data);
         while fs::symlink_metadata(&offer).is_err() {
             sleep(LOOK_EVERY).await;
@@ -138,7 +141,10 @@ impl<'a> SharedBuild<'a> {
         let copied = copied.map_err(io::Error::other).flatten();
         // The platform goes on, and with it the app, which must not get at it any more.
         self.supply.take().map_err(ours)?;
-        let digest = copied.map_err(ours)?;
+        let (digest, size) = copied.map_err(ours)?;
+        if size == 0 {
+            return Err("the platform could not pack it: see its log".to_owned());
+        }
         let note = format!("{DIGEST}={digest}");
         let put = self.account.put(&self.key, &file, Condition::Absent, &note).await;
         let _ = fs::remove_file(&file);
@@ -168,9 +174,9 @@ async fn alike(build: &BuildKey, data: &Path) -> String {
     sha256(&serde_json::to_vec(&parts).expect("texts have a JSON form"))
 }
 
-/// Copies what the platform offers, and returns its digest. The platform's user may have put anything there, so it is
+/// Copies what the platform offers, and returns its digest and its bytes. The platform's user may have put anything there, so it is
 /// a plain file of that user, or it is not taken.
-fn copy(offer: &Path, owner: u32, to: &Path) -> io::Result<String> {
+fn copy(offer: &Path, owner: u32, to: &Path) -> io::Result<(String, u64)> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     let from = OpenOptions::new().read(true).custom_flags(flags).open(offer)?;
@@ -186,7 +192,7 @@ fn copy(offer: &Path, owner: u32, to: &Path) -> io::Result<String> {
     loop {
         let count = from.read(&mut buffer)?;
         if count == 0 {
-            return Ok(hex(&digest.finalize()));
+            return Ok((hex(&digest.finalize()), size));
         }
         size += count as u64;
         if size > PACKED_LIMIT {
@@ -229,7 +235,8 @@ mod tests {
         fs::write(at("plain"), "a build").unwrap();
         fs::write(at("to"), "something longer than a build").unwrap();
         let owner = fs::metadata(at("plain")).unwrap().uid();
-        let digest = copy(&at("plain"), owner, &at("to")).unwrap();
+        let (digest, size) = copy(&at("plain"), owner, &at("to")).unwrap();
+        assert_eq!(size, 7);
         assert_eq!(fs::read_to_string(at("to")).unwrap(), "a build");
         assert_eq!(digest, sha256(b"a build"));
         assert_eq!(digest, digest_of(&at("to")).unwrap());

@@ -178,6 +178,16 @@ impl Tokens<'_> {
 
 const FILE: &str = "git-credentials";
 
+/// What may be wrong where this machine may not read a repository, and what to do about it.
+pub(crate) fn advice(repository: &str) -> Option<String> {
+    let repository = Repository::parse(repository).ok()?;
+    let (_, name) = address(&repository)?;
+    Some(format!(
+        "the repository `{repository}` cannot be read: correct `Repo`, or, if it is private, put a token into the \
+         secret `{name}` and let instances read it (`TokenSecrets` of the platform)"
+    ))
+}
+
 /// The server of a repository, and the name of its secret, as the reactor finds it. One that brings credentials with it
 /// in its address, or is not on the web, has none.
 fn address(repository: &Repository) -> Option<(Url, String)> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rowhouse_core::{Attribute, Commit, Manifest, Row, RowKey, Status, UserAttributes};
+use rowhouse_machine::git::{Unreached, unreached};
 use rowhouse_machine::table::TableFile;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -13,10 +14,14 @@ use tokio::time::sleep;
 use crate::instance::Refused;
 use crate::instance::front::Front;
 use crate::instance::probe::Probe;
+use crate::instance::source;
 use crate::output;
 
 /// How often the row is read.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long a repository may refuse us before nobody waits for it any more. Servers do so, too, when they are asked too
+/// often.
+const REFUSED: Duration = Duration::from_secs(20);
 /// How often the app is asked, while it must be steady.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Beside its own time to be healthy, what an app that is deployed has until it must be steady.
@@ -28,6 +33,8 @@ pub(crate) struct Watch<'a> {
     key: RowKey,
     commit: Commit,
     health_timeout: Duration,
+    /// What to do where the repository may not be read.
+    advice: Option<String>,
     platform: SocketAddr,
     front: &'a Front,
     began: Instant,
@@ -65,6 +72,7 @@ impl<'a> Watch<'a> {
             key,
             commit: manifest.commit.clone(),
             health_timeout: Duration::from_secs(u64::from(manifest.health_timeout)),
+            advice: source::advice(&manifest.repo),
             platform,
             front,
             began,
@@ -81,6 +89,7 @@ impl<'a> Watch<'a> {
         let mut deployed: Option<Instant> = None;
         let mut answering: Option<Instant> = None;
         let mut last = String::from("it was not asked yet");
+        let mut refused: Option<Instant> = None;
         loop {
             let row = self.look().await;
             let reason = row.as_ref().and_then(|row| row.report.reason.clone());
@@ -89,6 +98,18 @@ impl<'a> Watch<'a> {
                     return Err(Refused(reason.unwrap_or_else(|| "no reason is given".to_owned())));
                 }
                 Verdict::Pending => {
+                    let why =
+                        reason.as_deref().and_then(|reason| reason.strip_prefix("retrying: "));
+                    if why.and_then(unreached) == Some(Unreached::Refused) {
+                        let since = *refused.get_or_insert_with(Instant::now);
+                        if let Some(advice) = &self.advice
+                            && since.elapsed() > REFUSED
+                        {
+                            return Err(Refused(advice.clone()));
+                        }
+                    } else if why.is_some() {
+                        refused = None;
+                    }
                     if self.began.elapsed() > patience {
                         let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
                         let minutes = patience.as_secs() / 60;
