@@ -60,7 +60,7 @@ impl Stage {
         let files = [("template.yaml", template.as_str())];
         let difference = Difference {
             files: &files,
-            replaced: Some(("\"Program\": \"${AppProgram}\"", &named)),
+            replaced: &[("\"Program\": \"${AppProgram}\"", &named)],
             ..Difference::default()
         };
         let house = Installation::start_with(difference).await;
@@ -211,7 +211,7 @@ async fn instances_may_read_the_tokens_that_are_named_and_no_others() {
         [format!("{named}github.com-a1B2c3"), format!("{named}git.example.com/8443-a1B2c3")];
     let text = "    Default: ''\n    AllowedPattern: '(arn:";
     let given = format!("    Default: '{}'\n    AllowedPattern: '(arn:", named.join(","));
-    let difference = Difference { replaced: Some((text, &given)), ..Difference::default() };
+    let difference = Difference { replaced: &[(text, &given)], ..Difference::default() };
     for (difference, expected) in [(Difference::default(), None), (difference, Some(&named))] {
         let house = Installation::start_with(difference).await;
         let role =
