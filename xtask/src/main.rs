@@ -24,6 +24,9 @@ fn main() -> anyhow::Result<()> {
             );
             println!("cargo xtask test      every test, with what they need");
             println!("cargo xtask audit     templates and policies, by checkov and parliament");
+            println!(
+                "cargo xtask test-aws  the whole loop on your own account, which it cleans up"
+            );
             println!("cargo xtask mutants   take each rule of the core away, and see a test fail");
             println!(
                 "cargo xtask bench …   figures side by side: `proxy`, `deploy`, `idle`; of the functions `lambda`, `sweep`"

@@ -38,6 +38,21 @@ pub(crate) async fn finding(account: &Account, arn: &str, zone: &str) -> Finding
     of(&detail, &missing, zone)
 }
 
+/// The names of the records by which it was validated, as far as they can be read.
+pub(crate) async fn record_names(account: &Account, arn: &str) -> Vec<String> {
+    let client = aws_sdk_acm::Client::new(&account.config);
+    let asked = client.describe_certificate().certificate_arn(arn).send().await;
+    let detail = asked.ok().and_then(|answer| answer.certificate);
+    let mut names: Vec<String> = detail
+        .iter()
+        .flat_map(records)
+        .map(|record| record.name().trim_end_matches('.').to_owned())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// The records by which it is validated, once AWS has named them.
 fn records(detail: &CertificateDetail) -> Vec<&ResourceRecord> {
     let options = detail.domain_validation_options().iter();

@@ -9,6 +9,7 @@ use aws_sdk_cloudformation::types::{
 
 use crate::account::{Account, told};
 use crate::finding::{Finding, State};
+use crate::output;
 use crate::stack::{self, PLATFORM};
 
 const WHAT: &str = "drift";
@@ -17,28 +18,39 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// Has the resources compared, which changes nothing.
 pub(crate) async fn finding(account: &Account) -> Finding {
     match drifts(account).await {
-        Ok(drifts) => of(&drifts),
+        Ok((drifts, gap)) if drifts.is_empty() && gap.is_some() => Finding::bad(
+            WHAT,
+            State::Warning,
+            format!("not all could be compared: {}", gap.unwrap_or_default()),
+            "ask with an administrator's profile: `rowhouse aws doctor --drift --profile NAME`",
+        ),
+        Ok((drifts, _)) => of(&drifts),
         Err(error) => Finding::unknown(WHAT, &error),
     }
 }
 
-async fn drifts(account: &Account) -> anyhow::Result<Vec<StackResourceDrift>> {
+/// What has changed, and why not all could be compared, where that is so.
+async fn drifts(account: &Account) -> anyhow::Result<(Vec<StackResourceDrift>, Option<String>)> {
     let stacks = &account.cloudformation;
     let began = stacks.detect_stack_drift().stack_name(PLATFORM).send().await;
     let began = began.map_err(|error| told("cannot have the stack compared", &error))?;
     let id = began.stack_drift_detection_id().unwrap_or_default();
     let deadline = Instant::now() + PATIENCE;
-    loop {
+    let gap = loop {
         let asked =
             stacks.describe_stack_drift_detection_status().stack_drift_detection_id(id).send();
         let asked = asked.await.map_err(|error| told("cannot ask for the comparison", &error))?;
-        // One that failed has compared what it could: some kinds of resources cannot be.
-        if asked.detection_status() != Some(&StackDriftDetectionStatus::DetectionInProgress) {
-            break;
+        match asked.detection_status() {
+            Some(StackDriftDetectionStatus::DetectionInProgress) => {}
+            // It has compared what it could.
+            Some(StackDriftDetectionStatus::DetectionFailed) => {
+                break Some(output::clean(asked.detection_status_reason().unwrap_or_default()));
+            }
+            Some(_) | None => break None,
         }
         anyhow::ensure!(Instant::now() < deadline, "AWS still compares after five minutes");
         tokio::time::sleep(stack::pause(account)).await;
-    }
+    };
     let changed = [StackResourceDriftStatus::Modified, StackResourceDriftStatus::Deleted];
     let mut found = Vec::new();
     let mut next = None;
@@ -54,7 +66,7 @@ async fn drifts(account: &Account) -> anyhow::Result<Vec<StackResourceDrift>> {
         found.extend(listed.stack_resource_drifts().iter().cloned());
         next = listed.next_token().map(str::to_owned);
         if next.is_none() {
-            return Ok(found);
+            return Ok((found, gap));
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::output;
 pub(crate) const PLATFORM: &str = "rowhouse-platform";
 /// What names of apps' stacks begin with.
 pub(crate) const APPS: &str = "demo-app-";
+/// The name of the table of rows.
+pub(crate) const TABLE: &str = "apps-db";
 /// The name of the reactor's function.
 pub(crate) const REACTOR: &str = "AppDemoReactorLambda";
 /// How long nothing may be heard before it is said what is waited for.

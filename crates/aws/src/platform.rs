@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_cloudformation::types as cfn;
 use aws_sdk_s3::primitives::ByteStream;
+use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use rowhouse_core::{
     AppName, Base, Commit, Manifest, Observed, Operation, Outcome, Plan, Platform, Resolution,
@@ -28,6 +29,9 @@ use crate::token;
 
 /// Names the app of a stack, beside its name.
 const APP_TAG: &str = "rowhouse:app";
+
+/// How many stacks' details are read side by side.
+const SIDE_BY_SIDE: usize = 8;
 
 /// As much of an instance's words as a row should hold.
 const FIRST_BYTES: &str = "bytes=0-2047";
@@ -450,18 +454,34 @@ impl Platform for CloudFormationPlatform {
             let sent = self.stacks.describe_stacks().set_next_token(next).send().await;
             let output =
                 sent.map_err(|error| Failure::of(&error).unreachable("cannot list the stacks"))?;
+            next = output.next_token().map(str::to_owned);
+            let mut ours = Vec::new();
             for stack in output.stacks() {
                 let name = stack
                     .stack_name()
                     .and_then(|name| name.strip_prefix(&self.config.stack_prefix))
                     .and_then(|name| AppName::parse(name).ok());
-                let Some(name) = name else { continue };
-                let observed = self.observed(&name, &sdk::described(stack)?).await?;
-                if observed != Observed::Missing {
-                    found.push((name, observed));
+                if let Some(name) = name {
+                    ours.push((name, sdk::described(stack)));
                 }
             }
-            next = output.next_token;
+            let mut looks = stream::iter(ours)
+                .map(|(name, described)| async move {
+                    let observed = match described {
+                        Ok(described) => self.observed(&name, &described).await,
+                        Err(error) => Err(error),
+                    };
+                    (name, observed)
+                })
+                .buffered(SIDE_BY_SIDE);
+            while let Some((name, observed)) = looks.next().await {
+                match observed {
+                    Ok(Observed::Missing) => {}
+                    Ok(observed) => found.push((name, observed)),
+                    // One that cannot be seen now is not listed, so that its row is looked at by itself.
+                    Err(Unreachable { reason }) => warn!(app = %name, reason, "not listed"),
+                }
+            }
             if next.is_none() {
                 return Ok(found);
             }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -37,6 +37,20 @@ pub(crate) fn open(path: &Path, durability: Durability) -> rusqlite::Result<Conn
         Durability::Process => "normal",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
+    Ok(connection)
+}
+
+/// Opens a database in a folder of another user, who may be hostile: it is made by that one, and must be there; no link
+/// is followed, and what stands in its schema may do no more than plain SQL.
+/// <https://www.sqlite.org/c3ref/open.html>, <https://www.sqlite.org/pragma.html#pragma_trusted_schema>
+pub(crate) fn open_of_another(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)
 }
 

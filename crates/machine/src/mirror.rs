@@ -341,6 +341,11 @@ impl Mirrors {
         self.obtain(repository, commit, &mirror).await?;
         let file = supply.bundle(&name(&mirror));
         let git = || Git::new(&mirror, repository).args(["--git-dir=."]);
+        // What a git that was killed has left: the next one would wait for it in vain.
+        let mut lock = file.clone().into_os_string();
+        lock.push(".lock");
+        // What cannot be removed git names itself.
+        let _ = fs::remove_file(lock);
         let create = git().args(["bundle", "create", "--quiet"]).args([&file]).writes(&file);
         create.args([pin(commit)]).run("write a bundle", FETCH).await?;
         let list = git().args(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()]);

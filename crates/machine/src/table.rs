@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::column::{COLUMNS, column, read_name, read_row, sql_value};
-use crate::database::{Database, Durability, explain, open};
+use crate::database::{Database, Durability, explain, open, open_of_another};
 
 /// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite, which may be
 /// as old as 3.31; they ring the old and the new name, and drop the reactor's own echo.
@@ -101,6 +101,17 @@ impl TableFile {
         })();
         let connection = opened.map_err(|error| unreachable(path, &error))?;
         Ok(TableFile { connection })
+    }
+
+    /// Opens a table that another user has made, without following a link and without making anything.
+    ///
+    /// # Errors
+    /// It is not there, is a link, or cannot be opened.
+    pub fn open_of_another(path: &Path) -> Result<TableFile, Unreachable> {
+        match open_of_another(path) {
+            Ok(connection) => Ok(TableFile { connection }),
+            Err(error) => Err(unreachable(path, &error)),
+        }
     }
 
     /// Reads one row.

@@ -249,6 +249,30 @@ async fn a_name_that_is_no_text_keeps_no_other_from_being_read() {
 }
 
 #[test]
+fn the_table_of_another_user_is_neither_made_nor_reached_through_a_link() {
+    let room = tempfile::tempdir().unwrap();
+    let (table, link) = (room.path().join("rowhouse.db"), room.path().join("link.db"));
+    assert!(TableFile::open_of_another(&table).is_err());
+    assert!(!table.exists());
+    drop(TableFile::open(&table).unwrap());
+    let mut own = TableFile::open_of_another(&table).unwrap();
+    let key = RowKey("shop".to_owned());
+    let wanted = |_: Option<&rowhouse_core::Row>| {
+        Ok::<_, std::convert::Infallible>(
+            [(Attribute::Scale, Some(Value::Whole(1)))].into_iter().collect(),
+        )
+    };
+    let Ok(row) = own.edit(&key, wanted).unwrap();
+    assert_eq!(own.get(&key).unwrap().unwrap().row, row);
+    std::os::unix::fs::symlink(room.path().join("elsewhere"), &link).unwrap();
+    assert!(TableFile::open_of_another(&link).is_err());
+    assert!(!room.path().join("elsewhere").exists());
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&table, &link).unwrap();
+    assert!(TableFile::open_of_another(&link).is_err());
+}
+
+#[test]
 fn a_table_of_an_earlier_version_gets_the_trigger_of_this_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rowhouse.db");

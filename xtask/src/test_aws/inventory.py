@@ -6,10 +6,20 @@ def answers(service, call, **arguments):
     if client.can_paginate(call):
         return client.get_paginator(call).paginate(**arguments)
     return [getattr(client, call)(**arguments)]
+def stays(thing):
+    # AWS makes these once for an account, or a domain, and never removes them: the roles of its own services, and the
+    # record by which it knows a domain as somebody's.
+    if isinstance(thing, str):
+        return False
+    records = [record.get("Value", "") for record in thing.get("ResourceRecords", [])]
+    of_certificate = any(value.rstrip(".").endswith(".acm-validations.aws") for value in records)
+    return thing.get("Path", "").startswith("/aws-service-role/") or of_certificate
 def things(service, call, names, **arguments):
     for answer in answers(service, call, **arguments):
         for key, name in names.items():
             for thing in answer.get(key, []):
+                if stays(thing):
+                    continue
                 print(service, key, thing if isinstance(thing, str) else thing[name])
 for service, call, names in [
     ("acm", "list_certificates", {"CertificateSummaryList": "CertificateArn"}),

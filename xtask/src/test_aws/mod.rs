@@ -25,7 +25,14 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<()> {
     let wish = Wish::parse(arguments)?;
     let place = Place::open(&wish)?;
     let before = place.inventory()?;
-    if place.has_platform()? {
+    // Made by hand, it has the names of ours and no stack.
+    let is_taken = |line: &String| {
+        ["apps-db", "apps-history", "AppDemoReactorLambda", "CreateElbBackendCertificates"]
+            .iter()
+            .any(|name| line.ends_with(&format!(" {name}")))
+            || line.contains(" demo-app-")
+    };
+    if place.has_platform()? || before.iter().any(is_taken) {
         bail!(
             "there is a platform in {} already, which this would remove: choose another account or region with \
              `--profile NAME` or `--region REGION`",

@@ -13,11 +13,10 @@ use crate::args::{Doctor, Place};
 use crate::commands::install::TEMPLATE;
 use crate::failure::Exit;
 use crate::finding::{self, Finding, State};
-use crate::stack::{self, PLATFORM, REACTOR, Standing};
+use crate::stack::{self, PLATFORM, REACTOR, Standing, TABLE};
 use crate::{certificate, drift, quota, zone};
 
 const CERTIFICATES: &str = "CreateElbBackendCertificates";
-const TABLE: &str = "apps-db";
 const INSTALL: &str = "`rowhouse aws install`";
 
 /// Runs every check; exit status 1 where something is broken.
@@ -64,14 +63,15 @@ async fn of_account(account: &Account, with_drift: bool) -> Vec<Finding> {
             return findings;
         }
     }
-    let (reactor, config) = reactor(&lambda).await;
+    let made = if platform.is_some() { Made::ByStack } else { Made::ByHand };
+    let (reactor, config) = reactor(&lambda, made).await;
     let name = config.as_ref().map_or(TABLE, |config| &config.app_database);
-    let (table, stream) = table(account, name).await;
+    let (table, stream) = table(account, made, name).await;
     findings.push(table);
     findings.extend(reactor);
-    findings.push(certificates(&lambda).await);
+    findings.push(certificates(&lambda, made).await);
     if let Some(stream) = &stream {
-        findings.push(mapping(&lambda, stream, config.as_ref()).await);
+        findings.push(mapping(&lambda, made, stream, config.as_ref()).await);
     }
     if let Some(platform) = &platform {
         findings.push(dead_letters(account, platform).await);
@@ -142,17 +142,36 @@ async fn template(account: &Account) -> Finding {
     }
 }
 
+/// How the platform was made, on which it depends how it is mended.
+#[derive(Clone, Copy)]
+enum Made {
+    ByStack,
+    ByHand,
+}
+
+impl Made {
+    /// The cure where something is missing that a step of the guide makes.
+    fn again(self, step: &str) -> String {
+        match self {
+            Made::ByHand => format!("docs/aws-by-hand.md, {step}"),
+            Made::ByStack => format!(
+                "`rowhouse aws doctor --drift` lists what was changed by hand: set it back, or `rowhouse aws uninstall` and \
+                 {INSTALL} make it anew"
+            ),
+        }
+    }
+}
+
 /// The table, and the ARN of its stream.
-async fn table(account: &Account, name: &str) -> (Finding, Option<String>) {
+async fn table(account: &Account, made: Made, name: &str) -> (Finding, Option<String>) {
     let broken = |said: String, cure: &str| Finding::bad("table", State::Broken, said, cure);
     let asked = account.dynamodb.describe_table().table_name(name).send().await;
     let table = match asked {
         Ok(answer) => answer.table.unwrap_or_else(|| TableDescription::builder().build()),
         Err(error) if Failure::of(&error).code == "ResourceNotFoundException" => {
             let said = format!("there is no table `{name}`");
-            let cure =
-                "docs/aws-by-hand.md, step 1, makes it; the key `app_database` names the reactor's";
-            return (broken(said, cure), None);
+            let cure = made.again("step 1, makes it; the key `app_database` names the reactor's");
+            return (broken(said, &cure), None);
         }
         Err(error) => return (Finding::unknown("table", &told("cannot look at it", &error)), None),
     };
@@ -182,11 +201,11 @@ async fn table(account: &Account, name: &str) -> (Finding, Option<String>) {
 }
 
 /// The reactor, and its configuration where it stands in the function's environment.
-async fn reactor(lambda: &aws_sdk_lambda::Client) -> (Vec<Finding>, Option<Config>) {
+async fn reactor(lambda: &aws_sdk_lambda::Client, made: Made) -> (Vec<Finding>, Option<Config>) {
     let asked = lambda.get_function_configuration().function_name(REACTOR).send().await;
     let function = match asked {
         Ok(function) => function,
-        Err(error) => return (vec![no_function("reactor", REACTOR, &error)], None),
+        Err(error) => return (vec![no_function("reactor", made, REACTOR, &error)], None),
     };
     let variables = function.environment().and_then(|environment| environment.variables());
     let text = variables.and_then(|variables| variables.get(VARIABLE));
@@ -253,16 +272,17 @@ fn cause(log: &str) -> Option<String> {
     })
 }
 
-async fn certificates(lambda: &aws_sdk_lambda::Client) -> Finding {
+async fn certificates(lambda: &aws_sdk_lambda::Client, made: Made) -> Finding {
     let asked = lambda.get_function_configuration().function_name(CERTIFICATES).send().await;
     match asked {
         Ok(_) => Finding::fine("certificates", format!("{CERTIFICATES} is there")),
-        Err(error) => no_function("certificates", CERTIFICATES, &error),
+        Err(error) => no_function("certificates", made, CERTIFICATES, &error),
     }
 }
 
 fn no_function<E, R>(
     what: &'static str,
+    made: Made,
     name: &str,
     error: &aws_smithy_runtime_api::client::result::SdkError<E, R>,
 ) -> Finding
@@ -272,8 +292,7 @@ where
 {
     if Failure::of(error).code == "ResourceNotFoundException" {
         let said = format!("there is no function `{name}`");
-        let cure = "docs/aws-by-hand.md, step 6, makes it";
-        return Finding::bad(what, State::Broken, said, cure);
+        return Finding::bad(what, State::Broken, said, made.again("step 6, makes it"));
     }
     Finding::unknown(what, &told(&format!("cannot look at {name}"), error))
 }
@@ -281,6 +300,7 @@ where
 /// What brings the table's changes to the reactor.
 async fn mapping(
     lambda: &aws_sdk_lambda::Client,
+    made: Made,
     stream: &str,
     config: Option<&Config>,
 ) -> Finding {
@@ -293,7 +313,7 @@ async fn mapping(
     let Some(mapping) = mappings.iter().find(|one| one.event_source_arn() == Some(stream)) else {
         return broken(
             "the table's stream is not hooked to the reactor".to_owned(),
-            "docs/aws-by-hand.md, step 7, makes the mapping".to_owned(),
+            made.again("step 7, makes the mapping"),
         );
     };
     let state = mapping.state().unwrap_or("unknown");
@@ -319,7 +339,7 @@ async fn mapping(
     match mapping.last_processing_result() {
         Some(result) if result.starts_with("PROBLEM") => broken(
             format!("the table's stream: {result}"),
-            "the reactor's role must read the stream: docs/aws-by-hand.md, step 5".to_owned(),
+            format!("the reactor's role must read the stream: {}", made.again("step 5")),
         ),
         Some(_) | None => Finding::fine("mapping", format!("the table's stream is {state}")),
     }

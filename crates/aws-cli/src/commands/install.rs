@@ -4,12 +4,12 @@ use anyhow::Context as _;
 use aws_sdk_cloudformation::types::{Capability, OnFailure, Parameter, Tag};
 use rowhouse_aws::{Failure, Life, MANAGED_BY, StackStatus};
 
-use crate::account::{Account, told};
+use crate::account::{Account, told, told_of};
 use crate::args::Install;
 use crate::code::{self, Code};
 use crate::commands::uninstall;
 use crate::failure::{Exit, bad_input};
-use crate::stack::{self, Ended, PLATFORM, Standing};
+use crate::stack::{self, Ended, PLATFORM, Standing, TABLE};
 use crate::zone::{self, Zone};
 use crate::{app_template, bucket, output, price, programs};
 
@@ -26,6 +26,9 @@ pub(crate) async fn install(account: &Account, install: &Install) -> anyhow::Res
     }
     let standing = at_rest(account).await?;
     let before = standing.as_ref();
+    if before.is_none() {
+        nothing_by_hand(account).await?;
+    }
     let mut parameters = wishes(account, install, before).await?;
     let usual = || before.and_then(|before| before.parameters.get("InstanceType")).cloned();
     let kind = install.instance_type.clone().or_else(usual).unwrap_or(USUAL_TYPE.to_owned());
@@ -65,6 +68,25 @@ pub(crate) async fn install(account: &Account, install: &Install) -> anyhow::Res
     upload_program(account, &standing, &code).await?;
     tell(account, &standing, changed);
     Ok(Exit::Done)
+}
+
+/// A platform that was made by hand has the same names, so that a stack could not make them.
+async fn nothing_by_hand(account: &Account) -> anyhow::Result<()> {
+    let asked = account.dynamodb.describe_table().table_name(TABLE).send().await;
+    match asked.map_err(|error| Failure::of(&error)) {
+        Ok(_) => Err(bad_input(
+            format!(
+                "there is a table `{TABLE}` in {}, which no stack of this command made",
+                account.region
+            ),
+            "a platform that was made by hand goes on by hand (docs/aws-by-hand.md); choose another region with \
+             `--region`, or remove it first",
+        )),
+        Err(failure) if failure.code == "ResourceNotFoundException" => Ok(()),
+        // Whoever may not look will be told by the stack.
+        Err(failure) if failure.is_denied() => Ok(()),
+        Err(failure) => Err(told_of(&format!("cannot look for the table `{TABLE}`"), &failure)),
+    }
 }
 
 /// The platform's stack, once nothing is under way on it; what never came up is removed.

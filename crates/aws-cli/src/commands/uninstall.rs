@@ -12,11 +12,10 @@ use rowhouse_core::Status;
 use crate::account::{Account, told};
 use crate::args::Uninstall;
 use crate::failure::{Exit, bad_input};
-use crate::stack::{self, APPS, PLATFORM, Standing};
-use crate::{bucket, output};
+use crate::stack::{self, APPS, PLATFORM, Standing, TABLE};
+use crate::{bucket, certificate, output};
 
 const AGAIN: &str = "rowhouse aws uninstall";
-const TABLE: &str = "apps-db";
 /// How long a stack is waited for that the reactor has claimed: it makes it within seconds, or not at all.
 const ABOUT_TO_BE_MADE: Duration = Duration::from_secs(30);
 
@@ -29,8 +28,13 @@ pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyho
         output::line(&format!("nothing is installed in {place} already"));
         return Ok(Exit::Done);
     }
-    let rows = rows(account).await?;
-    let apps = apps(account).await?;
+    // A platform that was made by hand has the same names, and is none of this one's.
+    let owns_table = match &platform {
+        Some(platform) => owns_table(&resources(account, &platform.id).await?),
+        None => false,
+    };
+    let rows = if owns_table { rows(account).await? } else { Vec::new() };
+    let apps = if owns_table { apps(account).await? } else { Vec::new() };
     let names: BTreeSet<&str> = rows
         .iter()
         .map(String::as_str)
@@ -54,9 +58,15 @@ pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyho
             return Ok(Exit::Yours);
         }
     }
-    let claimed = delete_rows(account, &rows).await?;
-    delete_apps(account, claimed).await?;
+    if owns_table {
+        let claimed = delete_rows(account, &rows).await?;
+        delete_apps(account, claimed).await?;
+    }
+    let mut records = Vec::new();
     if let Some(platform) = platform {
+        if let Some(arn) = platform.outputs.get("Certificate") {
+            records = certificate::record_names(account, arn).await;
+        }
         delete_stack(account, &platform, AGAIN).await?;
     }
     bucket::delete(account, &code).await?;
@@ -64,6 +74,13 @@ pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyho
     output::note(
         "AWS keeps the encryption key for 7 days, and a last backup of the tables for 35, free of charge",
     );
+    if !records.is_empty() {
+        output::note(&format!(
+            "the record {} stays in the hosted zone: AWS made it to know the domain as yours, takes it again for another \
+             certificate, and never removes it",
+            output::clean(&records.join(", "))
+        ));
+    }
     Ok(Exit::Done)
 }
 
@@ -195,15 +212,19 @@ pub(crate) async fn delete_stack(
     platform: &Standing,
     again: &str,
 ) -> anyhow::Result<()> {
-    if stack::is_moving(platform.status) {
+    // What is being made may wait for days, such as a certificate for its domain, and can be deleted at once.
+    if stack::is_moving(platform.status) && platform.status.life() != Life::Creating {
         stack::follow(account, &platform.id, None).await?;
     }
     if stack::find(account, &platform.id).await?.is_none_or(|one| one.status.life() == Life::Gone) {
         return Ok(());
     }
-    lift_protection(account).await?;
-    for name in buckets(account, &platform.id).await? {
-        bucket::empty(account, &name).await?;
+    let resources = resources(account, &platform.id).await?;
+    if owns_table(&resources) {
+        lift_protection(account).await?;
+    }
+    for bucket in resources.iter().filter(|resource| resource.kind == "AWS::S3::Bucket") {
+        bucket::empty(account, &bucket.id).await?;
     }
     let mark = stack::mark(account, &platform.id).await?;
     let deleted = account.cloudformation.delete_stack().stack_name(&platform.id).send().await;
@@ -227,20 +248,31 @@ async fn lift_protection(account: &Account) -> anyhow::Result<()> {
     }
 }
 
-/// The buckets that the stack made.
-async fn buckets(account: &Account, stack: &str) -> anyhow::Result<Vec<String>> {
+/// What a stack is made of: a resource that is there.
+struct Resource {
+    kind: String,
+    id: String,
+}
+
+async fn resources(account: &Account, stack: &str) -> anyhow::Result<Vec<Resource>> {
     let mut pages =
         account.cloudformation.list_stack_resources().stack_name(stack).into_paginator().send();
-    let mut buckets = Vec::new();
+    let mut found = Vec::new();
     while let Some(page) = pages.next().await {
         let page = page.map_err(|error| told("cannot list what the stack is made of", &error))?;
-        let found = page.stack_resource_summaries().iter().filter(|resource| {
+        found.extend(page.stack_resource_summaries().iter().filter_map(|resource| {
             let status = resource.resource_status().map_or("", |status| status.as_str());
-            resource.resource_type() == Some("AWS::S3::Bucket") && status != "DELETE_COMPLETE"
-        });
-        buckets.extend(
-            found.filter_map(|resource| resource.physical_resource_id().map(str::to_owned)),
-        );
+            // What could not be made has no id, or that of somebody else's of the same name.
+            let is_there = status != "DELETE_COMPLETE" && status != "CREATE_FAILED";
+            let kind = resource.resource_type()?.to_owned();
+            let id = resource.physical_resource_id().filter(|_| is_there)?.to_owned();
+            Some(Resource { kind, id })
+        }));
     }
-    Ok(buckets)
+    Ok(found)
+}
+
+/// Whether the table of rows is the stack's own.
+fn owns_table(resources: &[Resource]) -> bool {
+    resources.iter().any(|one| one.kind == "AWS::DynamoDB::Table" && one.id == TABLE)
 }

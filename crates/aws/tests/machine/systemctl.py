@@ -8,6 +8,8 @@ KNOWN = {
     "Service": {
         "Type", "User", "Environment", "ExecStartPre", "ExecStart", "Restart", "RestartSec", "KillMode",
         "TimeoutStopSec", "LimitNOFILE", "NoNewPrivileges", "StandardOutput", "StandardError",
+        # Takes systemd's own control groups. The other fence must hold without it.
+        "IPAddressDeny",
     },
     "Install": {"WantedBy"},
 }

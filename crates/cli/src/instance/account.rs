@@ -170,11 +170,11 @@ fn is_missing(error: &str) -> bool {
     error.contains("(NoSuchKey)") || error.contains("(404)")
 }
 
-/// Somebody else has written meanwhile: 412, or 409 at the very same time, or 404 where it was deleted.
+/// Somebody else has written meanwhile: 412, or 404 where it was deleted. After 409, at the very same time, nobody knows:
+/// it is to be tried again.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 fn has_lost(error: &str) -> bool {
-    is_missing(error)
-        || error.contains("(PreconditionFailed)")
-        || error.contains("(ConditionalRequestConflict)")
+    is_missing(error) || error.contains("(PreconditionFailed)")
 }
 
 /// Runs a command to its end, and returns what it said; an error is the last line of its complaints.

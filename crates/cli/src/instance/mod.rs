@@ -120,6 +120,8 @@ pub(crate) async fn run(data: Option<&Path>, instance: Instance) -> anyhow::Resu
             .to_owned(),
     };
     let notes = Notes::open(&instance.notes)?;
+    // What one that was ended in the middle has left.
+    source::forget(&notes);
     let account = Account {
         region: instance.region.clone(),
         bucket: instance.bucket.clone(),
@@ -154,7 +156,11 @@ pub(crate) async fn run(data: Option<&Path>, instance: Instance) -> anyhow::Resu
     };
     let Err(Refused(reason)) = worked;
     output::problem(&output::clean(&reason));
-    if said.is_none() {
+    // It may have been said meanwhile that it went well: then the service begins anew, and the rollout has not failed.
+    if notes.said(&instance.manifest).is_some() {
+        return Ok(Exit::Ours);
+    }
+    {
         let key = format!("failures/{}/{}.txt", instance.app, instance.commit);
         let text = format!("{id}: {reason}\n");
         if let Err(error) = account.put_text(&key, &text, &notes).await {

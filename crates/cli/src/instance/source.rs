@@ -41,8 +41,14 @@ pub(crate) async fn lay_out(
         return Ok(());
     }
     let outcome = fetch(&mut tokens, &repository, &manifest.commit, supply).await;
-    tokens.forget();
+    forget(notes);
     outcome
+}
+
+/// Removes tokens from the disk, with what they were needed for.
+pub(crate) fn forget(notes: &Notes) {
+    let _ = std::fs::remove_file(notes.path(FILE));
+    let _ = std::fs::remove_dir_all(notes.path("mirrors"));
 }
 
 async fn fetch(
@@ -144,12 +150,6 @@ impl Tokens<'_> {
 
     fn file(&self) -> PathBuf {
         self.notes.path(FILE)
-    }
-
-    /// Removes them from the disk, with what they were needed for.
-    fn forget(&self) {
-        let _ = std::fs::remove_file(self.file());
-        let _ = std::fs::remove_dir_all(self.notes.path("mirrors"));
     }
 
     /// A text without any token.

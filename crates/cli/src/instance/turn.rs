@@ -26,20 +26,15 @@ const FAILURE_STANDS: Duration = Duration::from_mins(35);
 #[serde(tag = "State", rename_all = "lowercase", rename_all_fields = "PascalCase")]
 enum Record {
     /// It has the turn. `Beat` is raised while it lives.
-    Running {
-        instance: String,
-        since: Timestamp,
-        beat: u64,
-    },
+    Running { instance: String, since: Timestamp, beat: u64 },
     /// Its app answers: `release:` is done for good.
-    Done {
-        instance: String,
-        at: Timestamp,
-    },
+    Done { instance: String, at: Timestamp },
     Failed {
         instance: String,
         at: Timestamp,
         reason: String,
+        /// The digest of what was tried.
+        manifest: String,
     },
 }
 
@@ -57,6 +52,8 @@ pub(crate) struct Claim<'a> {
     since: Timestamp,
     lease: Duration,
     tag: RefCell<String>,
+    /// The digest of what is tried.
+    manifest: String,
 }
 
 /// Where the record lies.
@@ -100,11 +97,10 @@ pub(crate) async fn take<'a>(
         let condition = match &found {
             None => Some(Condition::Absent),
             Some((Record::Done { .. }, _)) => return Ok(Turn::After),
-            Some((Record::Failed { instance, at, reason }, tag)) => {
-                if is_recent(*at) {
-                    return Err(Refused(format!(
-                        "`{instance}`, which went first, failed: {reason}"
-                    )));
+            Some((Record::Failed { instance: other, at, reason, manifest }, tag)) => {
+                // Of another manifest it says nothing: how the app's health is asked may have been mended.
+                if is_recent(*at) && *manifest == instance.manifest {
+                    return Err(Refused(format!("`{other}`, which went first, failed: {reason}")));
                 }
                 Some(Condition::Unchanged(tag))
             }
@@ -146,7 +142,8 @@ pub(crate) async fn take<'a>(
         match book.write(&record, condition).await {
             Ok(Some(tag)) => {
                 let tag = RefCell::new(tag);
-                return Ok(Turn::First(Claim { book, since, lease: instance.lease, tag }));
+                let (lease, manifest) = (instance.lease, instance.manifest.clone());
+                return Ok(Turn::First(Claim { book, since, lease, tag, manifest }));
             }
             Ok(None) => {}
             Err(error) => {
@@ -170,10 +167,22 @@ impl Claim<'_> {
             let (instance, since) = (instance.clone(), self.since);
             match self.write(&Record::Running { instance, since, beat }).await {
                 Ok(true) => {}
-                Ok(false) => {
-                    output::warning("another instance took this one for dead, and goes first");
-                    break;
-                }
+                Ok(false) => match self.book.read().await {
+                    // It was written, and only the answer to that was lost.
+                    Ok(Some((Record::Running { instance: found, .. }, tag)))
+                        if found == self.book.account.instance =>
+                    {
+                        self.tag.replace(tag);
+                    }
+                    Ok(_) => {
+                        output::warning("another instance took this one for dead, and goes first");
+                        break;
+                    }
+                    Err(error) => {
+                        let error = output::clean(&error);
+                        output::warning(&format!("cannot read whose turn it is: {error}"));
+                    }
+                },
                 Err(error) => {
                     output::warning(&format!("cannot renew the turn: {}", output::clean(&error)));
                 }
@@ -187,7 +196,12 @@ impl Claim<'_> {
         let (instance, at) = (self.book.account.instance.clone(), Timestamp::now());
         let record = match outcome {
             Ok(()) => Record::Done { instance, at },
-            Err(reason) => Record::Failed { instance, at, reason: reason.to_owned() },
+            Err(reason) => Record::Failed {
+                instance,
+                at,
+                reason: reason.to_owned(),
+                manifest: self.manifest.clone(),
+            },
         };
         // Without it the others wait until the turn is over, and do it again: that is what they must bear anyway.
         let mut pause = Duration::from_secs(1);

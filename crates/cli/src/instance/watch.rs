@@ -60,7 +60,8 @@ impl<'a> Watch<'a> {
             sleep(LOOK_EVERY).await;
         }
         let ours = |error: rowhouse_core::Unreachable| Refused(error.reason);
-        let mut table = TableFile::open(&data.join("rowhouse.db")).map_err(ours)?;
+        // The folder is the app's user's, who may have put anything in the table's place.
+        let mut table = TableFile::open_of_another(&data.join("rowhouse.db")).map_err(ours)?;
         let (key, wanted) = (manifest.name.key(), manifest.row());
         let found = table.get(&key).map_err(ours)?;
         if found.is_none_or(|stored| stored.row.user != wanted) {
