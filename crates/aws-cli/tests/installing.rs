@@ -70,6 +70,31 @@ async fn a_platform_is_installed_used_and_removed_without_a_trace() {
 }
 
 #[tokio::test]
+async fn a_platform_that_was_made_by_hand_is_left_alone() {
+    let room = Room::new().await;
+    room.shell(
+        "aws dynamodb create-table --table-name apps-db --billing-mode PAY_PER_REQUEST \
+         --attribute-definitions AttributeName=Name,AttributeType=S --key-schema AttributeName=Name,KeyType=HASH
+         aws dynamodb update-table --table-name apps-db --deletion-protection-enabled",
+    );
+    room.shell(PUT);
+    let before = room.inventory();
+    let refused = room.aws(&["install", "--domain", DOMAIN]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = texts(&refused).1;
+    assert!(said.contains("table `apps-db`") && said.contains("docs/aws-by-hand.md"), "{said}");
+    assert_eq!(room.inventory(), before);
+    // What an installation has left that was stopped at its very begin.
+    room.shell("aws s3 mb s3://rowhouse-code-000000000000-eu-west-1");
+    room.done(&["uninstall", "--delete-apps", "--yes"]);
+    assert_eq!(room.inventory(), before);
+    let row = "aws dynamodb get-item --table-name apps-db --key '{\"Name\":{\"S\":\"shop\"}}'";
+    assert!(room.shell(row).contains("Version"));
+    let table = room.shell("aws dynamodb describe-table --table-name apps-db");
+    assert!(table.contains("\"DeletionProtectionEnabled\": true"), "{table}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_installed_is_told_before_anything_is_made() {
     let room = Room::new().await;
     let before = room.inventory();
