@@ -134,14 +134,10 @@ impl<'a> SharedBuild<'a> {
     }
 
     async fn stored(&self, offer: PathBuf) -> Result<(), String> {
-        let ours = |error: io::Error| error.to_string();
-        let file = self.notes.fresh("offered.build").map_err(ours)?;
-        let (owner, to) = (fs::metadata(self.data).map_err(ours)?.uid(), file.clone());
-        let copied = spawn_blocking(move || copy(&offer, owner, &to)).await;
-        let copied = copied.map_err(io::Error::other).flatten();
-        // The platform goes on, and with it the app, which must not get at it any more.
-        self.supply.take().map_err(ours)?;
-        let (digest, size) = copied.map_err(ours)?;
+        let copied = self.copied(offer).await;
+        // The platform goes on, and with it the app, which must not get at it any more: also where nothing was copied.
+        self.supply.take().map_err(|error| error.to_string())?;
+        let (file, digest, size) = copied?;
         if size == 0 {
             return Err("the platform could not pack it: see its log".to_owned());
         }
@@ -153,6 +149,16 @@ impl<'a> SharedBuild<'a> {
             None => "another instance has stored its build already",
         });
         Ok(())
+    }
+
+    /// A copy of the offer, with its digest and its bytes.
+    async fn copied(&self, offer: PathBuf) -> Result<(PathBuf, String, u64), String> {
+        let ours = |error: io::Error| error.to_string();
+        let file = self.notes.fresh("offered.build").map_err(ours)?;
+        let (owner, to) = (fs::metadata(self.data).map_err(ours)?.uid(), file.clone());
+        let copied = spawn_blocking(move || copy(&offer, owner, &to)).await;
+        let (digest, size) = copied.map_err(io::Error::other).flatten().map_err(ours)?;
+        Ok((file, digest, size))
     }
 
     /// Waits until a build that was taken is stored, within bounds.
