@@ -211,18 +211,11 @@ impl Mirrors {
             let (mode_id_stage, path) = entry.strip_prefix("160000 ")?.split_once('\t')?;
             Some((Commit::parse(mode_id_stage.split(' ').next()?)?, path))
         });
-        let links: Vec<(Commit, &str)> = links.collect();
-        if links.is_empty() {
-            return Ok(Vec::new());
-        }
-        let addresses = submodules(repository, commit, &mirror).await?;
-        let mut found = Vec::new();
-        for (commit, path) in links {
-            // A link without an address is an empty folder to everybody.
-            let Some(address) = addresses.get(path) else { continue };
-            found.push((repository.submodule(address)?, commit, place(folder, path)?));
-        }
-        Ok(found)
+        let linked = linked(repository, commit, &mirror, links.collect()).await?;
+        let placed = linked
+            .into_iter()
+            .map(|(submodule, commit, path)| Ok((submodule, commit, place(folder, path)?)));
+        placed.collect()
     }
 
     /// Sees to it that the mirror has the commit, whole, and keeps it.
@@ -355,17 +348,8 @@ impl Mirrors {
             let (commit, path) = entry.strip_prefix("160000 commit ")?.split_once('\t')?;
             Some((Commit::parse(commit)?, path))
         });
-        let links: Vec<(Commit, &str)> = links.collect();
-        if links.is_empty() {
-            return Ok(Vec::new());
-        }
-        let addresses = submodules(repository, commit, &mirror).await?;
-        let mut found = Vec::new();
-        for (commit, path) in links {
-            let Some(address) = addresses.get(path) else { continue };
-            found.push((repository.submodule(address)?, commit));
-        }
-        Ok(found)
+        let linked = linked(repository, commit, &mirror, links.collect()).await?;
+        Ok(linked.into_iter().map(|(submodule, commit, _)| (submodule, commit)).collect())
     }
 
     async fn no_such(&self, repository: &Repository, version: &str) -> Result<Resolved, GitError> {
@@ -470,6 +454,27 @@ async fn reached(
     let git = Git::new(mirror, repository).args(["--git-dir=.", "for-each-ref", "--count=1"]);
     let outcome = git.args(["--contains", commit.as_str()]).ask(LOOK).await?;
     Ok(outcome.success() && !outcome.stdout.is_empty())
+}
+
+/// Where the links of a commit lead, each a commit at a path. One without an address is an empty folder to everybody,
+/// and left out.
+async fn linked<'a>(
+    repository: &Repository,
+    commit: &Commit,
+    mirror: &Path,
+    links: Vec<(Commit, &'a str)>,
+) -> Result<Vec<(Repository, Commit, &'a str)>, GitError> {
+    if links.is_empty() {
+        return Ok(Vec::new());
+    }
+    let addresses = submodules(repository, commit, mirror).await?;
+    let mut found = Vec::new();
+    for (commit, path) in links {
+        if let Some(address) = addresses.get(path) {
+            found.push((repository.submodule(address)?, commit, path));
+        }
+    }
+    Ok(found)
 }
 
 /// The addresses of a commit's submodules, by their path.
