@@ -127,6 +127,16 @@ impl Account {
         self.put("backend-certificates/shop", &pair.to_string());
     }
 
+    /// An app whose release notes that it ran, and waits until it may go on: its commit, and its manifest's digest.
+    fn releasing(&self, machine: &Machine, env: &[(&str, &Path)]) -> (String, String) {
+        let repository = machine.house.repository("app");
+        let release = "release: echo x >> $RELEASES; while [ ! -e $GO ]; do sleep 0.02; done\n";
+        let files = [("app.py", SHOWING), ("Procfile", &format!("{WEB}{release}"))];
+        let commit = repository.commit("v1", &files);
+        let manifest = self.manifest(path(&repository), &commit, env);
+        (commit, manifest)
+    }
+
     /// The digest of a manifest of this commit, which is in the bucket.
     fn manifest(&self, repository: &str, commit: &str, env: &[(&str, &Path)]) -> String {
         let variables: serde_json::Map<String, Value> =
@@ -527,11 +537,7 @@ fn of_instances_that_boot_together_one_releases_and_the_others_wait_for_it() {
     let env = [("RELEASES", &*releases), ("GO", &*go)];
     let mut first = Machine::boot(&account, "i-1");
     let mut second = Machine::boot(&account, "i-2");
-    let repository = first.house.repository("app");
-    let release = "release: echo x >> $RELEASES; while [ ! -e $GO ]; do sleep 0.02; done\n";
-    let files = [("app.py", SHOWING), ("Procfile", &format!("{WEB}{release}"))];
-    let commit = repository.commit("v1", &files);
-    let manifest = account.manifest(path(&repository), &commit, &env);
+    let (commit, manifest) = account.releasing(&first, &env);
     account.make_stack(2);
     first.run(&manifest, &commit);
     wait_for("the release to begin", || (lines(&releases) == 1).then_some(()));
@@ -571,11 +577,7 @@ fn an_instance_that_dies_while_it_goes_first_is_replaced_by_another() {
     let env = [("RELEASES", &*releases), ("GO", &*go)];
     let mut first = Machine::boot(&account, "i-1");
     let mut second = Machine::boot(&account, "i-2");
-    let repository = first.house.repository("app");
-    let release = "release: echo x >> $RELEASES; while [ ! -e $GO ]; do sleep 0.02; done\n";
-    let files = [("app.py", SHOWING), ("Procfile", &format!("{WEB}{release}"))];
-    let commit = repository.commit("v1", &files);
-    let manifest = account.manifest(path(&repository), &commit, &env);
+    let (commit, manifest) = account.releasing(&first, &env);
     account.make_stack(1);
     first.run_with(&manifest, &commit, &["--lease", "4s"], &[]);
     wait_for("the release to begin", || (lines(&releases) == 1).then_some(()));
