@@ -241,7 +241,7 @@ impl Client for Context {
         if let Presence::Absent(since) = self.folder.presence() {
             let since = since.map_or_else(
                 || "there has never been one here".to_owned(),
-                |since| format!("since {since:.0} at the latest"),
+                |since| format!("last seen at {since:.0}"),
             );
             output::warning(&format!(
                 "no reactor is at work ({since}): nothing changes until one is"

@@ -360,6 +360,12 @@ fn a_list_says_first_that_nobody_keeps_it_true() {
     assert_eq!(list["Apps"][0]["Name"], "shop");
     assert_eq!(list["Apps"][0]["status"], "deployed");
     assert_eq!(list["Apps"][0]["Answered"], false);
+    // One that is gone has written its lock last when it was there.
+    let lock = house.data().join("state/lock");
+    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    let gone = run(&house, &["ls"]).err;
+    assert!(gone.starts_with("warning: no reactor is at work (last seen at 20"), "{gone}");
 }
 
 #[test]
