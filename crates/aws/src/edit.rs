@@ -42,7 +42,7 @@ impl DynamoTable {
     ) -> Result<Written, Failure> {
         let condition = seen.map_or_else(Condition::none_there, Condition::as_seen);
         let given = Given::of(changes)
-            .ok_or_else(|| self.none("cannot write: a value is none of DynamoDB's"))?;
+            .ok_or_else(|| self.own_failure("cannot write: a value is none of DynamoDB's"))?;
         let values = merged(&condition.values, &given.values);
         let sent = self
             .client

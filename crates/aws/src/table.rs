@@ -107,7 +107,8 @@ impl DynamoTable {
         match sent {
             Ok(output) => {
                 let row = output.attributes.as_ref().and_then(item::row);
-                row.map(Written::Done).ok_or_else(|| self.none("the answer to a write had no row"))
+                row.map(Written::Done)
+                    .ok_or_else(|| self.own_failure("the answer to a write had no row"))
             }
             Err(error) if is_condition(&error) => Ok(Written::Lost),
             Err(error) => Err(self.failure("cannot write", &error)),
@@ -279,12 +280,12 @@ impl DynamoTable {
     }
 
     /// A failure that AWS has no code for.
-    pub(crate) fn none(&self, what: &str) -> Failure {
+    pub(crate) fn own_failure(&self, what: &str) -> Failure {
         Failure { code: String::new(), message: format!("{what}: table `{}`", self.name) }
     }
 
     fn unreachable(&self, what: &str) -> Unreachable {
-        self.none(what).into_unreachable()
+        self.own_failure(what).into_unreachable()
     }
 }
 

@@ -134,10 +134,7 @@ fn is_missing(failure: &Failure) -> bool {
 /// The stacks of apps, by name. A stack of somebody else's is left alone, whatever it is called.
 async fn apps(account: &Account) -> anyhow::Result<Vec<(String, Standing)>> {
     let mut stacks = stack::all(account).await?;
-    stacks.retain(|(name, standing)| {
-        let is_ours = standing.is_ours();
-        name.starts_with(APPS) && is_ours
-    });
+    stacks.retain(|(name, standing)| name.starts_with(APPS) && standing.is_ours());
     Ok(stacks)
 }
 
