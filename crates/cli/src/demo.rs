@@ -12,8 +12,9 @@ use rowhouse_cli::client::{Changes, Client as _};
 use rowhouse_cli::rows::Waiting;
 use rowhouse_cli::rows::wait::{self, Progress};
 use rowhouse_core::{Attribute, RowKey, Value};
+use rowhouse_machine::config::Config;
 use rowhouse_machine::folder::FolderError;
-use rowhouse_machine::up::{Config, House};
+use rowhouse_machine::up::House;
 
 use crate::commands::{down, up};
 use crate::context::{Context, Missing, default_data, named};

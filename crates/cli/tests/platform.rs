@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use house::House as Room;
 use rowhouse_core::testing::{Kind, PlatformDriver, platform_contract};
 use rowhouse_core::{AppName, Commit, Platform};
-use rowhouse_machine::up::{Config, House};
+use rowhouse_machine::config::Config;
+use rowhouse_machine::up::House;
 
 struct Driver<'a, P> {
     platform: &'a P,

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use rowhouse_core::{AppName, Generation, Row, Status, Target};
 
 use crate::machine::Machine;
-use crate::platform::settings;
 
 /// What was told last of each app, so that it is told once.
 #[derive(Debug, Default)]
@@ -42,6 +41,6 @@ impl Answers {
 /// Whether the row's version names no commit.
 fn names_nothing(machine: &Machine, row: &Row) -> bool {
     let Some(generation) = &row.report.generation else { return false };
-    let nothing = Target::of(generation, None, &settings(&machine.config));
+    let nothing = Target::of(generation, None, &machine.config.settings());
     row.report.target.as_ref() == Some(&nothing)
 }

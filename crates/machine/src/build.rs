@@ -5,20 +5,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use rowhouse_core::Commit;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::archive;
-use crate::digest::digest;
 use crate::git::GitError;
 use crate::mirror::Mirrors;
 use crate::recipe::{Recipe, RecipeError, Step, recipe};
-use crate::repository::Repository;
+use crate::request::{BuildKey, BuildRequest, inside};
 use crate::room::{is_full, remove_now};
 use crate::supply::Supply;
 use crate::toolchain::Toolchains;
@@ -56,58 +55,6 @@ impl fmt::Display for StepEnd {
             StepEnd::Signalled(signal) => write!(formatter, "was ended by signal {signal}"),
             StepEnd::TimedOut => formatter.write_str("did not end within its time limit"),
         }
-    }
-}
-
-/// Names a build: equal for equal repository, path, commit and build environment.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct BuildKey(String);
-
-impl BuildKey {
-    /// Reads the 32 hex digits of a key that was written down.
-    pub fn parse(text: &str) -> Option<BuildKey> {
-        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (text.len() == 32 && text.bytes().all(digit)).then(|| BuildKey(text.to_owned()))
-    }
-
-    /// 32 hex digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for BuildKey {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<BuildKey, String> {
-        BuildKey::parse(&text)
-            .ok_or_else(|| format!("`{text}` is not a build key of 32 hex digits"))
-    }
-}
-
-impl From<BuildKey> for String {
-    fn from(key: BuildKey) -> String {
-        key.0
-    }
-}
-
-/// What is to be built.
-#[derive(Clone, Debug)]
-pub struct BuildRequest {
-    pub repository: Repository,
-    /// The app's folder inside the repository; empty or `.` is its root.
-    pub path: String,
-    pub commit: Commit,
-    /// The row's variables for the build.
-    pub build_env: BTreeMap<String, String>,
-    /// The build's `HOME`, made if it is not there: caches of package managers stay in it.
-    pub home: PathBuf,
-}
-
-impl BuildRequest {
-    pub fn key(&self) -> BuildKey {
-        Builds::key(&self.repository, &self.path, &self.commit, &self.build_env)
     }
 }
 
@@ -219,20 +166,6 @@ impl Builds {
         self
     }
 
-    /// The name of a build. Two spellings of one path are one build.
-    pub fn key(
-        repository: &Repository,
-        path: &str,
-        commit: &Commit,
-        build_env: &BTreeMap<String, String>,
-    ) -> BuildKey {
-        let path = inside(path).unwrap_or_else(|_| PathBuf::from(path));
-        let parts = (1, repository.as_str(), path, commit, build_env);
-        let text =
-            serde_json::to_vec(&parts).expect("strings and maps of strings have a JSON form");
-        BuildKey(digest(&text))
-    }
-
     /// The build, if it is finished. Fast, and counts as a use of it.
     pub fn finished(&self, key: &BuildKey) -> Option<Built> {
         // Pruning holds this while it looks and moves, so that it sees this use or comes first.
@@ -334,7 +267,7 @@ impl Builds {
     /// Moves a build out of the way, where it can no longer be found, unless somebody is at it or
     /// it was used or finished since it was looked at.
     fn take_away(&self, key: &BuildKey, seen: Option<SystemTime>) -> io::Result<()> {
-        let gone = self.folder.join(format!("{GONE}{}", key.0));
+        let gone = self.folder.join(format!("{GONE}{}", key.as_str()));
         remove_now(&gone)?;
         let mut busy = self.busy();
         let lock = Arc::clone(busy.entry(key.clone()).or_default());
@@ -342,7 +275,7 @@ impl Builds {
         if self.used(key) != seen {
             return Ok(());
         }
-        match fs::rename(self.folder.join(&key.0), gone) {
+        match fs::rename(self.folder.join(key.as_str()), gone) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -350,11 +283,11 @@ impl Builds {
 
     /// When a finished build was last asked for.
     fn used(&self, key: &BuildKey) -> Option<SystemTime> {
-        fs::metadata(self.folder.join(&key.0).join(RECORD)).ok()?.modified().ok()
+        fs::metadata(self.folder.join(key.as_str()).join(RECORD)).ok()?.modified().ok()
     }
 
     fn busy(&self) -> MutexGuard<'_, HashMap<BuildKey, Lock>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+        self.busy.lock()
     }
 
     /// Takes the build from the supply, whole or not at all. Whatever is wrong with it, it can still be made here.
@@ -401,7 +334,8 @@ impl Builds {
         request: &BuildRequest,
         runner: &impl Runner,
     ) -> Result<(), BuildError> {
-        let inner = inside(&request.path)?;
+        let inner =
+            inside(&request.path).map_err(|objection| bad_path(&request.path, objection))?;
         let (checkout, temporary) = (place.join(CHECKOUT), place.join("tmp"));
         for folder in [place, &temporary, &request.home] {
             make(folder)?;
@@ -478,32 +412,13 @@ fn search_path(recipe: &Recipe, folder: &Path, platform: &str) -> String {
     own.chain([platform.to_owned()]).collect::<Vec<String>>().join(":")
 }
 
-/// The path of a folder inside a repository, in one spelling.
-fn inside(path: &str) -> Result<PathBuf, BuildError> {
-    let bad = |objection: &str| {
-        Err(BuildError::BadPath { path: path.to_owned(), objection: objection.to_owned() })
-    };
-    if path.contains('\0') {
-        return bad("has a NUL in it");
-    }
-    let mut folder = PathBuf::new();
-    for part in Path::new(path).components() {
-        match part {
-            Component::Normal(name) => folder.push(name),
-            Component::CurDir => {}
-            Component::ParentDir => return bad("has `..` in it"),
-            Component::RootDir | Component::Prefix(_) => return bad("is absolute"),
-        }
-    }
-    Ok(folder)
+fn bad_path(path: &str, objection: &str) -> BuildError {
+    BuildError::BadPath { path: path.to_owned(), objection: objection.to_owned() }
 }
 
 /// The app's folder, which no symbolic link may lead out of the checkout.
 fn app_folder(checkout: &Path, inner: &Path, path: &str) -> Result<PathBuf, BuildError> {
-    let bad = |objection: &str| BuildError::BadPath {
-        path: path.to_owned(),
-        objection: objection.to_owned(),
-    };
+    let bad = |objection| bad_path(path, objection);
     let root = fs::canonicalize(checkout)
         .map_err(|error| BuildError::io("find the checkout", checkout, error))?;
     let real = fs::canonicalize(root.join(inner)).map_err(|_| bad("is not in this commit"))?;
@@ -520,6 +435,7 @@ fn unpack(file: &Path, place: &Path) -> io::Result<()> {
     let record: Record = serde_json::from_slice(&record)?;
     let path = record.folder.display().to_string();
     inside(&path)
+        .map_err(|objection| bad_path(&path, objection))
         .and_then(|inner| app_folder(&place.join(CHECKOUT), &inner, &path))
         .map_err(io::Error::other)?;
     mark(place, &record)

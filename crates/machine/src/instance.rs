@@ -1,12 +1,13 @@
 //! One instance of an app: a supervised process on a port of its own, watched, restarted with back-off, and
 //! offered to the proxy while it is healthy.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use parking_lot::Mutex;
 use rowhouse_core::Plan;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant as Moment, sleep, timeout};
@@ -14,7 +15,7 @@ use tokio::time::{Instant as Moment, sleep, timeout};
 use crate::build::Built;
 use crate::health::{self, Answer, Check, Outcome};
 use crate::live::LiveStack;
-use crate::log;
+use crate::log::last_words;
 use crate::machine::Machine;
 use crate::proxy::Upstream;
 use crate::stack::{InstanceId, InstanceRecord};
@@ -58,11 +59,6 @@ pub(crate) struct Instance {
     watch: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Nothing panics while one of these is held, and if it did, the value would still be whole.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn upstream(record: &InstanceRecord) -> Upstream {
     Upstream::new(record.id.0.clone(), SocketAddr::from((Ipv4Addr::LOCALHOST, record.port)))
 }
@@ -96,20 +92,20 @@ impl Instance {
     }
 
     pub(crate) fn record(&self) -> InstanceRecord {
-        lock(&self.record).clone()
+        self.record.lock().clone()
     }
 
     pub(crate) fn state(&self) -> State {
-        lock(&self.state).clone()
+        self.state.lock().clone()
     }
 
     pub(crate) fn is_healthy(&self) -> bool {
-        *lock(&self.state) == State::Healthy
+        *self.state.lock() == State::Healthy
     }
 
     /// What the proxy sends requests to.
     pub(crate) fn upstream(&self) -> Upstream {
-        lock(&self.upstream).clone()
+        self.upstream.lock().clone()
     }
 
     /// Where its output goes; the same file over restarts.
@@ -119,7 +115,7 @@ impl Instance {
 
     /// Takes over a process that outlived the platform.
     pub(crate) fn adopt(&self, process: Supervised) {
-        *lock(&self.process) = Some(Arc::new(process));
+        *self.process.lock() = Some(Arc::new(process));
     }
 
     /// Whether its process runs.
@@ -128,19 +124,19 @@ impl Instance {
     }
 
     fn process(&self) -> Option<Arc<Supervised>> {
-        lock(&self.process).clone()
+        self.process.lock().clone()
     }
 
     /// Moves to another port, for whoever listens on this one is not ours.
     fn moved_to(&self, port: u16) {
-        let mut record = lock(&self.record);
+        let mut record = self.record.lock();
         record.port = port;
-        *lock(&self.upstream) = upstream(&record);
+        *self.upstream.lock() = upstream(&record);
     }
 
     fn set(&self, machine: &Machine, stack: &LiveStack, state: State) {
         let changed = {
-            let mut now = lock(&self.state);
+            let mut now = self.state.lock();
             let changed = *now != state;
             *now = state;
             changed
@@ -210,7 +206,7 @@ impl Instance {
                         StartFailure::Ours(format!("cannot start a process: {error}"))
                     })?;
                 let process = Arc::new(process);
-                *lock(&self.process) = Some(Arc::clone(&process));
+                *self.process.lock() = Some(Arc::clone(&process));
                 machine.failpoint("spawned");
                 process
             }
@@ -275,7 +271,7 @@ impl Instance {
 
     /// Watches it from now on: out of the rotation when it does not answer, started again when it ends.
     pub(crate) fn watch(self: &Arc<Self>, machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
-        let mut watch = lock(&self.watch);
+        let mut watch = self.watch.lock();
         if watch.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
@@ -370,11 +366,11 @@ impl Instance {
 
     /// Ends it for good: no new requests, those in flight may take `drain`, then its process is stopped.
     pub(crate) async fn retire(&self, drain: Duration) -> usize {
-        if let Some(watch) = lock(&self.watch).take() {
+        if let Some(watch) = self.watch.lock().take() {
             watch.abort();
         }
         // Whoever looks at it again half-way does not take it for one that serves.
-        *lock(&self.state) = State::Down(format!("{} is being stopped", self.id));
+        *self.state.lock() = State::Down(format!("{} is being stopped", self.id));
         let cut = self.upstream().drain(drain).await;
         self.end_process().await;
         cut
@@ -382,7 +378,7 @@ impl Instance {
 
     /// Ends its watch and leaves its process running.
     pub(crate) fn leave(&self) {
-        if let Some(watch) = lock(&self.watch).take() {
+        if let Some(watch) = self.watch.lock().take() {
             watch.abort();
         }
     }
@@ -391,7 +387,7 @@ impl Instance {
         // It stays known until it has ended: whoever stops waiting half-way must find it again.
         if let Some(process) = self.process() {
             let _ = process.stop().await;
-            *lock(&self.process) = None;
+            *self.process.lock() = None;
         }
     }
 
@@ -408,8 +404,7 @@ fn check(plan: &Plan) -> Check {
     }
 }
 
-/// The last lines of a log since a process began, as the end of a reason.
-pub(crate) fn last_words(path: &std::path::Path, since: Timestamp) -> String {
-    let lines = log::last_lines(path, since, 5);
-    if lines.is_empty() { String::new() } else { format!("; last output: {}", lines.join(" | ")) }
+/// A number of instances, in words.
+pub(crate) fn instances<N: fmt::Display + Copy + PartialEq + From<u8>>(count: N) -> String {
+    if count == N::from(1) { "1 instance".to_owned() } else { format!("{count} instances") }
 }

@@ -1,18 +1,19 @@
 //! A stack that this platform has in hand: its record, its instances, and the task of its operation.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rowhouse_core::{AppName, Observed, Plan, Target, Unreachable};
 use tokio::task::JoinHandle;
 use tokio::time::Instant as Moment;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::instance::{Instance, State, lock};
+use crate::failure::Failure;
+use crate::instance::{Instance, State};
 use crate::machine::Machine;
-use crate::operation::Failure;
 use crate::proxy::{Upstream, Vacancy};
 use crate::stack::{Condition, InstanceId, Ongoing, StackRecord, translate};
 
@@ -81,8 +82,15 @@ impl LiveStack {
         done.map_err(|error| Failure::Ours(format!("a job ended without an answer: {error}")))
     }
 
-    /// Waits until nothing is left of the work that was given up.
-    pub(crate) async fn jobs_ended(&self) {
+    /// Ends the task of the stack's operation, wherever it is; the record says how to go on.
+    pub(crate) async fn end_task(&self) {
+        let task = self.task.lock().take();
+        if let Some(task) = task {
+            task.abort();
+            // Cancelled is what it was meant to be.
+            let _ = task.await;
+        }
+        // Nothing that it had started writes into what comes next.
         self.jobs.close();
         self.jobs.wait().await;
         self.jobs.reopen();
@@ -146,9 +154,9 @@ impl LiveStack {
         machine.journal.remove(&self.name).await?;
         machine.failpoint("after journal");
         *record = None;
-        lock(&self.traffic).clear();
-        *lock(&self.scale) = None;
-        *lock(&self.note) = None;
+        self.traffic.lock().clear();
+        *self.scale.lock() = None;
+        *self.note.lock() = None;
         Ok(())
     }
 
@@ -177,29 +185,29 @@ impl LiveStack {
             let why = ailing.map(|why| format!(": {why}")).unwrap_or_default();
             format!("{healthy} of {wanted} instances answer{why}")
         });
-        let texts: Vec<String> = [short, lock(&self.note).clone()].into_iter().flatten().collect();
+        let texts: Vec<String> = [short, self.note.lock().clone()].into_iter().flatten().collect();
         let trouble = (!texts.is_empty()).then(|| texts.join("; "));
         Condition { url: Some(machine.url(&self.name)), healthy, trouble }
     }
 
     fn in_traffic(&self) -> Vec<Arc<Instance>> {
-        let traffic = lock(&self.traffic);
-        let instances = lock(&self.instances);
+        let traffic = self.traffic.lock();
+        let instances = self.instances.lock();
         traffic.iter().filter_map(|id| instances.get(id)).cloned().collect()
     }
 
     pub(crate) fn instance(&self, id: &InstanceId) -> Option<Arc<Instance>> {
-        lock(&self.instances).get(id).cloned()
+        self.instances.lock().get(id).cloned()
     }
 
     pub(crate) fn set_note(&self, note: Option<String>) {
-        *lock(&self.note) = note;
+        *self.note.lock() = note;
     }
 
     /// Lets these instances, and no others, receive the requests of a plan that asks for `scale` of them.
     pub(crate) fn move_traffic(&self, machine: &Machine, ids: BTreeSet<InstanceId>, scale: u32) {
-        *lock(&self.traffic) = ids;
-        *lock(&self.scale) = Some(scale);
+        *self.traffic.lock() = ids;
+        *self.scale.lock() = Some(scale);
         self.publish(machine);
     }
 
@@ -212,7 +220,7 @@ impl LiveStack {
             .map(|instance| instance.upstream())
             .collect();
         let name = self.name.as_str();
-        let scale = *lock(&self.scale);
+        let scale = *self.scale.lock();
         match scale {
             _ if !upstreams.is_empty() => machine.routes.set(name, upstreams),
             None => machine.routes.vacate(name, Vacancy::NeverUp),
@@ -223,7 +231,7 @@ impl LiveStack {
 
     /// Puts the target off after a failure of our own, longer each time.
     pub(crate) fn hold(&self, target: &Target, reason: &str) -> Duration {
-        let mut hold = lock(&self.hold);
+        let mut hold = self.hold.lock();
         let pause = match &*hold {
             Some(before) if before.target == *target => (before.pause * 2).min(LONGEST_HOLD),
             Some(_) | None => FIRST_HOLD,
@@ -239,7 +247,7 @@ impl LiveStack {
 
     /// Why this target must wait, if it must.
     pub(crate) fn held(&self, target: &Target) -> Option<String> {
-        let hold = lock(&self.hold);
+        let hold = self.hold.lock();
         hold.as_ref()
             .filter(|hold| hold.target == *target && Moment::now() < hold.until)
             .map(|hold| hold.reason.clone())
@@ -247,10 +255,10 @@ impl LiveStack {
 
     /// Whether this is why an operation was put off last.
     pub(crate) fn is_put_off_for(&self, reason: &str) -> bool {
-        lock(&self.hold).as_ref().is_some_and(|hold| hold.reason == reason)
+        self.hold.lock().as_ref().is_some_and(|hold| hold.reason == reason)
     }
 
     pub(crate) fn release_hold(&self) {
-        *lock(&self.hold) = None;
+        *self.hold.lock() = None;
     }
 }

@@ -178,6 +178,12 @@ pub fn last_lines(path: &Path, since: Timestamp, lines: usize) -> Vec<String> {
         .collect()
 }
 
+/// The last lines of a log since a process began, as the end of a reason.
+pub(crate) fn last_words(path: &Path, since: Timestamp) -> String {
+    let lines = last_lines(path, since, 5);
+    if lines.is_empty() { String::new() } else { format!("; last output: {}", lines.join(" | ")) }
+}
+
 /// A text without escape sequences and control characters.
 pub fn harmless(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());

@@ -2,28 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use rowhouse_core::{AppName, Plan, RowKey, Unreachable};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::build::{BuildRequest, Builds, Built};
+use crate::build::{Builds, Built};
+use crate::config::{Config, Failpoint};
 use crate::environment;
+use crate::failure::Failure;
 use crate::folder::DataFolder;
-use crate::instance::lock;
 use crate::journal::Journal;
 use crate::live::LiveStack;
 use crate::mirror::Mirrors;
-use crate::operation::Failure;
 use crate::port::Ports;
 use crate::proxy::Routes;
 use crate::recipe::Web;
 use crate::repository::Repository;
+use crate::request::BuildRequest;
 use crate::room::is_full;
 use crate::shim::ShimSpec;
 use crate::stack::InstanceRecord;
-use crate::up::{Config, Failpoint};
 
 /// Bytes of log that one instance may keep.
 const LOG_LIMIT: u64 = 50 << 20;
@@ -76,7 +77,7 @@ impl Machine {
 
     /// The stack in hand, or a fresh, empty place for one.
     pub(crate) fn stack(&self, name: &AppName) -> Arc<LiveStack> {
-        let mut stacks = lock(&self.stacks);
+        let mut stacks = self.stacks.lock();
         Arc::clone(
             stacks
                 .entry(name.clone())
@@ -86,18 +87,19 @@ impl Machine {
 
     /// Every stack in hand.
     pub(crate) fn all_stacks(&self) -> Vec<Arc<LiveStack>> {
-        lock(&self.stacks).values().cloned().collect()
+        self.stacks.lock().values().cloned().collect()
     }
 
     /// A port that nobody uses, ours or others.
     pub(crate) fn free_port(&self) -> Result<u16, String> {
         let mut reserved = BTreeSet::new();
         for stack in self.all_stacks() {
-            for instance in lock(&stack.instances).values() {
+            for instance in stack.instances.lock().values() {
                 reserved.insert(instance.record().port);
             }
         }
-        lock(&self.ports)
+        self.ports
+            .lock()
             .choose(&reserved)
             .ok_or_else(|| "no free port is left for instances; see `rowhouse doctor`".to_owned())
     }

@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use crate::build::Built;
-use crate::instance::{Instance, StartFailure, State, lock};
+use crate::failure::Failure;
+use crate::instance::{Instance, StartFailure, State, instances};
 use crate::live::LiveStack;
 use crate::machine::Machine;
-use crate::platform::instances;
 use crate::preparation::{not_run, release};
 use crate::stack::{InstanceDigest, InstanceId, InstanceRecord, Ongoing};
 use crate::tidy;
@@ -23,29 +23,6 @@ use crate::tidy;
 const KEPT_BUILDS: usize = 5;
 /// Draining that takes longer is told.
 const MOMENT: Duration = Duration::from_secs(1);
-
-/// Why an operation failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The app's fault: this target was tried.
-    App(String),
-    /// Ours, the machine's or the network's: it was not tried, and will be.
-    Ours(String),
-}
-
-impl Failure {
-    pub(crate) fn reason(&self) -> &str {
-        match self {
-            Failure::App(reason) | Failure::Ours(reason) => reason,
-        }
-    }
-}
-
-impl From<Unreachable> for Failure {
-    fn from(error: Unreachable) -> Failure {
-        Failure::Ours(error.reason)
-    }
-}
 
 /// Carries the stack's operation on, from wherever its record says, to its end; then rings.
 pub(crate) fn spawn(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
@@ -60,7 +37,7 @@ pub(crate) fn spawn(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
         }
         in_task.ring(&for_task.name);
     });
-    *lock(&stack.task) = Some(task);
+    *stack.task.lock() = Some(task);
 }
 
 async fn carry_on(machine: &Arc<Machine>, stack: &Arc<LiveStack>) -> Result<(), Unreachable> {
@@ -278,7 +255,7 @@ async fn add(
             .await?;
         if let Some(fresh) = added {
             let instance = Arc::new(Instance::new(machine, stack, fresh));
-            lock(&stack.instances).insert(instance.id().clone(), instance);
+            stack.instances.lock().insert(instance.id().clone(), instance);
         }
     }
     Ok(())
@@ -308,7 +285,9 @@ async fn retire_others(
     stack: &Arc<LiveStack>,
     keep: &BTreeSet<InstanceId>,
 ) -> Result<(), Unreachable> {
-    let others: Vec<Arc<Instance>> = lock(&stack.instances)
+    let others: Vec<Arc<Instance>> = stack
+        .instances
+        .lock()
         .values()
         .filter(|instance| !keep.contains(instance.id()))
         .cloned()
@@ -352,7 +331,7 @@ async fn retire_others(
     stack
         .change(machine, |record| record.instances.retain(|known| keep.contains(&known.id)))
         .await?;
-    lock(&stack.instances).retain(|id, _| !gone.contains(id));
+    stack.instances.lock().retain(|id, _| !gone.contains(id));
     Ok(())
 }
 
@@ -428,7 +407,7 @@ pub(crate) async fn adopt(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
             }
             Err(error) => warn!(app = %stack.name, reason = %error, "cannot look at an instance"),
         }
-        lock(&stack.instances).insert(instance.id().clone(), instance);
+        stack.instances.lock().insert(instance.id().clone(), instance);
     }
     if adopted > 0 {
         machine
@@ -471,5 +450,5 @@ pub(crate) async fn adopt(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
 
 /// Whether every instance that serves has been asked at least once since it was adopted.
 pub(crate) fn is_settled(stack: &LiveStack) -> bool {
-    lock(&stack.instances).values().all(|instance| instance.state() != State::Starting)
+    stack.instances.lock().values().all(|instance| instance.state() != State::Starting)
 }

@@ -1,15 +1,14 @@
 //! The platform port on this machine: observes stacks in hand, and starts operations on them.
 
-use std::fmt;
 use std::sync::Arc;
 
 use rowhouse_core::{
-    AppName, Base, Observed, Operation, Outcome, Plan, Platform, Resolution, Settings,
-    SettingsDigest, Unreachable, Version,
+    AppName, Base, Observed, Operation, Outcome, Plan, Platform, Resolution, Settings, Unreachable,
+    Version,
 };
 
 use crate::git::GitError;
-use crate::instance::lock;
+use crate::instance::instances;
 use crate::live::LiveStack;
 use crate::machine::Machine;
 use crate::mirror::Resolved;
@@ -17,9 +16,6 @@ use crate::operation;
 use crate::repository::Repository;
 use crate::stack::{Ongoing, StackRecord};
 use crate::supply::Supply;
-
-/// What instances are made from here, apart from the row. Change it when the way they are run changes.
-const TEMPLATE: &str = "machine-1";
 
 /// This machine, as the reactor sees it.
 #[derive(Clone, Debug)]
@@ -35,7 +31,7 @@ impl MachinePlatform {
 
 impl Platform for MachinePlatform {
     fn settings(&self) -> Settings {
-        settings(&self.machine.config)
+        self.machine.config.settings()
     }
 
     async fn observe(&self, name: &AppName) -> Result<Observed, Unreachable> {
@@ -142,7 +138,7 @@ impl MachinePlatform {
         if !is_cancellable(stack.record().await.as_ref()) {
             return Ok(Outcome::Busy);
         }
-        end_task(stack).await;
+        stack.end_task().await;
         // It may have come to its end, or past the point of return, in the meantime.
         if !is_cancellable(stack.record().await.as_ref()) {
             operation::spawn(&self.machine, stack);
@@ -170,7 +166,7 @@ impl MachinePlatform {
         record: Option<StackRecord>,
     ) -> Result<Outcome, Unreachable> {
         let Some(record) = record else { return Ok(Outcome::Busy) };
-        end_task(stack).await;
+        stack.end_task().await;
         let written = stack.change(&self.machine, |record| record.begin(Ongoing::Delete)).await;
         operation::spawn(&self.machine, stack);
         written?;
@@ -185,37 +181,9 @@ impl MachinePlatform {
     }
 }
 
-/// What instances are made from under this configuration, and the defaults and limits of rows.
-pub(crate) fn settings(config: &crate::up::Config) -> Settings {
-    Settings {
-        digest: SettingsDigest::of(TEMPLATE),
-        repository: config.repository.clone(),
-        path: config.path.clone(),
-        max_scale: config.max_scale,
-        local_repositories: true,
-    }
-}
-
-/// A number of instances, in words.
-pub(crate) fn instances<N: fmt::Display + Copy + PartialEq + From<u8>>(count: N) -> String {
-    if count == N::from(1) { "1 instance".to_owned() } else { format!("{count} instances") }
-}
-
 fn is_cancellable(record: Option<&StackRecord>) -> bool {
     match record.and_then(|record| record.ongoing.as_ref()) {
         Some(Ongoing::Create { moved, .. } | Ongoing::Update { moved, .. }) => !moved,
         Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => false,
     }
-}
-
-/// Ends the task of the stack's operation, wherever it is; the record says how to go on.
-pub(crate) async fn end_task(stack: &LiveStack) {
-    let task = lock(&stack.task).take();
-    if let Some(task) = task {
-        task.abort();
-        // Cancelled is what it was meant to be.
-        let _ = task.await;
-    }
-    // Nothing that it had started writes into what comes next.
-    stack.jobs_ended().await;
 }

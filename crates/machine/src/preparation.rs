@@ -11,11 +11,11 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use crate::build::{BuildError, Built};
-use crate::instance::last_words;
+use crate::failure::Failure;
 use crate::job::Job;
 use crate::live::LiveStack;
+use crate::log::last_words;
 use crate::machine::Machine;
-use crate::operation::Failure;
 use crate::stack::InstanceDigest;
 use crate::supervised::End;
 use crate::supply::Supply;

@@ -6,8 +6,8 @@ use std::fmt;
 use rowhouse_core::{AppName, Attempt, Base, Commit, Observed, Phase, Plan, Stack};
 use serde::{Deserialize, Serialize};
 
-use crate::build::BuildKey;
 use crate::digest::digest;
+use crate::request::BuildKey;
 
 /// Which instances are alike: digest of all that an instance is made from. A change of `Scale` leaves it as it
 /// is, so it touches no running instance.

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use rowhouse_core::Commit;
 use serde::{Deserialize, Serialize};
 
-use crate::build::BuildKey;
-
 const ORDER: &str = "order.json";
 const TAKEN: &str = "taken";
 
@@ -46,15 +44,15 @@ impl Supply {
         self.write(ORDER, &serde_json::to_vec(order)?)
     }
 
-    /// Where the archive of a finished build lies, if somebody has one.
-    pub fn build(&self, key: &BuildKey) -> PathBuf {
-        self.0.join(format!("{}.build", key.as_str()))
-    }
-
     /// Where a repository's commit lies as a bundle of git, if this machine's own user may not fetch it. `mirror` is
     /// the name of the repository's mirror.
     pub fn bundle(&self, mirror: &str) -> PathBuf {
         self.0.join(format!("{mirror}.bundle"))
+    }
+
+    /// Where a file of this name lies.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
     }
 
     /// Whether the build that was offered has been taken.

@@ -8,12 +8,11 @@ use std::time::SystemTime;
 use rowhouse_core::{AppName, Commit, Unreachable};
 use tracing::warn;
 
-use crate::build::{BuildKey, BuildRequest, Builds};
-use crate::instance::lock;
 use crate::live::LiveStack;
 use crate::log;
 use crate::machine::Machine;
 use crate::repository::Repository;
+use crate::request::{BuildKey, BuildRequest};
 use crate::stack::Ongoing;
 use crate::table::SqliteTable;
 
@@ -68,7 +67,7 @@ async fn folders_of_the_deleted(machine: &Machine, table: &SqliteTable) -> Resul
 /// Removes the oldest logs of instances that are gone.
 pub(crate) fn logs(machine: &Machine, stack: &LiveStack) {
     let live: BTreeSet<String> =
-        lock(&stack.instances).keys().map(|id| format!("{id}.log")).collect();
+        stack.instances.lock().keys().map(|id| format!("{id}.log")).collect();
     let mut old: Vec<(SystemTime, PathBuf)> = log::logs(&machine.folder.logs(&stack.name))
         .into_iter()
         .filter(|path| {
@@ -111,7 +110,7 @@ async fn mirrors(machine: &Machine) {
     let named = requests.iter().map(|request| request.repository.clone()).collect();
     let is_needed = |repository: &Repository, commit: &Commit| {
         requests.iter().filter(|request| request.repository == *repository).any(|request| {
-            let key = Builds::key(repository, &request.path, commit, &request.build_env);
+            let key = BuildKey::of(repository, &request.path, commit, &request.build_env);
             builds.contains(&key)
         })
     };

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rowhouse_core::{AppName, Platform, Row, RowKey, Sweep, Unreachable};
+use parking_lot::Mutex;
+use rowhouse_core::{Platform, Row, RowKey, Sweep, Unreachable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -17,20 +18,19 @@ use tracing::warn;
 
 use crate::answer::Answers;
 use crate::build::Builds;
+use crate::config::Config;
 use crate::feed;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
-use crate::instance::lock;
 use crate::journal::Journal;
 use crate::live::LiveStack;
 use crate::machine::Machine;
 use crate::mirror::Mirrors;
 use crate::operation;
-use crate::platform::{MachinePlatform, end_task};
+use crate::platform::MachinePlatform;
 use crate::port::Ports;
 use crate::proxy::{Limits, Proxy, Routes};
 use crate::reactor;
 use crate::supervised::{Adopted, Supervised};
-use crate::supply::Supply;
 use crate::table::SqliteTable;
 use crate::tidy;
 
@@ -38,56 +38,6 @@ use crate::tidy;
 const BEAT: Duration = Duration::from_mins(1);
 /// How long adopted instances may take to answer before the proxy starts without them.
 const SETTLING: Duration = Duration::from_secs(2);
-
-/// How a platform is to run.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub data: PathBuf,
-    pub listen: SocketAddr,
-    /// Apps answer at `<name>.<domain>`.
-    pub domain: String,
-    /// The one app of a machine behind a load balancer: every request is for it, whatever host it names.
-    pub only: Option<AppName>,
-    /// What another program lays out for that app.
-    pub supply: Option<Supply>,
-    /// The repository of rows without `Repo`.
-    pub repository: Option<String>,
-    /// The folder of rows without `Repo` and `Path`.
-    pub path: Option<String>,
-    pub max_scale: u32,
-    pub build_timeout: Duration,
-    /// How long requests in flight may take when their instance must go.
-    pub drain: Duration,
-    /// This program's own file, started again as the small parent of each process.
-    pub program: PathBuf,
-    /// What goes wrong on purpose; only tests ask for it.
-    pub failpoint: Option<Failpoint>,
-}
-
-/// Trouble that recovery must survive, at the n-th point where it could strike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failpoint {
-    /// The platform is killed.
-    Kill(u32),
-    /// A write of the journal fails.
-    FailJournal(u32),
-}
-
-impl Failpoint {
-    /// `3`: killed at the third point; `journal:3`: the third write fails.
-    pub fn parse(text: &str) -> Option<Failpoint> {
-        match text.strip_prefix("journal:") {
-            Some(count) => count.parse().ok().map(Failpoint::FailJournal),
-            None => text.parse().ok().map(Failpoint::Kill),
-        }
-    }
-
-    fn count(self) -> u32 {
-        match self {
-            Failpoint::Kill(count) | Failpoint::FailJournal(count) => count,
-        }
-    }
-}
 
 /// How the platform is asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +115,7 @@ impl House {
         let machine = Arc::new(machine(config, folder, ring, address.port())?);
         for record in machine.journal.stacks().await? {
             let stack = Arc::new(LiveStack::new(record.name.clone(), Some(record)));
-            lock(&machine.stacks).insert(stack.name.clone(), stack);
+            machine.stacks.lock().insert(stack.name.clone(), stack);
         }
         end_leftovers(&machine).await;
         for stack in machine.all_stacks() {
@@ -359,13 +309,13 @@ async fn end(machine: &Arc<Machine>, proxy: Proxy, how: Shutdown) -> usize {
     // What is under way is in the journal, and is carried on at the next start.
     let mut ending = JoinSet::new();
     for stack in stacks.clone() {
-        ending.spawn(async move { end_task(&stack).await });
+        ending.spawn(async move { stack.end_task().await });
     }
     ending.join_all().await;
     proxy.stop(machine.config.drain).await;
     let instances: Vec<_> = stacks
         .iter()
-        .flat_map(|stack| lock(&stack.instances).values().cloned().collect::<Vec<_>>())
+        .flat_map(|stack| stack.instances.lock().values().cloned().collect::<Vec<_>>())
         .collect();
     let running = instances.iter().filter(|instance| instance.is_running()).count();
     match how {

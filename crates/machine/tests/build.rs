@@ -15,11 +15,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use rowhouse_core::Commit;
-use rowhouse_machine::build::{BuildError, BuildKey, BuildRequest, Builds, Built, Runner, StepEnd};
+use rowhouse_machine::build::{BuildError, Builds, Built, Runner, StepEnd};
 use rowhouse_machine::git::GitError;
 use rowhouse_machine::mirror::Mirrors;
 use rowhouse_machine::recipe::{RecipeError, Step, Web};
 use rowhouse_machine::repository::Repository;
+use rowhouse_machine::request::{BuildKey, BuildRequest};
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::toolchain::{Python, Toolchains};
 use tempfile::TempDir;

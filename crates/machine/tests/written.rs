@@ -6,9 +6,9 @@ use rowhouse_core::{
     App, AppName, Attempt, Attribute, Commit, Deployment, Generation, Plan, Report, Row, RowKey,
     Settings, Source, Target, UserAttributes, Value,
 };
-use rowhouse_machine::build::{BuildKey, Builds};
 use rowhouse_machine::journal::JournalFile;
 use rowhouse_machine::repository::Repository;
+use rowhouse_machine::request::BuildKey;
 use rowhouse_machine::stack::{InstanceDigest, InstanceId, InstanceRecord, Ongoing, StackRecord};
 use rowhouse_machine::supervised::snapshot;
 
@@ -56,7 +56,7 @@ fn plan() -> Plan {
 fn key() -> BuildKey {
     let plan = plan();
     let repository = Repository::parse(&plan.app.repository).unwrap();
-    Builds::key(&repository, &plan.app.path, &commit(), plan.app.build_env.revealed())
+    BuildKey::of(&repository, &plan.app.path, &commit(), plan.app.build_env.revealed())
 }
 
 fn record(ongoing: Option<Ongoing>) -> StackRecord {
@@ -123,7 +123,7 @@ fn written(ongoing: &str) -> String {
 fn a_build_is_found_under_the_key_that_it_was_made_under() {
     assert_eq!(key().as_str(), KEY);
     let repository = Repository::parse("/srv/git/shop").unwrap();
-    let bare = Builds::key(&repository, "", &commit(), &std::collections::BTreeMap::new());
+    let bare = BuildKey::of(&repository, "", &commit(), &std::collections::BTreeMap::new());
     assert_eq!(bare.as_str(), "c40792f82a1b5f9c189fb30a48ff32d5");
 }
 

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use rowhouse_cli::client::Client as _;
 use rowhouse_core::{Row, without_password};
+use rowhouse_machine::config::{Config, Failpoint};
 use rowhouse_machine::supply::Supply;
-use rowhouse_machine::up::{Config, Ended, Failpoint, House, Shutdown};
+use rowhouse_machine::up::{Ended, House, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Up;

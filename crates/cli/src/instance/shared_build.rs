@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use rowhouse_core::Manifest;
 use rowhouse_machine::archive::PACKED_LIMIT;
-use rowhouse_machine::build::{BuildKey, Builds};
 use rowhouse_machine::folder::DataFolder;
 use rowhouse_machine::repository::Repository;
+use rowhouse_machine::request::BuildKey;
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::toolchain::Toolchains;
 use sha2::{Digest as _, Sha256};
@@ -66,7 +66,7 @@ impl<'a> SharedBuild<'a> {
         let repository =
             Repository::parse(&manifest.repo).map_err(|error| Refused(error.to_string()))?;
         let build_env = manifest.build_env.revealed();
-        let build = Builds::key(&repository, &manifest.path, &manifest.commit, build_env);
+        let build = BuildKey::of(&repository, &manifest.path, &manifest.commit, build_env);
         let key = format!("builds/{}/{}", manifest.name, alike(&build, data).await);
         let stage = watch::Sender::new(Stage::Awaited);
         Ok(SharedBuild { account, notes, supply, data, build, key, stage })

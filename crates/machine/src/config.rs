@@ -1,0 +1,75 @@
+//! How a platform is to run: what `rowhouse up` was asked for.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rowhouse_core::{AppName, Settings, SettingsDigest};
+
+use crate::supply::Supply;
+
+/// What instances are made from here, apart from the row. Change it when the way they are run changes.
+const TEMPLATE: &str = "machine-1";
+
+/// How a platform is to run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub data: PathBuf,
+    pub listen: SocketAddr,
+    /// Apps answer at `<name>.<domain>`.
+    pub domain: String,
+    /// The one app of a machine behind a load balancer: every request is for it, whatever host it names.
+    pub only: Option<AppName>,
+    /// What another program lays out for that app.
+    pub supply: Option<Supply>,
+    /// The repository of rows without `Repo`.
+    pub repository: Option<String>,
+    /// The folder of rows without `Repo` and `Path`.
+    pub path: Option<String>,
+    pub max_scale: u32,
+    pub build_timeout: Duration,
+    /// How long requests in flight may take when their instance must go.
+    pub drain: Duration,
+    /// This program's own file, started again as the small parent of each process.
+    pub program: PathBuf,
+    /// What goes wrong on purpose; only tests ask for it.
+    pub failpoint: Option<Failpoint>,
+}
+
+impl Config {
+    /// What instances are made from under this configuration, and the defaults and limits of rows.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            digest: SettingsDigest::of(TEMPLATE),
+            repository: self.repository.clone(),
+            path: self.path.clone(),
+            max_scale: self.max_scale,
+            local_repositories: true,
+        }
+    }
+}
+
+/// Trouble that recovery must survive, at the n-th point where it could strike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failpoint {
+    /// The platform is killed.
+    Kill(u32),
+    /// A write of the journal fails.
+    FailJournal(u32),
+}
+
+impl Failpoint {
+    /// `3`: killed at the third point; `journal:3`: the third write fails.
+    pub fn parse(text: &str) -> Option<Failpoint> {
+        match text.strip_prefix("journal:") {
+            Some(count) => count.parse().ok().map(Failpoint::FailJournal),
+            None => text.parse().ok().map(Failpoint::Kill),
+        }
+    }
+
+    pub(crate) fn count(self) -> u32 {
+        match self {
+            Failpoint::Kill(count) | Failpoint::FailJournal(count) => count,
+        }
+    }
+}
