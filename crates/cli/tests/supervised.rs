@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rowhouse_machine::health::{Check, Outcome, wait_healthy};
+use rowhouse_machine::end::End;
+use rowhouse_machine::health::{Check, Waited, wait_healthy};
 use rowhouse_machine::shim::ShimSpec;
-use rowhouse_machine::supervised::{Adopted, End, Supervised, snapshot};
+use rowhouse_machine::supervised::{Adopted, Supervised, snapshot};
 use rustix::thread::CapabilitySet;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rowhouse");
@@ -108,7 +109,7 @@ async fn a_command_that_is_not_there_is_said_not_to_have_started() {
     let room = Room::new();
     let spec = ShimSpec { command: vec!["/no/such/program".to_owned()], ..room.spec("") };
     let end = room.start_with(&spec).ended().await;
-    let End::NotStarted { reason } = end else { panic!("{end:?}") };
+    let End::NotStarted(reason) = end else { panic!("{end:?}") };
     assert!(reason.contains("/no/such/program"), "{reason}");
 }
 
@@ -320,13 +321,13 @@ async fn an_instance_is_healthy_only_if_it_is_itself_that_listens() {
     // It fails on "address in use", and that is not its fault.
     let process = room.start(&server(port));
     let outcome = wait_healthy(&process, port, &Check::Connect, "app.localhost", DEADLINE).await;
-    assert_eq!(outcome, Outcome::PortTaken);
+    assert_eq!(outcome, Waited::PortTaken);
     process.stop().await;
     drop(squatter);
     let process = room.start(&server(port));
     let check = Check::Http("/".into());
     let outcome = wait_healthy(&process, port, &check, "app.localhost", DEADLINE).await;
-    assert_eq!(outcome, Outcome::Healthy);
+    assert_eq!(outcome, Waited::Healthy);
     process.stop().await;
 }
 
@@ -352,7 +353,7 @@ async fn an_instance_that_cannot_be_looked_into_is_healthy_all_the_same() {
         room.start(&format!("PORT={port} HOST=127.0.0.1 exec {} static .", server.display()));
     be_nobody_special();
     let outcome = wait_healthy(&process, port, &Check::Connect, "app", DEADLINE).await;
-    assert_eq!(outcome, Outcome::Healthy);
+    assert_eq!(outcome, Waited::Healthy);
     process.stop().await;
 }
 
@@ -362,17 +363,16 @@ async fn an_instance_that_ends_or_never_answers_is_told_apart() {
     let port = free_port();
     let process = room.start("exit 4");
     let outcome = wait_healthy(&process, port, &Check::Connect, "app", DEADLINE).await;
-    assert_eq!(outcome, Outcome::Ended(End::Exited(4)));
+    assert_eq!(outcome, Waited::Ended(End::Exited(4)));
     let process = room.start("sleep 1000");
     let limit = Duration::from_millis(100);
     let outcome = wait_healthy(&process, port, &Check::Connect, "app", limit).await;
-    assert!(matches!(outcome, Outcome::Deadline { .. }), "{outcome:?}");
+    assert!(matches!(outcome, Waited::Deadline { .. }), "{outcome:?}");
     process.stop().await;
     let process = room.start(&server(port));
     let check = Check::Http("/missing".into());
     let limit = Duration::from_secs(3);
-    let Outcome::Deadline { last } = wait_healthy(&process, port, &check, "app", limit).await
-    else {
+    let Waited::Deadline { last } = wait_healthy(&process, port, &check, "app", limit).await else {
         panic!("it answers 404");
     };
     assert_eq!(last, "GET /missing answered 404");

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use rowhouse_core::{AppName, Generation, Row, Status, Target};
 
 use crate::machine::Machine;
+use crate::stacks::Stacks;
 
 /// What was told last of each app, so that it is told once.
 #[derive(Debug, Default)]
@@ -13,7 +14,7 @@ pub(crate) struct Answers(BTreeMap<AppName, (Option<Generation>, String)>);
 
 impl Answers {
     /// Tells what is new in an answer.
-    pub(crate) async fn tell(&mut self, machine: &Machine, row: &Row) {
+    pub(crate) async fn tell(&mut self, machine: &Machine, stacks: &Stacks, row: &Row) {
         let Ok(name) = AppName::parse(row.key.as_str()) else { return };
         let report = &row.report;
         let (kind, reason) = match (report.status, &report.reason) {
@@ -30,7 +31,7 @@ impl Answers {
                 return;
             }
         };
-        let is_put_off = machine.stack(&name).is_put_off_for(reason);
+        let is_put_off = stacks.stack(&name).is_put_off_for(reason);
         let news = (report.generation.clone(), reason.to_owned());
         if !is_put_off && self.0.insert(name.clone(), news.clone()).as_ref() != Some(&news) {
             machine.journal.tell(&name, kind, news.1).await;

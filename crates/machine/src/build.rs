@@ -2,7 +2,6 @@
 //! kept at its place. Running the steps' processes and choosing what to keep are left to others.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::archive;
+use crate::end::End;
 use crate::git::GitError;
 use crate::mirror::Mirrors;
 use crate::recipe::{Recipe, RecipeError, Step, recipe};
@@ -34,28 +34,7 @@ pub trait Runner {
         step: &Step,
         folder: &Path,
         environment: &BTreeMap<String, String>,
-    ) -> impl Future<Output = Result<StepEnd, io::Error>> + Send;
-}
-
-/// How a step ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepEnd {
-    /// By itself, with this exit status.
-    Exited(i32),
-    /// By this signal.
-    Signalled(i32),
-    /// It was ended at its time limit.
-    TimedOut,
-}
-
-impl fmt::Display for StepEnd {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StepEnd::Exited(status) => write!(formatter, "ended with exit status {status}"),
-            StepEnd::Signalled(signal) => write!(formatter, "was ended by signal {signal}"),
-            StepEnd::TimedOut => formatter.write_str("did not end within its time limit"),
-        }
-    }
+    ) -> impl Future<Output = Result<End, io::Error>> + Send;
 }
 
 /// A finished build.
@@ -80,8 +59,8 @@ impl Built {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The app's own fault: its build's log says more.
-    #[error("build step `{title}` {end}")]
-    Failed { title: String, command: Vec<String>, end: StepEnd },
+    #[error("build step `{title}` {}", how_it_ended(end))]
+    Failed { title: String, command: Vec<String>, end: End },
     /// The row names a folder that is not one.
     #[error(
         "path `{path}` {objection}; allowed is a folder inside the repository, such as `apps/shop`"
@@ -351,7 +330,7 @@ impl Builds {
             let end = runner.run(step, &folder, &environment).await.map_err(|error| {
                 BuildError::io(format!("run build step `{}`", step.title), place, error)
             })?;
-            if end != StepEnd::Exited(0) {
+            if end != End::Exited(0) {
                 let (title, command) = (step.title.clone(), step.command.clone());
                 return Err(BuildError::Failed { title, command, end });
             }
@@ -410,6 +389,15 @@ fn environment(
 fn search_path(recipe: &Recipe, folder: &Path, platform: &str) -> String {
     let own = recipe.path.iter().map(|inner| folder.join(inner).display().to_string());
     own.chain([platform.to_owned()]).collect::<Vec<String>>().join(":")
+}
+
+/// As a build's reason says it.
+fn how_it_ended(end: &End) -> String {
+    match end {
+        End::Exited(status) => format!("ended with exit status {status}"),
+        End::Signalled(signal) => format!("was ended by signal {signal}"),
+        End::TimedOut | End::NotStarted(_) | End::Lost => end.to_string(),
+    }
 }
 
 fn bad_path(path: &str, objection: &str) -> BuildError {

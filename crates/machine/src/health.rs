@@ -10,8 +10,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::end::End;
 use crate::process::{Listener, listener};
-use crate::supervised::{End, Supervised};
+use crate::supervised::Supervised;
 
 /// What an instance must do to be healthy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,9 +77,9 @@ async fn ask(port: u16, check: &Check, host: &str) -> Result<(), String> {
     }
 }
 
-/// How waiting for health ended.
+/// How waiting for health came to an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Waited {
     Healthy,
     /// The process ended first.
     Ended(End),
@@ -96,14 +97,14 @@ pub async fn wait_healthy(
     check: &Check,
     host: &str,
     limit: Duration,
-) -> Outcome {
+) -> Waited {
     tokio::select! {
         biased;
-        outcome = probe_until_healthy(instance, port, check, host, limit) => outcome,
+        waited = probe_until_healthy(instance, port, check, host, limit) => waited,
         end = instance.ended() => match listener(port, instance.shim_pid()) {
             // "Address in use" is the port's fault and not the app's.
-            Listener::Other => Outcome::PortTaken,
-            Listener::Nobody | Listener::Ours | Listener::Hidden => Outcome::Ended(end),
+            Listener::Other => Waited::PortTaken,
+            Listener::Nobody | Listener::Ours | Listener::Hidden => Waited::Ended(end),
         },
     }
 }
@@ -114,20 +115,20 @@ async fn probe_until_healthy(
     check: &Check,
     host: &str,
     limit: Duration,
-) -> Outcome {
+) -> Waited {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(2);
     let mut last = format!("nothing accepts connections on its port {port} (`PORT`)");
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Outcome::Deadline { last };
+            return Waited::Deadline { last };
         }
         match probe(port, check, left.min(Duration::from_secs(5)), host).await {
             Answer::Healthy => match listener(port, instance.shim_pid()) {
                 // Its port is its own by the journal, so where nobody can tell it is taken at its word.
-                Listener::Ours | Listener::Hidden => return Outcome::Healthy,
-                Listener::Other => return Outcome::PortTaken,
+                Listener::Ours | Listener::Hidden => return Waited::Healthy,
+                Listener::Other => return Waited::PortTaken,
                 // It was there, and is gone again.
                 Listener::Nobody => {}
             },

@@ -9,11 +9,12 @@ use std::time::Duration;
 use rowhouse_core::AppName;
 use tokio_util::sync::CancellationToken;
 
-use crate::build::{Runner, StepEnd};
+use crate::build::Runner;
+use crate::end::End;
 use crate::machine::Machine;
 use crate::recipe::Step;
 use crate::shim::ShimSpec;
-use crate::supervised::{End, Supervised};
+use crate::supervised::Supervised;
 
 /// Bytes of output that the steps of one build may leave in the log.
 const LOG_LIMIT: u64 = 10 << 20;
@@ -95,13 +96,11 @@ impl Runner for Job {
         step: &Step,
         folder: &Path,
         environment: &BTreeMap<String, String>,
-    ) -> Result<StepEnd, io::Error> {
+    ) -> Result<End, io::Error> {
         match self.run(&step.command, folder, environment).await? {
-            End::Exited(status) => Ok(StepEnd::Exited(status)),
-            End::Signalled(signal) => Ok(StepEnd::Signalled(signal)),
-            End::TimedOut => Ok(StepEnd::TimedOut),
+            end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut) => Ok(end),
             // What a shell says of a command that cannot be run.
-            End::NotStarted { .. } => Ok(StepEnd::Exited(127)),
+            End::NotStarted(_) => Ok(End::Exited(127)),
             End::Lost => Err(io::Error::other("the build's parent process was killed")),
         }
     }

@@ -1,35 +1,23 @@
-//! What all stacks of one platform share: folder, journal, builds, ports, routes, and the doorbell.
+//! The means that all stacks of one platform share: folder, journal, builds, ports, routes, and the doorbell. Which
+//! stacks there are is not known here.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
 use rowhouse_core::{AppName, Plan, RowKey, Unreachable};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::build::{Builds, Built};
+use crate::build::Builds;
 use crate::config::{Config, Failpoint};
-use crate::environment;
-use crate::failure::Failure;
 use crate::folder::DataFolder;
+use crate::git::GitError;
 use crate::journal::Journal;
-use crate::live::LiveStack;
 use crate::mirror::Mirrors;
-use crate::port::Ports;
+use crate::port::{Ports, Reservation};
 use crate::proxy::Routes;
-use crate::recipe::Web;
 use crate::repository::Repository;
 use crate::request::BuildRequest;
-use crate::room::is_full;
-use crate::shim::ShimSpec;
-use crate::stack::InstanceRecord;
-
-/// Bytes of log that one instance may keep.
-const LOG_LIMIT: u64 = 50 << 20;
-/// How long a process may take to end after SIGTERM, in milliseconds.
-const STOP_GRACE_MS: u64 = 10_000;
 
 /// One platform.
 #[derive(Debug)]
@@ -39,10 +27,11 @@ pub(crate) struct Machine {
     pub(crate) journal: Journal,
     pub(crate) mirrors: Arc<Mirrors>,
     pub(crate) builds: Builds,
-    pub(crate) ports: Mutex<Ports>,
+    pub(crate) ports: Ports,
     pub(crate) routes: Arc<Routes>,
     pub(crate) doorbell: UnboundedSender<RowKey>,
-    pub(crate) stacks: Mutex<BTreeMap<AppName, Arc<LiveStack>>>,
+    /// Rung when builds may have become superfluous.
+    pub(crate) superfluous: Notify,
     /// The port in URLs: where the proxy really listens.
     pub(crate) port: u16,
     pub(crate) path: String,
@@ -75,32 +64,10 @@ impl Machine {
         }
     }
 
-    /// The stack in hand, or a fresh, empty place for one.
-    pub(crate) fn stack(&self, name: &AppName) -> Arc<LiveStack> {
-        let mut stacks = self.stacks.lock();
-        Arc::clone(
-            stacks
-                .entry(name.clone())
-                .or_insert_with(|| Arc::new(LiveStack::new(name.clone(), None))),
-        )
-    }
-
-    /// Every stack in hand.
-    pub(crate) fn all_stacks(&self) -> Vec<Arc<LiveStack>> {
-        self.stacks.lock().values().cloned().collect()
-    }
-
-    /// A port that nobody uses, ours or others.
-    pub(crate) fn free_port(&self) -> Result<u16, String> {
-        let mut reserved = BTreeSet::new();
-        for stack in self.all_stacks() {
-            for instance in stack.instances.lock().values() {
-                reserved.insert(instance.record().port);
-            }
-        }
+    /// Reserves a port that nobody uses, ours or others.
+    pub(crate) fn free_port(&self) -> Result<Reservation, String> {
         self.ports
-            .lock()
-            .choose(&reserved)
+            .choose()
             .ok_or_else(|| "no free port is left for instances; see `rowhouse doctor`".to_owned())
     }
 
@@ -111,73 +78,17 @@ impl Machine {
     }
 
     /// What a plan is built from.
-    pub(crate) fn build_request(&self, plan: &Plan) -> Result<BuildRequest, Failure> {
-        let repository = Repository::parse(&plan.app.repository)
-            .map_err(|error| Failure::App(error.to_string()))?;
+    ///
+    /// # Errors
+    /// The address of its repository is not allowed.
+    pub(crate) fn build_request(&self, plan: &Plan) -> Result<BuildRequest, GitError> {
+        let repository = Repository::parse(&plan.app.repository)?;
         Ok(BuildRequest {
             repository,
             path: plan.app.path.clone(),
             commit: plan.deployment.commit.clone(),
             build_env: plan.app.build_env.revealed().clone(),
             home: self.folder.build_home(),
-        })
-    }
-
-    /// The environment of an app's process.
-    pub(crate) fn environment(
-        &self,
-        name: &AppName,
-        plan: &Plan,
-        built: &Built,
-        port: Option<u16>,
-        temporary: PathBuf,
-    ) -> std::io::Result<BTreeMap<String, String>> {
-        let (home, data) = (self.folder.app_home(name), self.folder.app_data(name));
-        for folder in [&home, &data] {
-            std::fs::create_dir_all(folder)?;
-        }
-        let first = built.recipe.path.iter().map(|folder| built.folder.join(folder)).collect();
-        Ok(environment::of_instance(environment::Given {
-            first_on_path: first,
-            platform_path: self.path.clone(),
-            home,
-            temporary,
-            data,
-            port,
-            name: name.as_str().to_owned(),
-            version: plan.app.version.as_str().to_owned(),
-            revision: plan.deployment.commit.as_str().to_owned(),
-            env: plan.app.env.revealed().clone(),
-        }))
-    }
-
-    /// What the small parent of an instance is told.
-    pub(crate) fn instance_spec(
-        &self,
-        name: &AppName,
-        plan: &Plan,
-        built: &Built,
-        record: &InstanceRecord,
-        log: PathBuf,
-    ) -> std::io::Result<ShimSpec> {
-        let temporary = self.folder.instances(name).join(&record.id.0).join("tmp");
-        let command = match &built.recipe.web {
-            Web::Command(text) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.clone()],
-            Web::Static(folder) => vec![
-                self.config.program.display().to_string(),
-                "static".to_owned(),
-                built.folder.join(folder).display().to_string(),
-            ],
-        };
-        Ok(ShimSpec {
-            command,
-            folder: built.folder.clone(),
-            environment: self.environment(name, plan, built, Some(record.port), temporary)?,
-            log,
-            log_limit: LOG_LIMIT,
-            stop_grace_ms: STOP_GRACE_MS,
-            time_limit_ms: None,
-            open_files: self.open_files,
         })
     }
 
@@ -203,14 +114,5 @@ impl Machine {
 
     fn is_due(&self) -> bool {
         self.failpoints_left.fetch_sub(1, Ordering::Relaxed) == 1
-    }
-
-    /// Whose fault it is that an app's process did not do what it should.
-    pub(crate) fn blame(&self, reason: String) -> Failure {
-        if is_full(self.folder.root()) {
-            Failure::Ours(format!("the disk of `{}` is full", self.folder.root().display()))
-        } else {
-            Failure::App(reason)
-        }
     }
 }

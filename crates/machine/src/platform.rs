@@ -15,17 +15,19 @@ use crate::mirror::Resolved;
 use crate::operation;
 use crate::repository::Repository;
 use crate::stack::{Ongoing, StackRecord};
+use crate::stacks::Stacks;
 use crate::supply::Supply;
 
 /// This machine, as the reactor sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct MachinePlatform {
     machine: Arc<Machine>,
+    stacks: Arc<Stacks>,
 }
 
 impl MachinePlatform {
-    pub(crate) fn new(machine: Arc<Machine>) -> MachinePlatform {
-        MachinePlatform { machine }
+    pub(crate) fn new(machine: Arc<Machine>, stacks: Arc<Stacks>) -> MachinePlatform {
+        MachinePlatform { machine, stacks }
     }
 }
 
@@ -35,7 +37,7 @@ impl Platform for MachinePlatform {
     }
 
     async fn observe(&self, name: &AppName) -> Result<Observed, Unreachable> {
-        Ok(self.machine.stack(name).observe(&self.machine).await)
+        Ok(self.stacks.stack(name).observe().await)
     }
 
     async fn resolve(&self, repository: &str, version: &Version) -> Resolution {
@@ -60,7 +62,7 @@ impl Platform for MachinePlatform {
     }
 
     async fn perform(&self, name: &AppName, operation: Operation, base: Option<Base>) -> Outcome {
-        let stack = self.machine.stack(name);
+        let stack = self.stacks.stack(name);
         let _turn = stack.turn.lock().await;
         let record = stack.record().await;
         if record.as_ref().map(StackRecord::base) != base {
@@ -68,9 +70,9 @@ impl Platform for MachinePlatform {
         }
         let performed = match operation {
             Operation::Create(plan) => self.create(&stack, record, plan).await,
-            Operation::Update(plan) => self.update(&stack, record, plan).await,
-            Operation::Cancel => self.cancel(&stack).await,
-            Operation::Delete { retain: _ } => self.delete(&stack, record).await,
+            Operation::Update(plan) => update(&stack, record, plan).await,
+            Operation::Cancel => cancel(&stack).await,
+            Operation::Delete { retain: _ } => delete(&stack, record).await,
             // A rollback here cannot fail for good, so none is ever continued.
             Operation::ContinueRollback => Ok(Outcome::Busy),
         };
@@ -79,8 +81,8 @@ impl Platform for MachinePlatform {
 
     async fn list(&self) -> Result<Vec<(AppName, Observed)>, Unreachable> {
         let mut stacks = Vec::new();
-        for stack in self.machine.all_stacks() {
-            let observed = stack.observe(&self.machine).await;
+        for stack in self.stacks.all() {
+            let observed = stack.observe().await;
             if observed != Observed::Missing {
                 stacks.push((stack.name.clone(), observed));
             }
@@ -106,79 +108,69 @@ impl MachinePlatform {
             self.machine.unique_name(&format!("{:x}", jiff::Timestamp::now().as_microsecond()));
         let text = format!("{} with {}", plan.app.version.as_str(), instances(plan.app.scale));
         let ongoing = Ongoing::Create { plan, moved: false };
-        stack.create(&self.machine, StackRecord::new(stack.name.clone(), id, ongoing)).await?;
-        // Known from now on, though nobody answers yet.
-        stack.publish(&self.machine);
-        self.machine.journal.tell(&stack.name, "creating", text).await;
-        operation::spawn(&self.machine, stack);
+        stack.create(StackRecord::new(stack.name.clone(), id, ongoing)).await?;
+        stack.tell("creating", text).await;
+        operation::spawn(stack);
         Ok(Outcome::Started)
     }
+}
 
-    async fn update(
-        &self,
-        stack: &Arc<LiveStack>,
-        record: Option<StackRecord>,
-        plan: Box<Plan>,
-    ) -> Result<Outcome, Unreachable> {
-        if record.is_none_or(|record| record.ongoing.is_some() || record.running.is_none()) {
-            return Ok(Outcome::Busy);
-        }
-        if let Some(reason) = stack.held(&plan.deployment.target) {
-            return Ok(Outcome::Unreachable { reason });
-        }
-        let text = format!("{} with {}", plan.app.version.as_str(), instances(plan.app.scale));
-        let ongoing = Ongoing::Update { plan, moved: false };
-        stack.change(&self.machine, |record| record.begin(ongoing)).await?;
-        self.machine.journal.tell(&stack.name, "updating", text).await;
-        operation::spawn(&self.machine, stack);
-        Ok(Outcome::Started)
+async fn update(
+    stack: &Arc<LiveStack>,
+    record: Option<StackRecord>,
+    plan: Box<Plan>,
+) -> Result<Outcome, Unreachable> {
+    if record.is_none_or(|record| record.ongoing.is_some() || record.running.is_none()) {
+        return Ok(Outcome::Busy);
     }
+    if let Some(reason) = stack.held(&plan.deployment.target) {
+        return Ok(Outcome::Unreachable { reason });
+    }
+    let text = format!("{} with {}", plan.app.version.as_str(), instances(plan.app.scale));
+    let ongoing = Ongoing::Update { plan, moved: false };
+    stack.change(|record| record.begin(ongoing)).await?;
+    stack.tell("updating", text).await;
+    operation::spawn(stack);
+    Ok(Outcome::Started)
+}
 
-    async fn cancel(&self, stack: &Arc<LiveStack>) -> Result<Outcome, Unreachable> {
-        if !is_cancellable(stack.record().await.as_ref()) {
-            return Ok(Outcome::Busy);
-        }
-        stack.end_task().await;
-        // It may have come to its end, or past the point of return, in the meantime.
-        if !is_cancellable(stack.record().await.as_ref()) {
-            operation::spawn(&self.machine, stack);
-            return Ok(Outcome::Busy);
-        }
-        // The serial stays, so that the rollback ends what this operation has begun.
-        let written = stack
-            .change(&self.machine, |record| {
-                record.ongoing = Some(Ongoing::RollBack { failed: None });
-            })
-            .await;
-        // Also where the journal cannot be written: then what was cancelled goes on.
-        operation::spawn(&self.machine, stack);
-        written?;
-        self.machine
-            .journal
-            .tell(&stack.name, "cancelled", "a newer wish goes first".to_owned())
-            .await;
-        Ok(Outcome::Started)
+async fn cancel(stack: &Arc<LiveStack>) -> Result<Outcome, Unreachable> {
+    if !is_cancellable(stack.record().await.as_ref()) {
+        return Ok(Outcome::Busy);
     }
+    stack.end_task().await;
+    // It may have come to its end, or past the point of return, in the meantime.
+    if !is_cancellable(stack.record().await.as_ref()) {
+        operation::spawn(stack);
+        return Ok(Outcome::Busy);
+    }
+    // The serial stays, so that the rollback ends what this operation has begun.
+    let written =
+        stack.change(|record| record.ongoing = Some(Ongoing::RollBack { failed: None })).await;
+    // Also where the journal cannot be written: then what was cancelled goes on.
+    operation::spawn(stack);
+    written?;
+    stack.tell("cancelled", "a newer wish goes first".to_owned()).await;
+    Ok(Outcome::Started)
+}
 
-    async fn delete(
-        &self,
-        stack: &Arc<LiveStack>,
-        record: Option<StackRecord>,
-    ) -> Result<Outcome, Unreachable> {
-        let Some(record) = record else { return Ok(Outcome::Busy) };
-        stack.end_task().await;
-        let written = stack.change(&self.machine, |record| record.begin(Ongoing::Delete)).await;
-        operation::spawn(&self.machine, stack);
-        written?;
-        // What runs is deleted for one reason alone; what never came up also makes way for another try.
-        let (kind, text) = if record.has_only_failed() {
-            ("removing", "removing what failed before")
-        } else {
-            ("deleting", "its row is gone")
-        };
-        self.machine.journal.tell(&stack.name, kind, text.to_owned()).await;
-        Ok(Outcome::Started)
-    }
+async fn delete(
+    stack: &Arc<LiveStack>,
+    record: Option<StackRecord>,
+) -> Result<Outcome, Unreachable> {
+    let Some(record) = record else { return Ok(Outcome::Busy) };
+    stack.end_task().await;
+    let written = stack.change(|record| record.begin(Ongoing::Delete)).await;
+    operation::spawn(stack);
+    written?;
+    // What runs is deleted for one reason alone; what never came up also makes way for another try.
+    let (kind, text) = if record.has_only_failed() {
+        ("removing", "removing what failed before")
+    } else {
+        ("deleting", "its row is gone")
+    };
+    stack.tell(kind, text.to_owned()).await;
+    Ok(Outcome::Started)
 }
 
 fn is_cancellable(record: Option<&StackRecord>) -> bool {

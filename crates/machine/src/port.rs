@@ -1,17 +1,34 @@
 //! Ports for instances: outside of the range that the kernel gives to anybody, and not one that was just used.
+//! A port is an instance's as long as its reservation is kept, and nobody else looks for who keeps which.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// How many ports there are for instances, at most.
 const MOST: u16 = 10_000;
 
-/// Gives out ports, in rotation.
+/// Gives out ports, in rotation, and knows which ones are reserved. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Ports(Arc<Mutex<Book>>);
+
 #[derive(Debug)]
-pub struct Ports {
+struct Book {
     range: Range<u16>,
     next: u16,
+    /// By port, how many keep it: an instance that was adopted keeps the port that the journal says, whoever else does.
+    reserved: BTreeMap<u16, usize>,
+}
+
+/// A port that nobody else is given as long as this is kept.
+#[derive(Debug)]
+pub struct Reservation {
+    port: u16,
+    ports: Ports,
 }
 
 impl Ports {
@@ -35,19 +52,52 @@ impl Ports {
         let range = range.filter(|range| range.len() >= 1_000).unwrap_or(20_000..30_000);
         // Two platforms on one machine should not meet at the first port of each.
         let offset = u16::try_from(std::process::id() % 1_000).unwrap_or(0);
-        Ports { next: range.start + offset, range }
+        let next = range.start + offset;
+        Ports(Arc::new(Mutex::new(Book { range, next, reserved: BTreeMap::new() })))
     }
 
-    /// A port that is not reserved, and that nobody listens on now.
-    pub fn choose(&mut self, reserved: &BTreeSet<u16>) -> Option<u16> {
+    /// Reserves a port that nobody has reserved, and that nobody listens on now; `None`: there is none.
+    pub fn choose(&self) -> Option<Reservation> {
+        let port = self.0.lock().choose()?;
+        Some(Reservation { port, ports: self.clone() })
+    }
+
+    /// Reserves the port that an instance has by the journal.
+    pub fn keep(&self, port: u16) -> Reservation {
+        *self.0.lock().reserved.entry(port).or_default() += 1;
+        Reservation { port, ports: self.clone() }
+    }
+}
+
+impl Book {
+    fn choose(&mut self) -> Option<u16> {
         for _ in 0..self.range.len() {
             let port = self.next;
             self.next = if port + 1 >= self.range.end { self.range.start } else { port + 1 };
-            if !reserved.contains(&port) && is_free(port) {
+            if !self.reserved.contains_key(&port) && is_free(port) {
+                self.reserved.insert(port, 1);
                 return Some(port);
             }
         }
         None
+    }
+}
+
+impl Reservation {
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut kept) = self.ports.0.lock().reserved.entry(self.port) {
+            *kept.get_mut() -= 1;
+            if *kept.get() == 0 {
+                kept.remove();
+            }
+        }
     }
 }
 
@@ -69,18 +119,32 @@ mod tests {
 
     #[test]
     fn ports_are_neither_ephemeral_nor_reserved_nor_taken() {
-        let mut ports = Ports::outside(32_768, 60_999);
-        let first = ports.choose(&BTreeSet::new()).unwrap();
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first + 1));
-        let reserved = BTreeSet::from([first + 2]);
-        let next = ports.choose(&reserved).unwrap();
-        assert!((20_000..30_000).contains(&first), "{first}");
-        assert!(next > first + 2 || taken.is_err(), "{first} {next}");
+        let ports = Ports::outside(32_768, 60_999);
+        let first = ports.choose().unwrap();
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first.port() + 1));
+        let kept = ports.keep(first.port() + 2);
+        let next = ports.choose().unwrap();
+        assert!((20_000..30_000).contains(&first.port()), "{first:?}");
+        assert!(next.port() > kept.port() || taken.is_err(), "{first:?} {next:?}");
+    }
+
+    #[test]
+    fn a_port_is_free_again_when_the_last_who_kept_it_is_gone() {
+        let ports = Ports::outside(32_768, 60_999);
+        let is_reserved = |port: u16| ports.0.lock().reserved.contains_key(&port);
+        let chosen = ports.choose().unwrap();
+        let port = chosen.port();
+        // By a journal that names it twice.
+        let kept = ports.keep(port);
+        drop(chosen);
+        assert!(is_reserved(port));
+        drop(kept);
+        assert!(!is_reserved(port));
     }
 
     #[test]
     fn a_kernel_that_gives_out_the_low_ports_leaves_the_high_ones() {
-        let mut ports = Ports::outside(1_024, 50_000);
-        assert!(ports.choose(&BTreeSet::new()).unwrap() > 50_000);
+        let ports = Ports::outside(1_024, 50_000);
+        assert!(ports.choose().unwrap().port() > 50_000);
     }
 }

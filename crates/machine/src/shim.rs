@@ -19,6 +19,7 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::end::End;
 use crate::log::LogWriter;
 use crate::process::{ProcessId, boot_id, descendants};
 
@@ -53,15 +54,6 @@ pub struct ProcessRecord {
     pub at: Timestamp,
 }
 
-/// How it ended, as the shim saw it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EndRecord {
-    Exited(i32),
-    Signalled(i32),
-    TimedOut,
-    NotStarted(String),
-}
-
 pub(crate) const SPEC: &str = "spec.json";
 pub(crate) const PROCESS: &str = "process.json";
 pub(crate) const END: &str = "end.json";
@@ -83,7 +75,7 @@ pub(crate) fn write<T: Serialize>(folder: &Path, name: &str, record: &T) -> io::
 
 /// `rowhouse shim FOLDER`: runs the folder's process to its end.
 pub fn run(folder: &Path) -> ExitCode {
-    let end = supervise(folder).unwrap_or_else(|error| EndRecord::NotStarted(error.to_string()));
+    let end = supervise(folder).unwrap_or_else(|error| End::NotStarted(error.to_string()));
     match write(folder, END, &end) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -130,7 +122,7 @@ pub fn exec(folder: &Path, parent: i32) -> ExitCode {
     refuse(format!("cannot execute `{program}`: {error}"))
 }
 
-fn supervise(folder: &Path) -> io::Result<EndRecord> {
+fn supervise(folder: &Path) -> io::Result<End> {
     let spec: ShimSpec =
         read(folder, SPEC).ok_or_else(|| io::Error::other("its description is gone"))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -163,11 +155,11 @@ fn supervise(folder: &Path) -> io::Result<EndRecord> {
     shim.drain_output();
     let refusal = std::fs::read_to_string(folder.join(REFUSAL)).ok();
     Ok(match (refusal, shim.timed_out, status) {
-        (Some(reason), ..) => EndRecord::NotStarted(reason),
-        (None, true, _) => EndRecord::TimedOut,
+        (Some(reason), ..) => End::NotStarted(reason),
+        (None, true, _) => End::TimedOut,
         (None, false, status) => match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => EndRecord::Exited(code),
-            (None, signal) => EndRecord::Signalled(signal.unwrap_or_default()),
+            (Some(code), _) => End::Exited(code),
+            (None, signal) => End::Signalled(signal.unwrap_or_default()),
         },
     })
 }

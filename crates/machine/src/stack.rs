@@ -1,12 +1,11 @@
 //! The stack of an app on this machine: what the journal remembers of it, and the translation into the
 //! reactor's words.
 
-use std::fmt;
-
 use rowhouse_core::{AppName, Attempt, Base, Commit, Observed, Phase, Plan, Stack};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::digest;
+use crate::instance::InstanceId;
 use crate::request::BuildKey;
 
 /// Which instances are alike: digest of all that an instance is made from. A change of `Scale` leaves it as it
@@ -28,17 +27,6 @@ impl InstanceDigest {
         );
         let text = serde_json::to_vec(&parts).expect("texts and numbers have a JSON form");
         InstanceDigest(digest(&text))
-    }
-}
-
-/// One instance, and the name of its folder.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct InstanceId(pub String);
-
-impl fmt::Display for InstanceId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
     }
 }
 

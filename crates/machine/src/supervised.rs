@@ -1,7 +1,6 @@
 //! The reactor's side of a supervised process: started with a lock that is held without a gap, adopted by that
 //! lock, waited for without polling, and ended for sure.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,60 +18,14 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::end::End;
 use crate::process::{ProcessId, boot_id, with_variable};
-use crate::shim::{END, EndRecord, LOCK, PROCESS, ProcessRecord, SPEC, ShimSpec, read, write};
+use crate::shim::{END, LOCK, PROCESS, ProcessRecord, SPEC, ShimSpec, read, write};
 
 /// How long a shim may take to record who it is.
 const RECORDED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a shim may take to end beyond what its process was given.
 const STOPPED_WITHIN: Duration = Duration::from_secs(5);
-
-/// How a process ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    Exited(i32),
-    Signalled(i32),
-    /// It was ended at its time limit.
-    TimedOut,
-    /// It never ran.
-    NotStarted {
-        reason: String,
-    },
-    /// Its parent was killed, and what it left behind was ended.
-    Lost,
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            End::Exited(status) => write!(formatter, "exited with status {status}"),
-            End::Signalled(signal) => {
-                let name = match Signal::from_named_raw(*signal) {
-                    Some(Signal::KILL) => " (SIGKILL)",
-                    Some(Signal::TERM) => " (SIGTERM)",
-                    Some(Signal::SEGV) => " (SIGSEGV)",
-                    Some(Signal::ABORT) => " (SIGABRT)",
-                    Some(_) | None => "",
-                };
-                write!(formatter, "was killed by signal {signal}{name}")
-            }
-            End::TimedOut => formatter.write_str("did not end within its time limit"),
-            End::NotStarted { reason } => write!(formatter, "could not be started: {reason}"),
-            End::Lost => formatter.write_str("was lost: its parent process was killed"),
-        }
-    }
-}
-
-impl From<EndRecord> for End {
-    fn from(record: EndRecord) -> End {
-        match record {
-            EndRecord::Exited(status) => End::Exited(status),
-            EndRecord::Signalled(signal) => End::Signalled(signal),
-            EndRecord::TimedOut => End::TimedOut,
-            EndRecord::NotStarted(reason) => End::NotStarted { reason },
-        }
-    }
-}
 
 /// What an adopter finds in a folder.
 #[derive(Debug)]
@@ -155,8 +108,8 @@ impl Supervised {
             };
             if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 // Held now, so that nobody starts while the remains are looked at.
-                return Ok(match (read::<EndRecord>(folder, END), folder.join(PROCESS).exists()) {
-                    (Some(end), _) => Adopted::Ended(end.into()),
+                return Ok(match (read::<End>(folder, END), folder.join(PROCESS).exists()) {
+                    (Some(end), _) => Adopted::Ended(end),
                     (None, true) => {
                         kill_remnants(folder);
                         Adopted::Ended(End::Lost)
@@ -223,8 +176,8 @@ impl Supervised {
             }
         }
         self.reap();
-        if let Some(end) = read::<EndRecord>(&self.folder, END) {
-            end.into()
+        if let Some(end) = read::<End>(&self.folder, END) {
+            end
         } else {
             kill_remnants(&self.folder);
             End::Lost
@@ -308,7 +261,7 @@ pub struct Snapshot {
 
 /// Looks at a folder without touching anything.
 pub fn snapshot(folder: &Path) -> Snapshot {
-    let end = read::<EndRecord>(folder, END).map(End::from);
+    let end = read::<End>(folder, END);
     let running = read::<ProcessRecord>(folder, PROCESS)
         .filter(|record| end.is_none() && record.boot == boot_id() && record.app.is_alive());
     Snapshot { running, end }

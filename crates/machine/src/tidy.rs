@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rowhouse_core::{AppName, Commit, Unreachable};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::warn;
 
 use crate::live::LiveStack;
@@ -14,6 +15,7 @@ use crate::machine::Machine;
 use crate::repository::Repository;
 use crate::request::{BuildKey, BuildRequest};
 use crate::stack::Ongoing;
+use crate::stacks::Stacks;
 use crate::table::SqliteTable;
 
 /// Builds of no app that stay for a while: of one that was deleted and is put again, say.
@@ -23,8 +25,32 @@ const KEPT_LOGS: usize = 20;
 /// How long an app's data, home and logs stay after its row is gone, in days.
 const KEPT_DATA_DAYS: u32 = 7;
 
+/// Tidies whenever there is something to do, until it is dropped or no sweep is told of any more: builds after a rollout,
+/// and all that has expired after a full sweep. `swept` are the stacks that a sweep found without a row, and left alone.
+pub(crate) async fn run(
+    machine: &Arc<Machine>,
+    stacks: &Stacks,
+    table: &SqliteTable,
+    mut swept: UnboundedReceiver<Vec<AppName>>,
+) {
+    loop {
+        tokio::select! {
+            orphans = swept.recv() => match orphans {
+                Some(orphans) => after_sweep(machine, stacks, table, &orphans).await,
+                None => return,
+            },
+            () = machine.superfluous.notified() => builds(machine, stacks).await,
+        }
+    }
+}
+
 /// Removes what has expired, and names the stacks that no row wants and no sweep may delete.
-pub(crate) async fn after_sweep(machine: &Arc<Machine>, table: &SqliteTable, orphans: &[AppName]) {
+async fn after_sweep(
+    machine: &Arc<Machine>,
+    stacks: &Stacks,
+    table: &SqliteTable,
+    orphans: &[AppName],
+) {
     for orphan in orphans {
         let text = format!(
             "it has no row, and too many stacks have none to delete them unasked; `rowhouse rm {orphan}` deletes it"
@@ -34,15 +60,19 @@ pub(crate) async fn after_sweep(machine: &Arc<Machine>, table: &SqliteTable, orp
     if let Err(error) = table.prune_history().await {
         warn!(reason = %error, "cannot tidy the history");
     }
-    builds(machine).await;
-    if let Err(error) = folders_of_the_deleted(machine, table).await {
+    builds(machine, stacks).await;
+    if let Err(error) = folders_of_the_deleted(machine, stacks, table).await {
         warn!(reason = %error, "cannot tidy the folders of deleted apps");
     }
-    mirrors(machine).await;
+    mirrors(machine, stacks).await;
 }
 
 /// Removes what apps leave in folders of their own.
-async fn folders_of_the_deleted(machine: &Machine, table: &SqliteTable) -> Result<(), Unreachable> {
+async fn folders_of_the_deleted(
+    machine: &Machine,
+    stacks: &Stacks,
+    table: &SqliteTable,
+) -> Result<(), Unreachable> {
     for key in table.deleted_before(KEPT_DATA_DAYS).await? {
         let Ok(name) = AppName::parse(key.as_str()) else { continue };
         let folder = &machine.folder;
@@ -52,7 +82,7 @@ async fn folders_of_the_deleted(machine: &Machine, table: &SqliteTable) -> Resul
             }
             // A folder may be large: meanwhile somebody may have put the app again. And a stack that no sweep may
             // delete runs on without a row.
-            let has_stack = machine.stack(&name).record().await.is_some();
+            let has_stack = stacks.stack(&name).record().await.is_some();
             if has_stack || !table.deleted_before(KEPT_DATA_DAYS).await?.contains(&key) {
                 break;
             }
@@ -65,10 +95,10 @@ async fn folders_of_the_deleted(machine: &Machine, table: &SqliteTable) -> Resul
 }
 
 /// Removes the oldest logs of instances that are gone.
-pub(crate) fn logs(machine: &Machine, stack: &LiveStack) {
+pub(crate) fn logs(stack: &LiveStack) {
     let live: BTreeSet<String> =
-        stack.instances.lock().keys().map(|id| format!("{id}.log")).collect();
-    let mut old: Vec<(SystemTime, PathBuf)> = log::logs(&machine.folder.logs(&stack.name))
+        stack.instances().iter().map(|instance| format!("{}.log", instance.id())).collect();
+    let mut old: Vec<(SystemTime, PathBuf)> = log::logs(&stack.machine.folder.logs(&stack.name))
         .into_iter()
         .filter(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -85,9 +115,9 @@ pub(crate) fn logs(machine: &Machine, stack: &LiveStack) {
 }
 
 /// What stacks run, aim at, or have run lately, and the requests for what they run and aim at.
-async fn kept(machine: &Machine) -> (BTreeSet<BuildKey>, Vec<BuildRequest>) {
+async fn kept(machine: &Machine, stacks: &Stacks) -> (BTreeSet<BuildKey>, Vec<BuildRequest>) {
     let (mut builds, mut requests) = (BTreeSet::new(), Vec::new());
-    for stack in machine.all_stacks() {
+    for stack in stacks.all() {
         let Some(record) = stack.record().await else { continue };
         builds.extend(record.builds.iter().filter_map(|key| BuildKey::parse(key)));
         let aimed = match &record.ongoing {
@@ -105,8 +135,8 @@ async fn kept(machine: &Machine) -> (BTreeSet<BuildKey>, Vec<BuildRequest>) {
 }
 
 /// Lets go of the commits whose builds are gone.
-async fn mirrors(machine: &Machine) {
-    let (builds, requests) = kept(machine).await;
+async fn mirrors(machine: &Machine, stacks: &Stacks) {
+    let (builds, requests) = kept(machine, stacks).await;
     let named = requests.iter().map(|request| request.repository.clone()).collect();
     let is_needed = |repository: &Repository, commit: &Commit| {
         requests.iter().filter(|request| request.repository == *repository).any(|request| {
@@ -120,8 +150,8 @@ async fn mirrors(machine: &Machine) {
 }
 
 /// Removes builds that no stack runs, aims at, or has run lately.
-pub(crate) async fn builds(machine: &Arc<Machine>) {
-    let (keep, _) = kept(machine).await;
+async fn builds(machine: &Arc<Machine>, stacks: &Stacks) {
+    let (keep, _) = kept(machine, stacks).await;
     let machine = Arc::clone(machine);
     let pruned =
         tokio::task::spawn_blocking(move || machine.builds.prune(&keep, KEPT_UNUSED_BUILDS)).await;

@@ -2,34 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use rowhouse_core::{Platform, Row, RowKey, Sweep, Unreachable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tracing::warn;
 
+use crate::adoption::{adopt, is_settled};
 use crate::answer::Answers;
 use crate::build::Builds;
 use crate::config::Config;
 use crate::feed;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
 use crate::journal::Journal;
-use crate::live::LiveStack;
 use crate::machine::Machine;
 use crate::mirror::Mirrors;
-use crate::operation;
 use crate::platform::MachinePlatform;
 use crate::port::Ports;
 use crate::proxy::{Limits, Proxy, Routes};
 use crate::reactor;
+use crate::stacks::Stacks;
 use crate::supervised::{Adopted, Supervised};
 use crate::table::SqliteTable;
 use crate::tidy;
@@ -77,6 +77,7 @@ pub enum UpError {
 #[derive(Debug)]
 pub struct House {
     machine: Arc<Machine>,
+    stacks: Arc<Stacks>,
     table: Arc<SqliteTable>,
     proxy: Proxy,
     listener: TcpListener,
@@ -113,19 +114,17 @@ impl House {
         .map_err(start)?;
         let (ring, doorbell) = unbounded_channel();
         let machine = Arc::new(machine(config, folder, ring, address.port())?);
-        for record in machine.journal.stacks().await? {
-            let stack = Arc::new(LiveStack::new(record.name.clone(), Some(record)));
-            machine.stacks.lock().insert(stack.name.clone(), stack);
+        let records = machine.journal.stacks().await?;
+        let stacks = Arc::new(Stacks::new(Arc::clone(&machine), records));
+        end_leftovers(&machine.folder, &stacks).await;
+        for stack in stacks.all() {
+            adopt(&stack).await;
         }
-        end_leftovers(&machine).await;
-        for stack in machine.all_stacks() {
-            operation::adopt(&machine, &stack).await;
-        }
-        settle(&machine).await;
+        settle(&stacks).await;
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let proxy = Proxy::start(listener, Arc::clone(&machine.routes), Limits::default(), threads)
             .map_err(start)?;
-        Ok(House { machine, table, proxy, listener: kept, hold, doorbell, answered })
+        Ok(House { machine, stacks, table, proxy, listener: kept, hold, doorbell, answered })
     }
 
     /// Where the proxy listens.
@@ -135,7 +134,7 @@ impl House {
 
     /// The port to what runs apps here: for the suite that every platform must pass.
     pub fn platform(&self) -> impl Platform + use<> {
-        MachinePlatform::new(Arc::clone(&self.machine))
+        MachinePlatform::new(Arc::clone(&self.machine), Arc::clone(&self.stacks))
     }
 
     /// Works until `shutdown` says how to end; `changed` is called with each row that the reactor has answered.
@@ -144,22 +143,20 @@ impl House {
         shutdown: impl Future<Output = Shutdown>,
         changed: impl Fn(&Row) + Send + 'static,
     ) -> Result<Ended, UpError> {
-        let House { machine, table, proxy, listener, hold, doorbell, mut answered } = self;
+        let House { machine, stacks, table, proxy, listener, hold, doorbell, mut answered } = self;
         feed::start(&machine.folder.table(), machine.doorbell.clone())?;
-        let platform = Arc::new(MachinePlatform::new(Arc::clone(&machine)));
-        let at_the_end = Arc::clone(&table);
-        let tidying = (Arc::clone(&machine), Arc::clone(&table));
+        let platform = Arc::new(MachinePlatform::new(Arc::clone(&machine), Arc::clone(&stacks)));
+        let (swept, sweeps) = unbounded_channel();
         let after_full_sweep = move |sweep: &Sweep| {
-            let (machine, table) = (Arc::clone(&tidying.0), Arc::clone(&tidying.1));
-            let orphans = sweep.refused_orphans.clone();
-            tokio::spawn(async move { tidy::after_sweep(&machine, &table, &orphans).await });
+            // Nobody tidies any more: the platform is ending.
+            let _ = swept.send(sweep.refused_orphans.clone());
         };
-        let telling = Arc::clone(&machine);
-        let tell = async move {
+        let tidy = tidy::run(&machine, &stacks, &table, sweeps);
+        let tell = async {
             let mut answers = Answers::default();
             while let Some(row) = answered.recv().await {
                 changed(&row);
-                answers.tell(&telling, &row).await;
+                answers.tell(&machine, &stacks, &row).await;
             }
         };
         let beat = async {
@@ -172,13 +169,16 @@ impl House {
         };
         let how = tokio::select! {
             how = shutdown => how,
-            () = reactor::run(table, platform, doorbell, after_full_sweep) => Shutdown::LeaveInstances,
+            () = reactor::run(Arc::clone(&table), platform, doorbell, after_full_sweep) => {
+                Shutdown::LeaveInstances
+            }
             () = tell => Shutdown::LeaveInstances,
+            () = tidy => Shutdown::LeaveInstances,
             () = beat => Shutdown::LeaveInstances,
         };
-        let instances = end(&machine, proxy, how).await;
+        let instances = end(&machine, &stacks, proxy, how).await;
         if how == Shutdown::StopInstances
-            && let Err(error) = at_the_end.instances_stopped().await
+            && let Err(error) = table.instances_stopped().await
         {
             warn!(reason = %error, "cannot say in the table that the instances were stopped");
         }
@@ -209,13 +209,13 @@ fn machine(
         journal: Journal::open(&folder.journal())?,
         mirrors,
         builds,
-        ports: Mutex::new(Ports::of_this_machine()),
+        ports: Ports::of_this_machine(),
         routes: match &config.only {
             Some(app) => Routes::behind_balancer(&config.domain, app.as_str()),
             None => Routes::new(&config.domain),
         },
         doorbell,
-        stacks: Mutex::default(),
+        superfluous: Notify::new(),
         port,
         path,
         open_files: raise_open_files(),
@@ -263,19 +263,16 @@ fn listen_error(config: &Config, error: &std::io::Error) -> UpError {
 }
 
 /// Ends one-off processes, such as builds, of a platform that was killed: their operations begin them again.
-async fn end_leftovers(machine: &Arc<Machine>) {
-    let known: BTreeSet<PathBuf> = {
-        let mut known = BTreeSet::new();
-        for stack in machine.all_stacks() {
-            if let Some(record) = stack.record().await {
-                let folder = machine.folder.instances(&stack.name);
-                known.extend(record.instances.iter().map(|instance| folder.join(&instance.id.0)));
-            }
+async fn end_leftovers(data: &DataFolder, stacks: &Stacks) {
+    let mut known = BTreeSet::new();
+    for stack in stacks.all() {
+        if let Some(record) = stack.record().await {
+            let folder = data.instances(&stack.name);
+            known.extend(record.instances.iter().map(|instance| folder.join(&instance.id.0)));
         }
-        known
-    };
-    end_processes(&machine.folder, |folder| !known.contains(folder)).await;
-    for folder in machine.folder.process_folders() {
+    }
+    end_processes(data, |folder| !known.contains(folder)).await;
+    for folder in data.process_folders() {
         if !known.contains(&folder) {
             let _ = std::fs::remove_dir_all(&folder);
         }
@@ -294,9 +291,9 @@ pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool
 }
 
 /// Gives what was adopted a moment to answer, so that the proxy has somewhere to send its first request.
-async fn settle(machine: &Arc<Machine>) {
+async fn settle(stacks: &Stacks) {
     let settled = async {
-        while !machine.all_stacks().iter().all(|stack| operation::is_settled(stack)) {
+        while !stacks.all().iter().all(|stack| is_settled(stack)) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -304,8 +301,9 @@ async fn settle(machine: &Arc<Machine>) {
     let _ = tokio::time::timeout(SETTLING, settled).await;
 }
 
-async fn end(machine: &Arc<Machine>, proxy: Proxy, how: Shutdown) -> usize {
-    let stacks = machine.all_stacks();
+/// Ends every task of the stacks, then the proxy, then, if they are to end, the instances; tells how many ran.
+async fn end(machine: &Machine, stacks: &Stacks, proxy: Proxy, how: Shutdown) -> usize {
+    let stacks = stacks.all();
     // What is under way is in the journal, and is carried on at the next start.
     let mut ending = JoinSet::new();
     for stack in stacks.clone() {
@@ -313,26 +311,21 @@ async fn end(machine: &Arc<Machine>, proxy: Proxy, how: Shutdown) -> usize {
     }
     ending.join_all().await;
     proxy.stop(machine.config.drain).await;
-    let instances: Vec<_> = stacks
-        .iter()
-        .flat_map(|stack| stack.instances.lock().values().cloned().collect::<Vec<_>>())
-        .collect();
-    let running = instances.iter().filter(|instance| instance.is_running()).count();
-    match how {
-        Shutdown::LeaveInstances | Shutdown::HandOver => {
-            for instance in &instances {
-                instance.leave();
-            }
-        }
-        Shutdown::StopInstances => {
-            let mut stopping = JoinSet::new();
-            for instance in instances {
+    let mut stopping = JoinSet::new();
+    let mut running = 0;
+    for stack in stacks {
+        stack.let_all_alone().await;
+        for instance in stack.instances() {
+            running += usize::from(instance.is_running());
+            if how == Shutdown::StopInstances {
                 stopping.spawn(async move { instance.retire(Duration::ZERO).await });
             }
-            while stopping.join_next().await.is_some() {}
-            // And what no instance is: a build that was under way is begun again at the next start.
-            end_processes(&machine.folder, |_| true).await;
         }
+    }
+    while stopping.join_next().await.is_some() {}
+    if how == Shutdown::StopInstances {
+        // And what no instance is: a build that was under way is begun again at the next start.
+        end_processes(&machine.folder, |_| true).await;
     }
     running
 }

@@ -15,7 +15,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use rowhouse_core::Commit;
-use rowhouse_machine::build::{BuildError, Builds, Built, Runner, StepEnd};
+use rowhouse_machine::build::{BuildError, Builds, Built, Runner};
+use rowhouse_machine::end::End;
 use rowhouse_machine::git::GitError;
 use rowhouse_machine::mirror::Mirrors;
 use rowhouse_machine::recipe::{RecipeError, Step, Web};
@@ -47,18 +48,18 @@ impl Runner for Plain {
         step: &Step,
         folder: &Path,
         environment: &BTreeMap<String, String>,
-    ) -> Result<StepEnd, io::Error> {
+    ) -> Result<End, io::Error> {
         self.ran.lock().unwrap().push((step.clone(), environment.clone()));
         let mut command = tokio::process::Command::new("env");
         command.arg("-i").args(environment.iter().map(|(name, value)| format!("{name}={value}")));
         command.args(&step.command).current_dir(folder).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         match tokio::time::timeout(self.limit, command.status()).await {
-            Err(_) => Ok(StepEnd::TimedOut),
+            Err(_) => Ok(End::TimedOut),
             Ok(status) => {
                 let status = status?;
-                let signalled = || StepEnd::Signalled(status.signal().unwrap_or(0));
-                Ok(status.code().map_or_else(signalled, StepEnd::Exited))
+                let signalled = || End::Signalled(status.signal().unwrap_or(0));
+                Ok(status.code().map_or_else(signalled, End::Exited))
             }
         }
     }
@@ -305,7 +306,7 @@ async fn a_build_that_nobody_waits_for_any_more_can_be_built_by_the_next() {
             _: &Step,
             _: &Path,
             _: &BTreeMap<String, String>,
-        ) -> Result<StepEnd, io::Error> {
+        ) -> Result<End, io::Error> {
             std::future::pending().await
         }
     }
@@ -335,9 +336,7 @@ async fn a_step_that_fails_is_the_app_s_fault_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_step_that_is_killed_or_hangs_is_told_as_such() {
-    for (text, expected) in
-        [("kill -9 $$", StepEnd::Signalled(9)), ("exec sleep 600", StepEnd::TimedOut)]
-    {
+    for (text, expected) in [("kill -9 $$", End::Signalled(9)), ("exec sleep 600", End::TimedOut)] {
         let procfile = format!("web: x\nbuild: {text}\n");
         let (workshop, request) = Workshop::with(&[("Procfile", &procfile)]);
         let limit = Duration::from_secs(2);
@@ -450,9 +449,9 @@ async fn pruning_leaves_a_build_that_is_being_made() {
             _: &Step,
             folder: &Path,
             _: &BTreeMap<String, String>,
-        ) -> Result<StepEnd, io::Error> {
+        ) -> Result<End, io::Error> {
             self.0.prune(&BTreeSet::new(), 0)?;
-            Ok(StepEnd::Exited(i32::from(!folder.exists())))
+            Ok(End::Exited(i32::from(!folder.exists())))
         }
     }
     let (workshop, request) = shell();

@@ -6,10 +6,11 @@ use rowhouse_core::{
     App, AppName, Attempt, Attribute, Commit, Deployment, Generation, Plan, Report, Row, RowKey,
     Settings, Source, Target, UserAttributes, Value,
 };
+use rowhouse_machine::instance::InstanceId;
 use rowhouse_machine::journal::JournalFile;
 use rowhouse_machine::repository::Repository;
 use rowhouse_machine::request::BuildKey;
-use rowhouse_machine::stack::{InstanceDigest, InstanceId, InstanceRecord, Ongoing, StackRecord};
+use rowhouse_machine::stack::{InstanceDigest, InstanceRecord, Ongoing, StackRecord};
 use rowhouse_machine::supervised::snapshot;
 
 fn commit() -> Commit {

@@ -107,6 +107,15 @@ impl Routes {
         });
     }
 
+    /// The instances that get the requests of `app`, or why none does; `None`: no such app.
+    #[cfg(test)]
+    pub(crate) fn shown(&self, app: &str) -> Option<Result<Vec<String>, Vacancy>> {
+        let apps = self.apps.load();
+        let route = apps.get(app)?;
+        let ids: Vec<String> = route.upstreams.iter().map(|one| one.id().to_owned()).collect();
+        Some(if ids.is_empty() { Err(route.vacancy) } else { Ok(ids) })
+    }
+
     /// Rings when an instance was closed or cut.
     pub(super) fn bell(&self) -> watch::Receiver<()> {
         self.bell.subscribe()
