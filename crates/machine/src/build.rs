@@ -21,6 +21,7 @@ use crate::request::{BuildKey, BuildRequest, inside};
 use crate::room::{is_full, remove_now};
 use crate::supply::Supply;
 use crate::toolchain::Toolchains;
+use crate::whole::Whole;
 
 const RECORD: &str = "built.json";
 const CHECKOUT: &str = "checkout";
@@ -297,14 +298,8 @@ impl Builds {
     /// # Errors
     /// See [`archive::pack`].
     pub fn pack(&self, key: &BuildKey, into: &Path) -> io::Result<()> {
-        let new = into.with_extension("new");
-        remove_now(&new)?;
-        let packed = archive::pack(&self.folder.join(key.as_str()), RECORD, CHECKOUT, &new);
-        if let Err(error) = packed.and_then(|()| fs::rename(&new, into)) {
-            remove_now(&new)?;
-            return Err(error);
-        }
-        Ok(())
+        let place = self.folder.join(key.as_str());
+        Whole::new(into).make(|new| archive::pack(&place, RECORD, CHECKOUT, new))
     }
 
     async fn build_at(
@@ -431,13 +426,9 @@ fn unpack(file: &Path, place: &Path) -> io::Result<()> {
 
 /// Marks a build as finished, once all of it is on the disk.
 fn mark(place: &Path, record: &Record) -> io::Result<()> {
-    let folder = fs::File::open(place)?;
-    rustix::fs::syncfs(&folder)?;
-    let new = place.join("built.json.new");
-    fs::write(&new, serde_json::to_vec_pretty(record)?)?;
-    fs::File::open(&new)?.sync_all()?;
-    fs::rename(&new, place.join(RECORD))?;
-    folder.sync_all()
+    rustix::fs::syncfs(fs::File::open(place)?)?;
+    let text = serde_json::to_vec_pretty(record)?;
+    Whole::new(&place.join(RECORD)).durable().write(&text)
 }
 
 fn make(folder: &Path) -> Result<(), BuildError> {

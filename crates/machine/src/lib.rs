@@ -53,3 +53,4 @@ mod tidy;
 pub mod toolchain;
 pub mod up;
 mod upkeep;
+pub mod whole;

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::end::End;
 use crate::log::LogWriter;
 use crate::process::{ProcessId, boot_id, descendants};
+use crate::whole::Whole;
 
 /// What a process is started with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,9 +69,7 @@ pub(crate) fn read<T: for<'a> Deserialize<'a>>(folder: &Path, name: &str) -> Opt
 
 /// Writes a record as a whole: a reader sees all of it or nothing.
 pub(crate) fn write<T: Serialize>(folder: &Path, name: &str, record: &T) -> io::Result<()> {
-    let temporary = folder.join(format!(".{name}"));
-    std::fs::write(&temporary, serde_json::to_vec(record)?)?;
-    std::fs::rename(temporary, folder.join(name))
+    Whole::new(&folder.join(name)).write(&serde_json::to_vec(record)?)
 }
 
 /// `rowhouse shim FOLDER`: runs the folder's process to its end.

@@ -1,13 +1,14 @@
 //! The supply: what another program with more rights lays out for the platform of one machine's one app, in a folder
 //! that the platform reads and cannot write. Who may enter the folder may read all of it. Who fills it is not known here.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rowhouse_core::Commit;
 use serde::{Deserialize, Serialize};
+
+use crate::whole::Whole;
 
 const ORDER: &str = "order.json";
 const TAKEN: &str = "taken";
@@ -66,11 +67,6 @@ impl Supply {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let new = self.0.join(format!("{name}.new"));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(new, self.0.join(name))
+        Whole::new(&self.0.join(name)).mode(0o644).durable().write(bytes)
     }
 }
