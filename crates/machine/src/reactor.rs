@@ -1,18 +1,20 @@
 //! The reactor: doorbells in, one look at a time per name, several names side by side, and the two sweeps.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rowhouse_core::{
-    Again, AppTable, Platform, RowKey, Sweep, Unreachable, Waking, full_sweep, reconcile,
-    short_sweep,
+    Again, AppTable, Platform, Reconciled, RowKey, Sweep, Unreachable, Waking, full_sweep,
+    reconcile, short_sweep,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{Instrument, error, info_span, warn};
+
+use crate::pause::Pause;
 
 /// How many names are looked at side by side. A look costs next to nothing, but may have to wait for a git server.
 const SIDE_BY_SIDE: usize = 32;
@@ -34,7 +36,7 @@ pub(crate) async fn run<T, P>(
     P: Platform + Send + Sync + 'static,
 {
     let mut queue = Queue::default();
-    let mut looks = JoinSet::new();
+    let mut looks = Looks::default();
     let mut short = interval(SHORT_SWEEP);
     let mut full = interval(FULL_SWEEP);
     short.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -42,15 +44,11 @@ pub(crate) async fn run<T, P>(
     // The first tick is immediate, and the full sweep covers the short one.
     short.tick().await;
     loop {
-        while looks.len() < SIDE_BY_SIDE {
+        while looks.have_room() {
             let Some((key, waking)) = queue.take() else { break };
-            let (table, platform) = (Arc::clone(&table), Arc::clone(&platform));
-            let span = info_span!("reconcile", app = %key);
-            let look = async move {
-                let result = reconcile(&key, waking, &*table, &*platform).await;
-                (key, result)
-            };
-            looks.spawn(look.instrument(span));
+            let (table, platform, name) = (Arc::clone(&table), Arc::clone(&platform), key.clone());
+            let look = async move { reconcile(&name, waking, &*table, &*platform).await };
+            looks.begin(key, look);
         }
         let next_retry = queue.next_retry();
         tokio::select! {
@@ -63,13 +61,7 @@ pub(crate) async fn run<T, P>(
                 }
                 None => return,
             },
-            Some(look) = looks.join_next() => match look {
-                Ok((key, result)) => queue.looked(&key, again(&key, result)),
-                Err(panic) => {
-                    error!(reason = %panic, "a look ended without an answer; the sweep will look again");
-                    queue.forget_looks();
-                }
-            },
+            Some((key, again)) = looks.ended() => queue.looked(&key, again),
             () = sleep_until(next_retry.unwrap_or_else(Instant::now)), if next_retry.is_some() => {
                 queue.retry();
             }
@@ -91,13 +83,49 @@ pub(crate) async fn run<T, P>(
     }
 }
 
-fn again(key: &RowKey, result: Result<rowhouse_core::Reconciled, Unreachable>) -> Again {
-    match result {
-        Ok(reconciled) => reconciled.again,
-        Err(error) => {
-            warn!(app = %key, reason = %error, "cannot look; will retry");
-            Again::Later
-        }
+/// The looks in flight. They end with this.
+#[derive(Default)]
+struct Looks {
+    tasks: JoinSet<Result<Reconciled, Unreachable>>,
+    /// Whose look each task is, also when it ends without an answer.
+    names: HashMap<Id, RowKey>,
+}
+
+impl Looks {
+    fn have_room(&self) -> bool {
+        self.tasks.len() < SIDE_BY_SIDE
+    }
+
+    fn begin(
+        &mut self,
+        key: RowKey,
+        look: impl Future<Output = Result<Reconciled, Unreachable>> + Send + 'static,
+    ) {
+        let span = info_span!("reconcile", app = %key);
+        let task = self.tasks.spawn(look.instrument(span));
+        self.names.insert(task.id(), key);
+    }
+
+    /// The next look that ends, and when to look again. `None`: there is none in flight.
+    async fn ended(&mut self) -> Option<(RowKey, Again)> {
+        let ended = self.tasks.join_next_with_id().await?;
+        let id = match &ended {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let key = self.names.remove(&id).expect("each look has its name from its beginning");
+        let again = match ended {
+            Ok((_, Ok(reconciled))) => reconciled.again,
+            Ok((_, Err(error))) => {
+                warn!(app = %key, reason = %error, "cannot look; will retry");
+                Again::Later
+            }
+            Err(panic) => {
+                error!(app = %key, reason = %panic, "a look ended without an answer; will retry");
+                Again::Later
+            }
+        };
+        Some((key, again))
     }
 }
 
@@ -109,7 +137,7 @@ struct Queue {
     order: VecDeque<RowKey>,
     looking: BTreeSet<RowKey>,
     /// When to look again at what could not be asked, and how long it was put off.
-    put_off: BTreeMap<RowKey, (Instant, Duration)>,
+    put_off: BTreeMap<RowKey, (Instant, Pause)>,
 }
 
 impl Queue {
@@ -151,18 +179,13 @@ impl Queue {
             }
             Again::Now => self.ring(key.clone(), Waking::Change),
             Again::Later => {
-                let pause = self
-                    .put_off
-                    .get(key)
-                    .map_or(FIRST_BACK_OFF, |(_, pause)| (*pause * 2).min(LONGEST_BACK_OFF));
-                self.put_off.insert(key.clone(), (Instant::now() + pause, pause));
+                // Many may wait for one server: they do not all ask again at once.
+                let fresh = || Pause::new(FIRST_BACK_OFF, LONGEST_BACK_OFF).spread_by(key);
+                let (at, pause) =
+                    self.put_off.entry(key.clone()).or_insert_with(|| (Instant::now(), fresh()));
+                *at = Instant::now() + pause.due();
             }
         }
-    }
-
-    /// After a look that panicked nobody knows whose it was.
-    fn forget_looks(&mut self) {
-        self.looking.clear();
     }
 
     fn next_retry(&self) -> Option<Instant> {
@@ -224,12 +247,39 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_look_that_panics_is_over_and_the_others_are_still_in_flight() {
+        let (mut queue, mut looks) = (Queue::default(), Looks::default());
+        for name in ["broken", "slow"] {
+            queue.ring(key(name), Waking::Change);
+            queue.take().unwrap();
+        }
+        let (answer, waits) = tokio::sync::oneshot::channel();
+        looks.begin(key("slow"), async move {
+            waits.await.unwrap();
+            Err(Unreachable { reason: "nobody is there".to_owned() })
+        });
+        looks.begin(key("broken"), async { panic!("a look that panics") });
+        let (ended, again) = looks.ended().await.unwrap();
+        assert_eq!(ended, key("broken"));
+        queue.looked(&ended, again);
+        for name in ["broken", "slow"] {
+            queue.ring(key(name), Waking::Change);
+        }
+        assert_eq!(queue.take(), Some((key("broken"), Waking::Change)));
+        assert_eq!(queue.take(), None, "one name is looked at by two");
+        answer.send(()).unwrap();
+        assert_eq!(looks.ended().await.unwrap().0, key("slow"));
+        assert!(looks.ended().await.is_none());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_asked_is_put_off_longer_and_longer() {
         let mut queue = Queue::default();
-        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+        for pause in [1, 2, 4, 8, 16, 32, 60, 60].map(Duration::from_secs) {
             queue.looked(&key("a"), Again::Later);
-            assert_eq!(queue.next_retry(), Some(Instant::now() + Duration::from_secs(pause)));
+            let left = queue.next_retry().unwrap() - Instant::now();
+            assert!((pause..=pause * 5 / 4).contains(&left), "{pause:?} {left:?}");
         }
         queue.looked(&key("a"), Again::No);
         assert_eq!(queue.next_retry(), None);
