@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::column::read_name;
 use crate::database::{Durability, explain, open};
+use crate::pause::Pause;
 
 /// The watch may miss a change (a network file system, a full queue), so the table is looked at once a second
 /// in any case.
@@ -21,6 +22,7 @@ const AT_LEAST: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// again for this long, with doubling pauses up to the longest: a commit waits for the disk, and must not be noticed
 /// twice as late as that.
 const SETTLING: Duration = Duration::from_millis(50);
+const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 /// How often rung names are deleted from the table, for each deletion is a write that other writers would meet;
 /// and how long a name stays there at least, so that whoever waits for its end knows that it was heard.
@@ -85,19 +87,18 @@ impl Feed {
 
     /// Looks again and again until the commit behind an event can be seen, or was somebody else's business.
     fn settle(&mut self, watch: &rustix::fd::OwnedFd) {
-        let mut pause = Duration::from_micros(200);
+        let mut pause = Pause::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut deadline = Instant::now() + SETTLING;
         while Instant::now() < deadline {
             if drain(watch) {
                 deadline = Instant::now() + SETTLING;
-                pause = Duration::from_micros(200);
+                pause.reset();
             }
             // An error here shows again, and is told, in the look that follows.
             if let Ok(true) = self.look() {
-                pause = Duration::from_micros(200);
+                pause.reset();
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            std::thread::sleep(pause.due());
         }
     }
 

@@ -11,8 +11,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::end::End;
+use crate::pause::Pause;
 use crate::process::{Listener, listener};
 use crate::supervised::Supervised;
+
+/// How long an instance that is coming up is left alone between two questions: many are up within milliseconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// What an instance must do to be healthy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +122,7 @@ async fn probe_until_healthy(
     limit: Duration,
 ) -> Waited {
     let deadline = Instant::now() + limit;
-    let mut pause = Duration::from_millis(2);
+    let mut pause = Pause::new(FIRST_PAUSE, LONGEST_PAUSE).growing_by_a_quarter();
     let mut last = format!("nothing accepts connections on its port {port} (`PORT`)");
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -134,7 +139,6 @@ async fn probe_until_healthy(
             },
             Answer::Unhealthy { said } => last = said,
         }
-        sleep(pause.min(left)).await;
-        pause = (pause * 5 / 4).min(Duration::from_millis(250));
+        sleep(pause.due().min(left)).await;
     }
 }
