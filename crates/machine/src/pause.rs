@@ -52,7 +52,7 @@ impl Pause {
     /// Makes the next pause longer than the one that is due now.
     pub fn grow(&mut self) {
         let (of, by) = self.growth;
-        self.next = (self.next * of / by).clamp(self.first, self.longest);
+        self.next = (self.next * of / by).min(self.longest).max(self.first);
     }
 
     /// The pause that is due now; the one after it is longer.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use rowhouse_core::Manifest;
+use rowhouse_machine::pause::Pause;
 use sha2::{Digest as _, Sha256};
 
 use crate::instance::account::Account;
@@ -89,7 +90,7 @@ async fn fetch(
 ) -> Result<Vec<u8>, Refused> {
     let ours = |error: std::io::Error| Refused(format!("cannot keep `{address}`: {error}"));
     let began = Instant::now();
-    let mut pause = Duration::from_secs(1);
+    let mut pause = Pause::new(Duration::from_secs(1), Duration::from_secs(20));
     let file = notes.fresh(&format!("{name}.new")).map_err(ours)?;
     while let Err(error) = account.get(&address.bucket, &address.key, &file).await {
         let error = format!("cannot fetch `{address}`: {}", output::clean(&error));
@@ -97,8 +98,7 @@ async fn fetch(
             return Err(Refused(error));
         }
         output::warning(&error);
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(20));
+        tokio::time::sleep(pause.due()).await;
     }
     let path = notes.keep(&file, name).map_err(ours)?;
     std::fs::read(path).map_err(ours)

@@ -28,6 +28,7 @@ use anyhow::Context as _;
 use clap::Args;
 use rowhouse_cli::rows::duration;
 use rowhouse_core::{AppName, Commit, Manifest};
+use rowhouse_machine::pause::Pause;
 use rowhouse_machine::supply::{Order, Supply};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -274,7 +275,7 @@ fn wrong(address: &Address, why: &str) -> Refused {
 
 /// Signals, until that has arrived or nobody waits for it.
 async fn say(account: &Account, notes: &Notes, manifest: &str, signal: Signal) {
-    let mut pause = Duration::from_secs(1);
+    let mut pause = Pause::new(Duration::from_secs(1), Duration::from_mins(1));
     loop {
         match account.signal(signal).await {
             Ok(()) => break,
@@ -285,8 +286,7 @@ async fn say(account: &Account, notes: &Notes, manifest: &str, signal: Signal) {
             }
             Err(error) => output::warning(&format!("cannot signal: {}", output::clean(&error))),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_mins(1));
+        tokio::time::sleep(pause.due()).await;
     }
     if let Err(error) = notes.has_said(manifest, signal) {
         output::warning(&format!("a signal could not be noted: {error}"));

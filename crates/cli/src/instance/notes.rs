@@ -2,11 +2,12 @@
 //! What it has in hand lies there, too, where nobody else may look.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use rowhouse_machine::whole::Whole;
 
 use crate::instance::account::Signal;
 
@@ -36,11 +37,9 @@ impl Notes {
 
     /// Writes a file that only its owner reads, whole or not at all.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
-        let file = self.fresh(&format!("{name}.new"))?;
-        let mut open = OpenOptions::new().write(true).open(&file)?;
-        open.write_all(bytes)?;
-        open.sync_all()?;
-        self.keep(&file, name)
+        let file = self.0.join(name);
+        Whole::new(&file).mode(0o600).durable().write(bytes)?;
+        Ok(file)
     }
 
     /// An empty file that only its owner reads, for another program to write.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rowhouse_core::Manifest;
+use rowhouse_machine::pause::Pause;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
@@ -204,14 +205,13 @@ impl Claim<'_> {
             },
         };
         // Without it the others wait until the turn is over, and do it again: that is what they must bear anyway.
-        let mut pause = Duration::from_secs(1);
+        let mut pause = Pause::new(Duration::from_secs(1), self.lease);
         while let Err(error) = self.write(&record).await {
             output::warning(&format!("cannot end the turn: {}", output::clean(&error)));
-            if pause > self.lease / 4 {
+            if pause.current() > self.lease / 4 {
                 return;
             }
-            sleep(pause).await;
-            pause *= 2;
+            sleep(pause.due()).await;
         }
     }
 
