@@ -1,11 +1,12 @@
 //! What is stored outside of a process keeps its bytes: digests stand in rows, stacks and tokens, plans in journals,
 //! manifests under their own digests. A change of one of these is a new format, never an accident.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
 use rowhouse_core::{
-    App, AppName, Attribute, Base, Commit, Deployment, EnvDigest, Generation, Manifest, Plan,
-    Report, Row, Settings, SettingsDigest, Source, Target, UserAttributes, Value,
+    App, AppName, Attribute, Base, Commit, Deployment, EnvDigest, Generation, Manifest, NoCommit,
+    Plan, Report, Row, Settings, SettingsDigest, Source, Target, UserAttributes, Value,
 };
 
 fn text(text: &str) -> Value {
@@ -56,7 +57,7 @@ fn plan(row: &Row) -> Plan {
     let app = App::parse(row, &settings).unwrap();
     let generation = Generation::of(&row.user);
     let deployment = Deployment {
-        target: Target::of(&generation, Some(&commit()), &settings),
+        target: Target::of(&generation, &commit(), &settings.digest),
         generation,
         source: Source::of(&app),
         commit: commit(),
@@ -73,7 +74,10 @@ fn the_digests_of_a_row_are_what_they_were() {
     assert_eq!(full.deployment.source.as_str(), "v1-aaa37f8b0d06bdc8817bce4075dbf0dc");
     assert_eq!(bare.deployment.source.as_str(), "v1-b9e7f29ddcb0d227266da4b4ca08fe39");
     assert_eq!(full.deployment.target.as_str(), "v1-797575f7a604398f25a1baf81b788f36");
-    let nothing = Target::of(&bare.deployment.generation, None, &Settings::for_tests());
+    let settings = Settings::for_tests().digest;
+    let without = |why| Target::without_commit(&bare.deployment.generation, why, &settings);
+    let nothing = without(NoCommit::NoSuchVersion);
+    assert_ne!(nothing, without(NoCommit::Denied));
     assert_eq!(nothing.as_str(), "v1-05823bbfb23e04d83d6cb04cc7db2e61");
     assert_eq!(EnvDigest::of(&full.app).as_str(), "v1-f8ecc523206f70743232c28773d0cc4b");
     assert_eq!(SettingsDigest::of("machine-1").as_str(), "v1-d5f3df0e2f42f08690c2977f2ff3f51b");
