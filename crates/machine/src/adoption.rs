@@ -63,8 +63,8 @@ fn serve(stack: &Arc<LiveStack>, record: &StackRecord, plan: &Plan) {
         .filter(|known| !in_operation(known))
         .map(|known| known.id.clone())
         .collect();
-    let request = stack.machine.build_request(plan).ok();
-    let built = request.and_then(|request| stack.machine.builds.finished(&request.key()));
+    let key = stack.machine.build_request(plan).key();
+    let built = stack.machine.builds.finished(&key);
     let note = built.as_ref().and_then(not_run);
     stack.move_traffic(serving.clone(), plan.app.scale, note);
     for instance in serving.iter().filter_map(|id| stack.instance(id)) {

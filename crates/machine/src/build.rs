@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 
 use crate::archive;
 use crate::end::End;
-use crate::git::GitError;
+use crate::git_error::GitError;
 use crate::mirror::Mirrors;
 use crate::recipe::{Recipe, RecipeError, Step, recipe};
 use crate::request::{BuildKey, BuildRequest, inside};
@@ -88,7 +88,7 @@ impl BuildError {
             BuildError::Failed { .. }
             | BuildError::BadPath { .. }
             | BuildError::NoWay(_)
-            | BuildError::Git(GitError::Refused { .. }) => true,
+            | BuildError::Git(GitError::Refused { .. } | GitError::Denied { .. }) => true,
             BuildError::Git(
                 GitError::Unreachable { .. } | GitError::DiskFull { .. } | GitError::Io { .. },
             )

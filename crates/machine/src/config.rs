@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rowhouse_core::{AppName, Settings, SettingsDigest};
+use rowhouse_core::{AppName, Repository, Settings, SettingsDigest};
 
 use crate::supply::Supply;
 
@@ -23,7 +23,7 @@ pub struct Config {
     /// What another program lays out for that app.
     pub supply: Option<Supply>,
     /// The repository of rows without `Repo`.
-    pub repository: Option<String>,
+    pub repository: Option<Repository>,
     /// The folder of rows without `Repo` and `Path`.
     pub path: Option<String>,
     pub max_scale: u32,

@@ -11,12 +11,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::build::Builds;
 use crate::config::{Config, Failpoint};
 use crate::folder::DataFolder;
-use crate::git::GitError;
 use crate::journal::Journal;
 use crate::mirror::Mirrors;
 use crate::port::{Ports, Reservation};
 use crate::proxy::Routes;
-use crate::repository::Repository;
 use crate::request::BuildRequest;
 
 /// One platform.
@@ -78,18 +76,14 @@ impl Machine {
     }
 
     /// What a plan is built from.
-    ///
-    /// # Errors
-    /// The address of its repository is not allowed.
-    pub(crate) fn build_request(&self, plan: &Plan) -> Result<BuildRequest, GitError> {
-        let repository = Repository::parse(&plan.app.repository)?;
-        Ok(BuildRequest {
-            repository,
+    pub(crate) fn build_request(&self, plan: &Plan) -> BuildRequest {
+        BuildRequest {
+            repository: plan.app.repository.clone(),
             path: plan.app.path.clone(),
             commit: plan.deployment.commit.clone(),
             build_env: plan.app.build_env.revealed().clone(),
             home: self.folder.build_home(),
-        })
+        }
     }
 
     /// Ends this process at the n-th point that recovery must survive. Only tests ask for it.

@@ -46,11 +46,8 @@ async fn carry_on(stack: &Arc<LiveStack>) -> Result<(), Unreachable> {
 
 async fn roll_out(stack: &Arc<LiveStack>, plan: Box<Plan>, moved: bool) -> Result<(), Unreachable> {
     let deployment = plan.deployment.clone();
-    let rolled_out = match Rollout::new(Arc::clone(stack), plan) {
-        Ok(rollout) => Arc::new(rollout).run(moved).await,
-        Err(failure) => Err(failure),
-    };
-    let Err(failure) = rolled_out else { return Ok(()) };
+    let rollout = Arc::new(Rollout::new(Arc::clone(stack), plan));
+    let Err(failure) = rollout.run(moved).await else { return Ok(()) };
     // The old instances may be gone already: whatever went wrong, the new ones are what serves.
     if stack.record().await.is_some_and(|record| record.has_moved()) {
         return Err(Unreachable { reason: failure.reason().to_owned() });

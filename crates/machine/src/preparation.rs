@@ -47,8 +47,7 @@ impl LiveStack {
     /// The build of a plan: at hand, or made now.
     pub(crate) async fn built(&self, plan: &Plan) -> Result<Built, Failure> {
         let machine = &self.machine;
-        let request =
-            machine.build_request(plan).map_err(|error| Failure::App(error.to_string()))?;
+        let request = machine.build_request(plan);
         if let Some(built) = machine.builds.finished(&request.key()) {
             return Ok(built);
         }

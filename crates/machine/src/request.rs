@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use rowhouse_core::Commit;
+use rowhouse_core::{Commit, Repository};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::digest;
-use crate::repository::Repository;
 use crate::supply::Supply;
 
 /// What is to be built.

@@ -29,13 +29,10 @@ pub(crate) struct Rollout {
 }
 
 impl Rollout {
-    /// # Errors
-    /// There is nothing that the plan could be built from.
-    pub(crate) fn new(stack: Arc<LiveStack>, plan: Box<Plan>) -> Result<Rollout, Failure> {
-        let request = stack.machine.build_request(&plan);
-        let key = request.map_err(|error| Failure::App(error.to_string()))?.key();
+    pub(crate) fn new(stack: Arc<LiveStack>, plan: Box<Plan>) -> Rollout {
+        let key = stack.machine.build_request(&plan).key();
         let digest = InstanceDigest::of(&plan, &key);
-        Ok(Rollout { stack, plan, key, digest })
+        Rollout { stack, plan, key, digest }
     }
 
     /// Makes the plan what runs: build, release, new instances, health, traffic, and the end of the old ones. `moved`:

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rowhouse_core::{AppName, Commit, Unreachable};
+use rowhouse_core::{AppName, Commit, Repository, Unreachable};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::warn;
 
 use crate::live::LiveStack;
 use crate::log;
 use crate::machine::Machine;
-use crate::repository::Repository;
 use crate::request::{BuildKey, BuildRequest};
 use crate::stack::Ongoing;
 use crate::stacks::Stacks;
@@ -125,10 +124,9 @@ async fn kept(machine: &Machine, stacks: &Stacks) -> (BTreeSet<BuildKey>, Vec<Bu
             Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => None,
         };
         for plan in [aimed, record.running.as_ref()].into_iter().flatten() {
-            if let Ok(request) = machine.build_request(plan) {
-                builds.insert(request.key());
-                requests.push(request);
-            }
+            let request = machine.build_request(plan);
+            builds.insert(request.key());
+            requests.push(request);
         }
     }
     (builds, requests)

@@ -3,12 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use rowhouse_core::{
-    App, AppName, Attempt, Attribute, Commit, Deployment, Generation, Plan, Report, Row, RowKey,
-    Settings, Source, Target, UserAttributes, Value,
+    App, AppName, Attempt, Attribute, Commit, Deployment, Generation, Plan, Report, Repository,
+    Row, RowKey, Settings, Source, Target, UserAttributes, Value,
 };
 use rowhouse_machine::instance::InstanceId;
 use rowhouse_machine::journal::JournalFile;
-use rowhouse_machine::repository::Repository;
 use rowhouse_machine::request::BuildKey;
 use rowhouse_machine::stack::{InstanceDigest, InstanceRecord, Ongoing, StackRecord};
 use rowhouse_machine::supervised::snapshot;
@@ -45,7 +44,7 @@ fn plan() -> Plan {
     let key = RowKey("shop".to_owned());
     let app = App::parse(&Row { key, user, report: Report::default(), seq: 0 }, &settings).unwrap();
     let deployment = Deployment {
-        target: Target::of(&generation, Some(&commit()), &settings),
+        target: Target::of(&generation, &commit(), &settings.digest),
         generation,
         source: Source::of(&app),
         commit: commit(),
@@ -56,8 +55,7 @@ fn plan() -> Plan {
 
 fn key() -> BuildKey {
     let plan = plan();
-    let repository = Repository::parse(&plan.app.repository).unwrap();
-    BuildKey::of(&repository, &plan.app.path, &commit(), plan.app.build_env.revealed())
+    BuildKey::of(&plan.app.repository, &plan.app.path, &commit(), plan.app.build_env.revealed())
 }
 
 fn record(ongoing: Option<Ongoing>) -> StackRecord {
