@@ -14,7 +14,7 @@ use rowhouse_core::{
     App, AppName, Commit, Resolution, Row, RowKey, Settings, SettingsDigest, StoredEntry,
     StoredRow, Written,
 };
-use rowhouse_machine::mirror::Mirrors;
+use rowhouse_machine::git::mirror::Mirrors;
 use serde_json::{Value, json};
 
 use crate::account::{Account, told, told_of};

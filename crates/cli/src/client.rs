@@ -6,7 +6,7 @@ use std::time::Duration;
 use rowhouse_core::{
     App, AppName, Attribute, Commit, Row, RowKey, Settings, StoredEntry, StoredRow, Value,
 };
-pub use rowhouse_machine::log::LogLine;
+pub use rowhouse_machine::process::log::LogLine;
 
 use crate::failure::bad_input;
 use crate::rows::names;

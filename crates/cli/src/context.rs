@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rowhouse_machine::folder::{DataFolder, Holder, Presence};
-use rowhouse_machine::journal::JournalFile;
+use rowhouse_machine::stack::journal::JournalFile;
 use rowhouse_machine::table::TableFile;
 
 use crate::args::DATA_VARIABLE;

@@ -13,10 +13,10 @@ use crate::output;
 pub(crate) fn run(arguments: &[OsString]) -> Option<ExitCode> {
     let folder = Path::new(arguments.get(2)?);
     match (arguments.get(1)?.to_str()?, arguments.len()) {
-        ("shim", 3) => Some(rowhouse_machine::shim::run(folder)),
+        ("shim", 3) => Some(rowhouse_machine::process::shim::run(folder)),
         ("shim-exec", 4) => {
             let parent = arguments[3].to_str()?.parse().ok()?;
-            Some(rowhouse_machine::shim::exec(folder, parent))
+            Some(rowhouse_machine::process::shim::exec(folder, parent))
         }
         ("static", 3) => Some(match serve(folder) {
             Ok(()) => ExitCode::SUCCESS,

@@ -9,12 +9,12 @@ use rowhouse_core::{
     without_password,
 };
 use rowhouse_machine::folder::{Holder, Presence};
-use rowhouse_machine::journal::JournalFile;
-use rowhouse_machine::log::{Follow, logs, tail};
-use rowhouse_machine::mirror::{Mirrors, Resolved};
+use rowhouse_machine::stack::journal::JournalFile;
+use rowhouse_machine::process::log::{Follow, logs, tail};
+use rowhouse_machine::git::mirror::{Mirrors, Resolved};
 use rowhouse_machine::repository::Repository;
 use rowhouse_machine::stack::Ongoing;
-use rowhouse_machine::supervised::snapshot;
+use rowhouse_machine::process::supervised::snapshot;
 use serde_json::{Value, json};
 
 use crate::commands::up::absolute_repository;

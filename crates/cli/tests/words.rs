@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use house::{House, PROGRAM};
 use rowhouse_machine::folder::DataFolder;
-use rowhouse_machine::journal::JournalFile;
+use rowhouse_machine::stack::journal::JournalFile;
 use rowhouse_machine::stack::{Ongoing, StackRecord};
 
 /// What the program said: exit status, stdout, stderr.

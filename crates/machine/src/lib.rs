@@ -1,58 +1,24 @@
 //! The machine platform: one folder, one SQLite table, processes behind a built-in proxy.
+//!
+//! From below to above: `process` runs what it is told, `git` and `build` lead from a commit to something that can be
+//! started, `instance` is one process of an app, `stack` what an app is here and what is done to it. `table` is what
+//! people write and read, `proxy` is in front. A room imports those below it, and none above.
 
-mod adoption;
-mod answer;
-pub mod archive;
 pub mod build;
-mod care;
-mod checkout;
-mod column;
-mod command;
 pub mod config;
-mod convention;
-mod database;
 mod digest;
-pub mod end;
-pub mod environment;
-mod failure;
-pub mod feed;
 pub mod folder;
-mod git;
-pub mod git_error;
-pub mod health;
+pub mod git;
 pub mod instance;
-mod job;
-pub mod journal;
-mod live;
-pub mod log;
 mod machine;
-pub mod mirror;
-mod operation;
 pub mod pause;
-mod platform;
-pub mod port;
-mod preparation;
 pub mod process;
-pub mod procfile;
 pub mod proxy;
 mod reactor;
-pub mod recipe;
-mod remote;
-pub mod request;
-mod retire;
-mod rollout;
 mod room;
-mod scene;
-pub mod shim;
 pub mod site;
 pub mod stack;
-mod stacks;
-mod submodule;
-pub mod supervised;
 pub mod supply;
 pub mod table;
-mod tidy;
-pub mod toolchain;
 pub mod up;
-mod upkeep;
 pub mod whole;

@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::build::Builds;
+use crate::build::request::BuildRequest;
 use crate::config::{Config, Failpoint};
 use crate::folder::DataFolder;
-use crate::journal::Journal;
-use crate::mirror::Mirrors;
-use crate::port::{Ports, Reservation};
+use crate::git::mirror::Mirrors;
+use crate::process::port::{Ports, Reservation};
 use crate::proxy::Routes;
-use crate::request::BuildRequest;
+use crate::stack::journal::Journal;
 
 /// One platform.
 #[derive(Debug)]

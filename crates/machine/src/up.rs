@@ -16,23 +16,23 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use crate::adoption::{adopt, is_settled};
-use crate::answer::Answers;
 use crate::build::Builds;
 use crate::config::Config;
-use crate::feed;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
-use crate::journal::Journal;
+use crate::git::mirror::Mirrors;
 use crate::machine::Machine;
-use crate::mirror::Mirrors;
-use crate::platform::MachinePlatform;
-use crate::port::Ports;
+use crate::process::port::Ports;
+use crate::process::supervised::{Adopted, Supervised};
 use crate::proxy::{Limits, Proxy, Routes};
 use crate::reactor;
-use crate::stacks::Stacks;
-use crate::supervised::{Adopted, Supervised};
+use crate::stack::adoption::{adopt, is_settled};
+use crate::stack::answer::Answers;
+use crate::stack::journal::Journal;
+use crate::stack::platform::MachinePlatform;
+use crate::stack::stacks::Stacks;
+use crate::stack::tidy;
 use crate::table::SqliteTable;
-use crate::tidy;
+use crate::table::feed;
 
 /// How often a sign of life is left in the folder.
 const BEAT: Duration = Duration::from_mins(1);

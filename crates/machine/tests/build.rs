@@ -15,14 +15,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use rowhouse_core::{Commit, Repository};
-use rowhouse_machine::build::{BuildError, Builds, Built, Runner};
-use rowhouse_machine::end::End;
-use rowhouse_machine::git_error::GitError;
-use rowhouse_machine::mirror::Mirrors;
-use rowhouse_machine::recipe::{RecipeError, Step, Web};
-use rowhouse_machine::request::{BuildKey, BuildRequest};
+use rowhouse_machine::build::error::{BuildError, RecipeError};
+use rowhouse_machine::build::recipe::Web;
+use rowhouse_machine::build::request::{BuildKey, BuildRequest};
+use rowhouse_machine::build::step::{Runner, Step};
+use rowhouse_machine::build::toolchain::{Python, Toolchains};
+use rowhouse_machine::build::{Builds, Built};
+use rowhouse_machine::git::error::GitError;
+use rowhouse_machine::git::mirror::Mirrors;
+use rowhouse_machine::process::end::End;
 use rowhouse_machine::supply::Supply;
-use rowhouse_machine::toolchain::{Python, Toolchains};
 use tempfile::TempDir;
 
 /// Runs steps with nothing around them, and remembers them.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rowhouse_core::{AppTable, Report, RowKey, Status, Written};
-use rowhouse_machine::feed;
+use rowhouse_machine::table::feed;
 use rowhouse_machine::table::{SqliteTable, TableFile};
 use rusqlite::Connection;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};

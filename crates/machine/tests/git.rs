@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use rowhouse_core::{Commit, Repository, Version};
-use rowhouse_machine::git_error::GitError;
-use rowhouse_machine::mirror::{Mirrors, Resolved};
+use rowhouse_machine::git::error::GitError;
+use rowhouse_machine::git::mirror::{Mirrors, Resolved};
 use rowhouse_machine::supply::Supply;
 use tempfile::TempDir;
 

@@ -7,8 +7,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rowhouse_machine::recipe::{Recipe, RecipeError, Web, recipe};
-use rowhouse_machine::toolchain::Toolchains;
+use rowhouse_machine::build::error::RecipeError;
+use rowhouse_machine::build::recipe::{Recipe, Web, recipe};
+use rowhouse_machine::build::toolchain::Toolchains;
 use tempfile::TempDir;
 
 const WEB: (&str, &str) = ("Procfile", "web: serve\n");

@@ -41,8 +41,8 @@ async fn whatever_somebody_writes_is_taken_and_can_be_answered() {
         ("''", "'main', 1, null, null"),
         ("'ext'", "'main', 1, 'ext::sh -c id', null"),
         ("'option'", "'--upload-pack=id', 1, null, null"),
-        ("'semicolon'", "'a;id', 1, null, null"),
-        ("'substitution'", "'$(id)', 1, null, null"),
+        ("'space'", "'a b', 1, null, null"),
+        ("'dots'", "'a..b', 1, null, null"),
         ("'list'", "'main', 1, null, '[1]'"),
         ("'equals'", "'main', 1, null, '{\"A=B\":\"x\"}'"),
     ];

@@ -6,11 +6,11 @@ use rowhouse_core::{
     App, AppName, Attempt, Attribute, Commit, Deployment, Generation, Plan, Report, Repository,
     Row, RowKey, Settings, Source, Target, UserAttributes, Value,
 };
+use rowhouse_machine::build::request::BuildKey;
 use rowhouse_machine::instance::InstanceId;
-use rowhouse_machine::journal::JournalFile;
-use rowhouse_machine::request::BuildKey;
+use rowhouse_machine::process::supervised::snapshot;
+use rowhouse_machine::stack::journal::JournalFile;
 use rowhouse_machine::stack::{InstanceDigest, InstanceRecord, Ongoing, StackRecord};
-use rowhouse_machine::supervised::snapshot;
 
 fn commit() -> Commit {
     Commit::parse(&"c".repeat(40)).unwrap()

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use rowhouse_machine::folder::{Holder, Presence};
-use rowhouse_machine::supervised::snapshot;
+use rowhouse_machine::process::supervised::snapshot;
 use rowhouse_machine::table::SqliteTable;
 use rowhouse_machine::up::end_processes;
 use rustix::io::Errno;

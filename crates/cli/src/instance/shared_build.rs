@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rowhouse_core::Manifest;
-use rowhouse_machine::archive::PACKED_LIMIT;
+use rowhouse_machine::build::archive::PACKED_LIMIT;
 use rowhouse_machine::folder::DataFolder;
 use rowhouse_machine::repository::Repository;
-use rowhouse_machine::request::BuildKey;
+use rowhouse_machine::build::request::BuildKey;
 use rowhouse_machine::supply::Supply;
-use rowhouse_machine::toolchain::Toolchains;
+use rowhouse_machine::build::toolchain::Toolchains;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rowhouse_core::{Commit, Manifest};
 use rowhouse_machine::git::{GitError, Unreached, unreached};
-use rowhouse_machine::mirror::Mirrors;
+use rowhouse_machine::git::mirror::Mirrors;
 use rowhouse_machine::repository::Repository;
 use rowhouse_machine::supply::Supply;
 use tokio::time::sleep;

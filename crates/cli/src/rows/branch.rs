@@ -1,7 +1,7 @@
 //! The branch that a repository takes for its main one, asked through the git of this machine.
 
 use rowhouse_machine::git::GitError;
-use rowhouse_machine::mirror::Mirrors;
+use rowhouse_machine::git::mirror::Mirrors;
 use rowhouse_machine::repository::Repository;
 
 use crate::failure::bad_input;

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::access::Access;
-use super::connection::Connection;
-use super::exchange::Exchange;
+use crate::proxy::access::Access;
+use crate::proxy::connection::Connection;
+use crate::proxy::exchange::Exchange;
 
 /// What a client sends, on its way to the app.
 pub(super) struct RequestBody {

@@ -21,15 +21,15 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::body::ResponseBody;
-use super::exchange;
-use super::gate::Gate;
-use super::limits::Limits;
-use super::link::Link;
-use super::meter::{ClientStream, Meter, Phase};
-use super::upgrade::Splice;
-use super::upstream::Claim;
-use super::worker::Worker;
+use crate::proxy::body::ResponseBody;
+use crate::proxy::exchange;
+use crate::proxy::gate::Gate;
+use crate::proxy::limits::Limits;
+use crate::proxy::link::Link;
+use crate::proxy::meter::{Activity, ClientStream, Meter};
+use crate::proxy::upgrade::Splice;
+use crate::proxy::upstream::Claim;
+use crate::proxy::worker::Worker;
 
 /// How long a client may go on sending after its answer.
 const LINGER: Duration = Duration::from_secs(5);
@@ -122,7 +122,7 @@ impl Connection {
         let splice = self.splice.take();
         match (splice, stream) {
             (Some(splice), _) => {
-                self.meter.enter(Phase::Upgraded);
+                self.meter.enter(Activity::Upgraded);
                 self.unless_cut(splice.run()).await;
             }
             (None, Some(stream)) if self.unread.get() => self.unless_cut(linger(stream)).await,
@@ -166,7 +166,7 @@ impl Connection {
             }
             // Only now, when what the client has sent so far is read: hyper closes a connection at once between two
             // requests and before the first, and drops a head that is not complete.
-            if self.finishing.get() && !*closing && self.meter.phase() != Phase::Head {
+            if self.finishing.get() && !*closing && self.meter.activity() != Activity::Head {
                 *closing = true;
                 serving.as_mut().graceful_shutdown();
                 continue;
@@ -195,7 +195,7 @@ impl Connection {
     /// A request has begun.
     pub(super) fn begin(&self) {
         self.requests.set(self.requests.get().wrapping_add(1));
-        self.meter.enter(Phase::Busy);
+        self.meter.enter(Activity::Busy);
     }
 
     /// A request needs no instance any more; `reusable`: it has ended as it should.
@@ -210,7 +210,7 @@ impl Connection {
 
     /// A request has ended.
     pub(super) fn end(&self) {
-        self.meter.enter(Phase::Idle);
+        self.meter.enter(Activity::Idle);
     }
 
     pub(super) fn hold(&self, claim: Claim) {
@@ -323,16 +323,16 @@ impl Connection {
 
     fn waiting(&self, limits: &Limits) -> (Wait, Duration) {
         let blocked = self.meter.is_blocked();
-        match self.meter.phase() {
-            Phase::Idle | Phase::Busy if blocked => (Wait::Client, limits.stalled),
-            Phase::Idle => (Wait::Request, limits.idle),
-            Phase::Head if self.finishing.get() && self.meter.progress() == 0 => {
+        match self.meter.activity() {
+            Activity::Idle | Activity::Busy if blocked => (Wait::Client, limits.stalled),
+            Activity::Idle => (Wait::Request, limits.idle),
+            Activity::Head if self.finishing.get() && self.meter.progress() == 0 => {
                 (Wait::Head, GRACE)
             }
-            Phase::Head => (Wait::Head, limits.head),
-            Phase::Busy if self.starved.get() => (Wait::Client, limits.stalled),
-            Phase::Busy => (Wait::App, limits.silent),
-            Phase::Upgraded => (Wait::Nobody, limits.silent),
+            Activity::Head => (Wait::Head, limits.head),
+            Activity::Busy if self.starved.get() => (Wait::Client, limits.stalled),
+            Activity::Busy => (Wait::App, limits.silent),
+            Activity::Upgraded => (Wait::Nobody, limits.silent),
         }
     }
 

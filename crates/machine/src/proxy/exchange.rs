@@ -11,15 +11,15 @@ use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 
-use super::access::Access;
-use super::body::{RequestBody, ResponseBody};
-use super::connection::Connection;
-use super::headers::{self, Sender};
-use super::link::{Link, Unanswered};
-use super::pages;
-use super::routes::{Found, Label, Vacancy};
-use super::upgrade::Splice;
-use super::upstream::{Claim, Upstream};
+use crate::proxy::access::Access;
+use crate::proxy::body::{RequestBody, ResponseBody};
+use crate::proxy::connection::Connection;
+use crate::proxy::headers::{self, Sender};
+use crate::proxy::link::{Link, Unanswered};
+use crate::proxy::pages;
+use crate::proxy::routes::{Found, Label, Vacancy};
+use crate::proxy::upgrade::Splice;
+use crate::proxy::upstream::{Claim, Upstream};
 
 /// How many instances, or connections to one, a request is tried on.
 const TRIES: usize = 3;
@@ -81,10 +81,10 @@ async fn answer(
     }
     match answered {
         Ok((response, exchange)) => pass_on(response, exchange, upgrade, &app),
-        Err(Failure::Unknown) => pages::unknown(host.as_bytes()),
-        Err(Failure::Nobody(why)) => pages::nobody(app.as_str(), why),
-        Err(Failure::Silent) => pages::silent(app.as_str()),
-        Err(Failure::Broken) => pages::failed(app.as_str()),
+        Err(NoAnswer::Unknown) => pages::unknown(host.as_bytes()),
+        Err(NoAnswer::Nobody(why)) => pages::nobody(app.as_str(), why),
+        Err(NoAnswer::Silent) => pages::silent(app.as_str()),
+        Err(NoAnswer::Broken) => pages::failed(app.as_str()),
     }
 }
 
@@ -109,7 +109,7 @@ fn pass_on(
 }
 
 /// Why there is no answer of the app.
-enum Failure {
+enum NoAnswer {
     /// There is no such app.
     Unknown,
     /// It has no instance that takes requests.
@@ -141,7 +141,7 @@ impl Tries {
         connection: &Rc<Connection>,
         parts: Parts,
         body: RequestBody,
-    ) -> Result<(Response<Incoming>, Exchange), Failure> {
+    ) -> Result<(Response<Incoming>, Exchange), NoAnswer> {
         let replayable = body.is_end_stream() && parts.method.is_idempotent();
         let spare = replayable.then(|| parts.clone());
         let mut request = Request::from_parts(parts, body);
@@ -163,7 +163,7 @@ impl Tries {
                             let body = RequestBody::none(Rc::clone(connection));
                             Request::from_parts(spare.clone(), body)
                         }
-                        (None, None) => return Err(Failure::Broken),
+                        (None, None) => return Err(NoAnswer::Broken),
                     };
                     if pooled && !self.stale {
                         // The app closed a connection it had done with; that says nothing about the app.
@@ -176,15 +176,15 @@ impl Tries {
         }
     }
 
-    fn choose(&mut self, connection: &Rc<Connection>) -> Result<Exchange, Failure> {
+    fn choose(&mut self, connection: &Rc<Connection>) -> Result<Exchange, NoAnswer> {
         match connection.worker().routes().claim(&self.app, &self.tried) {
             Found::Claimed(claim) => {
                 self.upstream = Some(claim.upstream().clone());
                 Ok(Exchange::begin(Rc::clone(connection), claim))
             }
-            Found::Unknown => Err(Failure::Unknown),
-            Found::Nobody(_) if self.count > 0 => Err(Failure::Broken),
-            Found::Nobody(why) => Err(Failure::Nobody(why)),
+            Found::Unknown => Err(NoAnswer::Unknown),
+            Found::Nobody(_) if self.count > 0 => Err(NoAnswer::Broken),
+            Found::Nobody(why) => Err(NoAnswer::Nobody(why)),
         }
     }
 
@@ -206,10 +206,10 @@ impl Tries {
         }
     }
 
-    fn failed(&mut self) -> Result<(), Failure> {
+    fn failed(&mut self) -> Result<(), NoAnswer> {
         self.count += 1;
         if self.count == TRIES {
-            return Err(Failure::Broken);
+            return Err(NoAnswer::Broken);
         }
         self.tried.extend(self.upstream.clone());
         Ok(())
@@ -243,12 +243,12 @@ impl Exchange {
         &self,
         mut link: Box<Link>,
         request: Request<RequestBody>,
-    ) -> Result<Result<Response<Incoming>, Unanswered>, Failure> {
+    ) -> Result<Result<Response<Incoming>, Unanswered>, NoAnswer> {
         let mut answer = pin!(link.send(request));
         self.connection.put_link(link);
         poll_fn(|_| {
             if self.connection.gave_up() {
-                return Poll::Ready(Err(Failure::Silent));
+                return Poll::Ready(Err(NoAnswer::Silent));
             }
             self.connection.drive_link();
             let mut poll = || self.connection.poll_inside(|context| answer.as_mut().poll(context));

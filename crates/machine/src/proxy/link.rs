@@ -17,10 +17,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::body::RequestBody;
-use super::limits::Limits;
-use super::socket::Socket;
-use super::upstream::Upstream;
+use crate::proxy::body::RequestBody;
+use crate::proxy::limits::Limits;
+use crate::proxy::socket::Socket;
+use crate::proxy::upstream::Upstream;
 
 type Wire = Connection<TokioIo<Socket>, RequestBody>;
 

@@ -9,11 +9,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::socket::Socket;
+use crate::proxy::socket::Socket;
 
 /// What a client's connection is in the middle of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum Activity {
     /// Between requests.
     Idle,
     /// A request's head has begun, or the connection is new.
@@ -27,7 +27,7 @@ pub(super) enum Phase {
 /// Counts and states, written by the thread that has the socket and read by the same one: no order is needed.
 #[derive(Debug)]
 pub(super) struct Meter {
-    phase: AtomicU8,
+    activity: AtomicU8,
     progress: AtomicU32,
     blocked: AtomicBool,
 }
@@ -35,22 +35,22 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new() -> Arc<Meter> {
         Arc::new(Meter {
-            phase: AtomicU8::new(Phase::Head as u8),
+            activity: AtomicU8::new(Activity::Head as u8),
             progress: AtomicU32::new(0),
             blocked: AtomicBool::new(false),
         })
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        let phase = self.phase.load(Ordering::Relaxed);
-        [Phase::Idle, Phase::Head, Phase::Busy]
+    pub(super) fn activity(&self) -> Activity {
+        let activity = self.activity.load(Ordering::Relaxed);
+        [Activity::Idle, Activity::Head, Activity::Busy]
             .into_iter()
-            .find(|known| *known as u8 == phase)
-            .unwrap_or(Phase::Upgraded)
+            .find(|known| *known as u8 == activity)
+            .unwrap_or(Activity::Upgraded)
     }
 
-    pub(super) fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
+    pub(super) fn enter(&self, activity: Activity) {
+        self.activity.store(activity as u8, Ordering::Relaxed);
     }
 
     /// Something moved.
@@ -70,8 +70,8 @@ impl Meter {
 
     fn read(&self) {
         self.count();
-        if self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
-            self.enter(Phase::Head);
+        if self.activity.load(Ordering::Relaxed) == Activity::Idle as u8 {
+            self.enter(Activity::Head);
         }
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Each thread has its own runtime, its own clients and its own pool of connections to the instances; all of them
 //! accept from the one listener.  They share the [`Routes`], which they read without a lock.
+//!
+//! Connection, exchange, body, link and upgrade import one another in a circle: they are the parts of one organ, through
+//! which one request passes both ways, and each has to know whom it hands over to.
 
 mod access;
 mod body;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::upstream::{Claim, Upstream};
+use crate::proxy::upstream::{Claim, Upstream};
 
 /// The longest DNS label.
 const LABEL: usize = 63;

@@ -62,7 +62,7 @@ impl Upstream {
 
     /// Closes it to new claims, for good, and waits until what is in flight has ended or `limit` has passed; then cuts the rest.
     ///
-    /// Take it out of [`Routes`](super::Routes) first: as long as it is there, requests may find nobody else.
+    /// Take it out of [`Routes`](crate::proxy::Routes) first: as long as it is there, requests may find nobody else.
     /// Returns how many were cut.
     pub async fn drain(&self, limit: Duration) -> usize {
         self.0.claims.fetch_or(CLOSED, Ordering::AcqRel);

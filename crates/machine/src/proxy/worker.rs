@@ -14,10 +14,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
-use super::connection::Connection;
-use super::limits::Limits;
-use super::link::Pool;
-use super::routes::Routes;
+use crate::proxy::connection::Connection;
+use crate::proxy::limits::Limits;
+use crate::proxy::link::Pool;
+use crate::proxy::routes::Routes;
 
 /// How long no connection is accepted after accepting failed, as it does when files run out.
 const PAUSE: Duration = Duration::from_millis(50);

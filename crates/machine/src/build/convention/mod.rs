@@ -1,0 +1,23 @@
+//! The conventions of languages, one file each: what builds and starts an app that says nothing itself. Choosing among
+//! them is left to `recipe`.
+
+pub(crate) mod node;
+pub(crate) mod python;
+pub(crate) mod rust;
+
+use crate::build::step::Step;
+
+/// What one language says about an app.
+#[derive(Debug)]
+pub(crate) struct Convention {
+    pub(crate) kind: &'static str,
+    pub(crate) steps: Vec<Step>,
+    /// How it is started, where there is a rule for it.
+    pub(crate) start: Option<String>,
+    /// The folder that goes on `PATH`.
+    pub(crate) path: Option<&'static str>,
+    /// What was found, when it gives no start.
+    pub(crate) without_start: String,
+    /// A start as users of the language write it.
+    pub(crate) example: &'static str,
+}

@@ -1,0 +1,108 @@
+//! Looks into an app's folder and says how it is built and run. Nothing of the app is executed
+//! here: the steps are run by `build`, the commands by others.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::build::convention::{Convention, node, python, rust};
+use crate::build::error::RecipeError;
+use crate::build::procfile::Procfile;
+use crate::build::source::{is_there, read};
+use crate::build::step::Step;
+use crate::build::toolchain::Toolchains;
+
+/// How an app is built and run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// What it is, for people: `Python`, `Node and Python`, `static files`, `Procfile`.
+    pub kind: String,
+    /// What builds it, in this order, in the app's folder.
+    pub build: Vec<Step>,
+    /// What runs before traffic moves: the text of a shell command.
+    pub release: Option<String>,
+    pub web: Web,
+    /// Folders that go first on `PATH` when it is built, released and run, relative to the app's
+    /// folder. Not every one of them need exist.
+    pub path: Vec<PathBuf>,
+    /// The process types of its `Procfile` that are not run.
+    pub not_run: Vec<String>,
+}
+
+/// How an app answers requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Web {
+    /// The text of a shell command (`sh -c`), which listens on `PORT`.
+    Command(String),
+    /// The built-in static server, with this folder, relative to the app's.
+    Static(PathBuf),
+}
+
+/// Finds the way to build and run the app in `folder`, an absolute path.
+///
+/// # Errors
+/// See [`RecipeError`].
+pub async fn recipe(folder: &Path, toolchains: &Toolchains) -> Result<Recipe, RecipeError> {
+    let procfile = match read(folder, "Procfile")? {
+        Some(text) => Procfile::parse(&text)?,
+        None => Procfile::default(),
+    };
+    let replaced = procfile.build();
+    let tools = if replaced.is_some() { None } else { Some(toolchains) };
+    let mut found = Vec::new();
+    found.extend(python::convention(folder, tools)?);
+    found.extend(node::convention(folder, tools)?);
+    let has_web = procfile.web().is_some();
+    found.extend(rust::convention(folder, toolchains, has_web, replaced.is_some()).await?);
+
+    let web = web(folder, &procfile, &found)?;
+    let kinds: Vec<&str> = found.iter().map(|one| one.kind).collect();
+    let kind = match web {
+        Web::Static(_) => "static files".to_owned(),
+        Web::Command(_) if replaced.is_some() || kinds.is_empty() => "Procfile".to_owned(),
+        Web::Command(_) => kinds.join(" and "),
+    };
+    let (build, path) = match replaced {
+        // What it makes is not known beforehand, so that both usual places are looked at.
+        Some(text) => (
+            vec![Step::new("run `build` of the Procfile", ["sh", "-c", text])],
+            vec![PathBuf::from(".venv/bin"), PathBuf::from("node_modules/.bin")],
+        ),
+        None => (
+            found.iter().flat_map(|one| one.steps.clone()).collect(),
+            found.iter().filter_map(|one| one.path.map(PathBuf::from)).collect(),
+        ),
+    };
+    let release = procfile.release().map(str::to_owned);
+    Ok(Recipe { kind, build, release, web, path, not_run: procfile.others() })
+}
+
+fn web(folder: &Path, procfile: &Procfile, found: &[Convention]) -> Result<Web, RecipeError> {
+    if let Some(text) = procfile.web() {
+        return Ok(Web::Command(text.to_owned()));
+    }
+    let starts: Vec<(&str, &str)> =
+        found.iter().filter_map(|one| Some((one.kind, one.start.as_deref()?))).collect();
+    match starts.as_slice() {
+        [(_, start)] => return Ok(Web::Command((*start).to_owned())),
+        [(_, first), ..] => {
+            let ways = starts.iter().map(|(kind, start)| format!("`{start}` ({kind})"));
+            let ways = ways.collect::<Vec<String>>().join(", ");
+            return Err(RecipeError::Several { ways, example: (*first).to_owned() });
+        }
+        [] => {}
+    }
+    if found.is_empty() && is_there(folder, "index.html")? {
+        return Ok(Web::Static(PathBuf::from(".")));
+    }
+    let mut hints: Vec<String> = found.iter().map(|one| one.without_start.clone()).collect();
+    if folder.join("Procfile").exists() {
+        hints.push("a `Procfile` without `web:`".to_owned());
+    }
+    let mut text = String::new();
+    if !hints.is_empty() {
+        text = format!("; found {}", hints.join(" and "));
+    }
+    let example = found.first().map_or("./serve --bind $HOST:$PORT", |one| one.example).to_owned();
+    Err(RecipeError::NoStart { found: text, example })
+}

@@ -1,0 +1,35 @@
+//! One step of a build, and whoever runs it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::end::End;
+
+/// One command of a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What it does, for people: `install Python packages`.
+    pub title: String,
+    /// The program and its arguments. No shell, unless the text came from a `Procfile`.
+    pub command: Vec<String>,
+}
+
+impl Step {
+    pub(crate) fn new(title: &str, command: impl IntoIterator<Item = impl Into<String>>) -> Step {
+        Step { title: title.to_owned(), command: command.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// Runs one command to its end in `folder`, with exactly this environment and no input, its output
+/// going to the build's log. Dropping the future ends the command and its descendants.
+pub trait Runner {
+    fn run(
+        &self,
+        step: &Step,
+        folder: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<End, io::Error>> + Send;
+}

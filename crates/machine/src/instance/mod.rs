@@ -1,0 +1,274 @@
+//! One instance of an app: a supervised process on a port of its own, which is asked how it does, and drained before
+//! it goes. When to start, to ask and to end it is left to the stack, which is told when its state changes.
+
+pub mod health;
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::instance::health::{Check, Probed, Waited};
+use crate::process::end::End;
+use crate::process::log::last_words;
+use crate::process::port::Reservation;
+use crate::process::shim::ShimSpec;
+use crate::process::supervised::Supervised;
+use crate::proxy::Upstream;
+
+/// How long one question may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// One instance, and the name of its folder.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InstanceId(pub String);
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// How an instance does now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It runs, and has not answered yet.
+    Starting,
+    Healthy,
+    /// It runs, and does not answer any more.
+    Unhealthy(String),
+    /// It does not run; the text says why, and when it is started again.
+    Down(String),
+}
+
+/// Whoever must know what an instance saw of itself.
+pub(crate) trait StateListener: fmt::Debug + Send + Sync {
+    /// The instance is in another state than before, and has let go of everything of its own.
+    fn state_changed(&self, instance: &Instance);
+}
+
+/// Why an instance did not come up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StartFailure {
+    /// The app's fault: the reason, with its last words.
+    App(String),
+    /// Ours, or the machine's: worth another try.
+    Ours(String),
+    /// Somebody else listens on the port.
+    PortTaken,
+}
+
+/// Where an instance has its things, and by which name it is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) folder: PathBuf,
+    /// Where its output goes; the same file over restarts.
+    pub(crate) log: PathBuf,
+    /// The host of its app.
+    pub(crate) host: String,
+}
+
+/// An instance of an app.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    id: InstanceId,
+    place: Place,
+    door: Mutex<Door>,
+    state: Mutex<State>,
+    process: Mutex<Option<Arc<Supervised>>>,
+    listener: Weak<dyn StateListener>,
+}
+
+/// The port, and what the proxy sends requests to.
+#[derive(Debug)]
+struct Door {
+    port: Reservation,
+    upstream: Upstream,
+}
+
+impl Door {
+    fn new(id: &InstanceId, port: Reservation) -> Door {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.port()));
+        Door { port, upstream: Upstream::new(id.0.clone(), address) }
+    }
+}
+
+impl Instance {
+    pub(crate) fn new(
+        id: InstanceId,
+        place: Place,
+        port: Reservation,
+        listener: Weak<dyn StateListener>,
+    ) -> Instance {
+        Instance {
+            door: Mutex::new(Door::new(&id, port)),
+            id,
+            place,
+            state: Mutex::new(State::Starting),
+            process: Mutex::new(None),
+            listener,
+        }
+    }
+
+    pub(crate) fn id(&self) -> &InstanceId {
+        &self.id
+    }
+
+    /// Its folder, for when it is gone.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.place.folder
+    }
+
+    /// Where its output goes.
+    pub(crate) fn log(&self) -> &Path {
+        &self.place.log
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.door.lock().port.port()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state.lock().clone()
+    }
+
+    pub(crate) fn is_healthy(&self) -> bool {
+        *self.state.lock() == State::Healthy
+    }
+
+    /// What the proxy sends requests to.
+    pub(crate) fn upstream(&self) -> Upstream {
+        self.door.lock().upstream.clone()
+    }
+
+    /// Whether its process runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process().is_some_and(|process| process.is_running())
+    }
+
+    pub(crate) fn process(&self) -> Option<Arc<Supervised>> {
+        self.process.lock().clone()
+    }
+
+    /// Takes over a process that outlived the platform.
+    pub(crate) fn adopt(&self, process: Supervised) {
+        *self.process.lock() = Some(Arc::new(process));
+    }
+
+    /// Starts its process.
+    pub(crate) fn start(&self, program: &Path, spec: &ShimSpec) -> io::Result<Arc<Supervised>> {
+        let process = Arc::new(Supervised::start(program, &self.place.folder, spec)?);
+        *self.process.lock() = Some(Arc::clone(&process));
+        Ok(process)
+    }
+
+    /// Moves to another port, for whoever listens on this one is not ours.
+    pub(crate) fn move_to(&self, port: Reservation) {
+        *self.door.lock() = Door::new(&self.id, port);
+    }
+
+    /// It is in this state from now on.
+    pub(crate) fn set(&self, state: State) {
+        let is_news = {
+            let mut now = self.state.lock();
+            let is_news = *now != state;
+            *now = state;
+            is_news
+        };
+        if is_news && let Some(listener) = self.listener.upgrade() {
+            listener.state_changed(self);
+        }
+    }
+
+    /// Waits until its process is healthy. An end before that is an answer.
+    pub(crate) async fn become_healthy(
+        &self,
+        process: &Supervised,
+        check: &Check,
+        limit: Duration,
+    ) -> Result<(), StartFailure> {
+        let waited =
+            health::wait_healthy(process, self.port(), check, &self.place.host, limit).await;
+        match waited {
+            Waited::Healthy => {
+                self.set(State::Healthy);
+                Ok(())
+            }
+            Waited::PortTaken => Err(StartFailure::PortTaken),
+            Waited::Ended(end @ End::Lost) => Err(StartFailure::Ours(format!("{} {end}", self.id))),
+            Waited::Ended(End::NotStarted(reason)) => {
+                Err(StartFailure::App(format!("{} could not be started: {reason}", self.id)))
+            }
+            Waited::Ended(end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut)) => {
+                let words = self.last_words(process);
+                Err(StartFailure::App(format!("{} {end} before it was healthy{words}", self.id)))
+            }
+            Waited::Deadline { last } => {
+                let words = self.last_words(process);
+                let seconds = limit.as_secs();
+                Err(StartFailure::App(format!(
+                    "{} was not healthy within {seconds} s: {last}{words}",
+                    self.id
+                )))
+            }
+        }
+    }
+
+    /// Waits until it passes a check that is new to it, while it serves; an instance that is down is not asked.
+    pub(crate) async fn answers(&self, check: &Check, limit: Duration) -> Result<(), StartFailure> {
+        let Some(process) = self.process().filter(|_| self.is_healthy()) else { return Ok(()) };
+        let waited =
+            health::wait_healthy(&process, self.port(), check, &self.place.host, limit).await;
+        match waited {
+            Waited::Healthy => Ok(()),
+            Waited::PortTaken => Err(StartFailure::PortTaken),
+            Waited::Ended(end) => Err(StartFailure::Ours(format!("{} {end}", self.id))),
+            Waited::Deadline { last } => Err(StartFailure::App(format!(
+                "{} serves, but does not pass the new health check within {} s: {last}",
+                self.id,
+                limit.as_secs()
+            ))),
+        }
+    }
+
+    /// Asks once how it does.
+    pub(crate) async fn ask(&self, check: &Check) -> Probed {
+        health::probe(self.port(), check, PROBE_LIMIT, &self.place.host).await
+    }
+
+    /// What its process said last, as the end of a reason.
+    pub(crate) fn last_words(&self, process: &Supervised) -> String {
+        process.began().map(|since| last_words(&self.place.log, since)).unwrap_or_default()
+    }
+
+    /// Ends it for good: no new requests, those in flight may take `drain`, then its process is stopped. Returns how
+    /// many requests were cut.
+    pub(crate) async fn retire(&self, drain: Duration) -> usize {
+        // Whoever looks at it again half-way does not take it for one that serves. Nobody is told: no request is sent
+        // to it any more.
+        *self.state.lock() = State::Down(format!("{} is being stopped", self.id));
+        let cut = self.upstream().drain(drain).await;
+        self.end_process().await;
+        cut
+    }
+
+    /// Stops its process, if one runs.
+    pub(crate) async fn end_process(&self) {
+        // It stays known until it has ended: whoever stops waiting half-way must find it again.
+        if let Some(process) = self.process() {
+            let _ = process.stop().await;
+            *self.process.lock() = None;
+        }
+    }
+}
+
+/// A number of instances, in words.
+pub(crate) fn instances<N: fmt::Display + Copy + PartialEq + From<u8>>(count: N) -> String {
+    if count == N::from(1) { "1 instance".to_owned() } else { format!("{count} instances") }
+}

@@ -1,0 +1,324 @@
+//! The small parent of every process that the platform starts, as conmon is to a container: it outlives the
+//! reactor, owns the output, knows the end, and leaves no descendant behind. It has no runtime and one thread.
+//!
+//! What goes between the reactor and the shim lies in one folder: `lock` (held as long as either of them cares
+//! for the process), `spec.json`, `process.json` (written before the app's first instruction), `end.json`.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getrlimit, setrlimit,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::process::end::End;
+use crate::process::log::LogWriter;
+use crate::process::{ProcessId, boot_id, descendants};
+use crate::whole::Whole;
+
+/// What a process is started with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShimSpec {
+    /// Program and arguments; no shell is added.
+    pub command: Vec<String>,
+    /// Where it runs.
+    pub folder: PathBuf,
+    /// All of its environment.
+    pub environment: BTreeMap<String, String>,
+    /// Where its output goes, a line at a time, with the time before each.
+    pub log: PathBuf,
+    /// Bytes that the log may take, the rotated half included.
+    pub log_limit: u64,
+    /// Milliseconds between SIGTERM and SIGKILL.
+    pub stop_grace_ms: u64,
+    /// Milliseconds after which it is ended.
+    pub time_limit_ms: Option<u64>,
+    /// How many files it may have open, where that is not as many as the platform itself.
+    #[serde(default)]
+    pub open_files: Option<u64>,
+}
+
+/// Who runs, written before the app's first instruction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRecord {
+    pub boot: String,
+    pub shim: ProcessId,
+    pub app: ProcessId,
+    pub at: Timestamp,
+}
+
+pub(crate) const SPEC: &str = "spec.json";
+pub(crate) const PROCESS: &str = "process.json";
+pub(crate) const END: &str = "end.json";
+pub(crate) const LOCK: &str = "lock";
+/// What `shim-exec` says when the command cannot be executed.
+const REFUSAL: &str = "refusal.txt";
+
+/// Reads a record of the folder; `None` where it is missing or half-written.
+pub(crate) fn read<T: for<'a> Deserialize<'a>>(folder: &Path, name: &str) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(folder.join(name)).ok()?).ok()
+}
+
+/// Writes a record as a whole: a reader sees all of it or nothing.
+pub(crate) fn write<T: Serialize>(folder: &Path, name: &str, record: &T) -> io::Result<()> {
+    Whole::new(&folder.join(name)).write(&serde_json::to_vec(record)?)
+}
+
+/// `rowhouse shim FOLDER`: runs the folder's process to its end.
+pub fn run(folder: &Path) -> ExitCode {
+    let end = supervise(folder).unwrap_or_else(|error| End::NotStarted(error.to_string()));
+    match write(folder, END, &end) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// `rowhouse shim-exec FOLDER PARENT`: records who it is, ties its life to the shim's, and becomes the command.
+pub fn exec(folder: &Path, parent: i32) -> ExitCode {
+    let refuse = |reason: String| {
+        // The shim tells it; where even this cannot be written, the exit status has to do.
+        let _ = std::fs::write(folder.join(REFUSAL), reason);
+        ExitCode::from(127)
+    };
+    let Some(spec) = read::<ShimSpec>(folder, SPEC) else {
+        return refuse("its description is gone".to_owned());
+    };
+    // A session of its own: no terminal reaches it, and its group is what SIGTERM goes to.
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let me = ProcessId::of(rustix::process::getpid().as_raw_pid());
+    let shim = rustix::process::getppid().map(Pid::as_raw_pid).filter(|pid| *pid == parent);
+    let (Some(app), Some(shim)) = (me, shim.and_then(ProcessId::of)) else {
+        // The shim is gone already, and with it whoever cares.
+        return ExitCode::FAILURE;
+    };
+    let record = ProcessRecord { boot: boot_id(), shim, app, at: Timestamp::now() };
+    if let Err(error) = write(folder, PROCESS, &record) {
+        return refuse(format!("cannot record the process: {error}"));
+    }
+    if let Some(count) = spec.open_files {
+        let limit = Rlimit { current: Some(count), ..getrlimit(Resource::Nofile) };
+        // Without it there is just more room.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+    let Some((program, arguments)) = spec.command.split_first() else {
+        return refuse("its command is empty".to_owned());
+    };
+    let error = Command::new(program)
+        .args(arguments)
+        .current_dir(&spec.folder)
+        .env_clear()
+        .envs(&spec.environment)
+        .exec();
+    refuse(format!("cannot execute `{program}`: {error}"))
+}
+
+fn supervise(folder: &Path) -> io::Result<End> {
+    let spec: ShimSpec =
+        read(folder, SPEC).ok_or_else(|| io::Error::other("its description is gone"))?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let signals = Signals::listen()?;
+    let log = LogWriter::open(&spec.log, spec.log_limit);
+    let (output, input) = io::pipe()?;
+    let child = Command::new(std::env::current_exe()?)
+        .arg("shim-exec")
+        .arg(folder)
+        .arg(std::process::id().to_string())
+        .stdin(Stdio::null())
+        .stdout(input.try_clone()?)
+        .stderr(input)
+        .env_clear()
+        .spawn()?;
+    let app = Pid::from_child(&child);
+    let deadline = spec.time_limit_ms.map(|limit| Instant::now() + Duration::from_millis(limit));
+    let mut shim = Shim {
+        app,
+        signals,
+        output: Some(output),
+        log,
+        grace: Duration::from_millis(spec.stop_grace_ms),
+        deadline,
+        kill_at: None,
+        timed_out: false,
+    };
+    let status = shim.wait()?;
+    Shim::end_descendants();
+    shim.drain_output();
+    let refusal = std::fs::read_to_string(folder.join(REFUSAL)).ok();
+    Ok(match (refusal, shim.timed_out, status) {
+        (Some(reason), ..) => End::NotStarted(reason),
+        (None, true, _) => End::TimedOut,
+        (None, false, status) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => End::Exited(code),
+            (None, signal) => End::Signalled(signal.unwrap_or_default()),
+        },
+    })
+}
+
+/// Signals as something that can be polled.
+struct Signals {
+    terminate: UnixStream,
+    child: UnixStream,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        let pipe = |signals: &[i32]| -> io::Result<UnixStream> {
+            let (read, write) = UnixStream::pair()?;
+            read.set_nonblocking(true)?;
+            for signal in signals {
+                signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
+            }
+            Ok(read)
+        };
+        Ok(Signals {
+            terminate: pipe(&[Signal::TERM.as_raw(), Signal::INT.as_raw(), Signal::HUP.as_raw()])?,
+            child: pipe(&[Signal::CHILD.as_raw()])?,
+        })
+    }
+}
+
+fn arrived(signal: &UnixStream) -> bool {
+    let mut any = false;
+    let mut buffer = [0; 64];
+    let mut signal = signal;
+    while matches!(signal.read(&mut buffer), Ok(1..)) {
+        any = true;
+    }
+    any
+}
+
+struct Shim {
+    app: Pid,
+    signals: Signals,
+    output: Option<io::PipeReader>,
+    log: LogWriter,
+    grace: Duration,
+    deadline: Option<Instant>,
+    kill_at: Option<Instant>,
+    timed_out: bool,
+}
+
+impl Shim {
+    /// Waits for the app's own process, and passes on what is asked of it meanwhile.
+    fn wait(&mut self) -> io::Result<WaitStatus> {
+        loop {
+            if let Some(status) = self.reap() {
+                return Ok(status);
+            }
+            self.sleep()?;
+            if self.output.is_some() {
+                self.read_output();
+            }
+            arrived(&self.signals.child);
+            let now = Instant::now();
+            if arrived(&self.signals.terminate) && self.kill_at.is_none() {
+                let _ = rustix::process::kill_process_group(self.app, Signal::TERM);
+                // Before it has a group of its own, there is only itself.
+                let _ = rustix::process::kill_process(self.app, Signal::TERM);
+                self.kill_at = Some(now + self.grace);
+            }
+            if self.deadline.is_some_and(|deadline| now >= deadline) {
+                self.timed_out = true;
+                self.deadline = None;
+                kill_all();
+            }
+            if self.kill_at.is_some_and(|kill_at| now >= kill_at) {
+                kill_all();
+                // Again, should one have been born meanwhile.
+                self.kill_at = Some(now + Duration::from_millis(100));
+            }
+        }
+    }
+
+    /// Sleeps until there is output, a signal, or a time that was set has come.
+    fn sleep(&mut self) -> io::Result<()> {
+        let next = [self.deadline, self.kill_at].into_iter().flatten().min();
+        let timeout = next.map(|next| {
+            let left = next.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
+        });
+        let mut watched = vec![
+            PollFd::new(&self.signals.terminate, PollFlags::IN),
+            PollFd::new(&self.signals.child, PollFlags::IN),
+        ];
+        if let Some(output) = &self.output {
+            watched.push(PollFd::new(output, PollFlags::IN));
+        }
+        match poll(&mut watched, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reaps whoever has ended; the status, when the app's own process is among them.
+    fn reap(&self) -> Option<WaitStatus> {
+        let mut own = None;
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            if pid == self.app {
+                own = Some(status);
+            }
+        }
+        own
+    }
+
+    /// Reads what there is, if there is any; the end of the output is not the end of the app.
+    fn read_output(&mut self) {
+        let Some(output) = &mut self.output else { return };
+        let mut ready = [PollFd::new(output, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if !matches!(poll(&mut ready, Some(&now)), Ok(1..)) {
+            return;
+        }
+        let mut buffer = [0; 16 * 1024];
+        match output.read(&mut buffer) {
+            Ok(0) | Err(_) => self.output = None,
+            Ok(count) => self.log.write(&buffer[..count]),
+        }
+    }
+
+    fn drain_output(&mut self) {
+        // Nobody is left to write, unless somebody escaped; then one look must do.
+        for _ in 0..1024 {
+            if self.output.is_none() {
+                break;
+            }
+            self.read_output();
+        }
+        self.log.flush();
+    }
+
+    /// Ends every descendant, also those that have made a session of their own: orphans come to this subreaper.
+    fn end_descendants() {
+        for _ in 0..10_000 {
+            kill_all();
+            loop {
+                match rustix::process::wait(WaitOptions::NOHANG) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => return,
+                }
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn kill_all() {
+    for pid in descendants(rustix::process::getpid().as_raw_pid()) {
+        if let Some(pid) = Pid::from_raw(pid) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+}

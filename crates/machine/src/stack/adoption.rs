@@ -1,0 +1,78 @@
+//! Adoption: what an earlier platform has left running is taken in hand again by its record, without a restart.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rowhouse_core::Plan;
+use tracing::warn;
+
+use crate::instance::{InstanceId, State};
+use crate::process::supervised::{Adopted, Supervised};
+use crate::stack::live::LiveStack;
+use crate::stack::operation;
+use crate::stack::preparation::not_run;
+use crate::stack::{InstanceRecord, Ongoing, StackRecord};
+
+/// Takes the instances of a record in hand again: those that run are adopted, the others are started again by
+/// whoever cares for them.
+pub(crate) async fn adopt(stack: &Arc<LiveStack>) {
+    let Some(record) = stack.record().await else { return };
+    let adopted = take_in_hand(stack, &record).await;
+    if adopted > 0 {
+        stack.tell("adopted", format!("adopted {adopted} running instances")).await;
+    }
+    if !matches!(record.ongoing, Some(Ongoing::Delete)) {
+        // Also an app that never came up is known, and not ready.
+        stack.change_scene(|scene| scene.is_known = true);
+        if let Some(plan) = &record.running {
+            serve(stack, &record, plan);
+        }
+    }
+    if record.ongoing.is_some() {
+        operation::spawn(stack);
+    }
+}
+
+/// Takes every instance in hand, on the port that the journal says; tells how many run.
+async fn take_in_hand(stack: &Arc<LiveStack>, record: &StackRecord) -> usize {
+    let mut adopted = 0;
+    for known in &record.instances {
+        let port = stack.machine.ports.keep(known.port);
+        let instance = Arc::new(stack.instance_at(known.id.clone(), port));
+        match Supervised::adopt(instance.folder()).await {
+            Ok(Adopted::Running(process)) => {
+                instance.adopt(process);
+                adopted += 1;
+            }
+            Ok(Adopted::Ended(_) | Adopted::NeverStarted) => {}
+            Err(error) => warn!(app = %stack.name, reason = %error, "cannot look at an instance"),
+        }
+        stack.change_scene(|scene| scene.instances.insert(known.id.clone(), instance));
+    }
+    adopted
+}
+
+/// Until an operation moves traffic, it goes where it went: to what ran.
+fn serve(stack: &Arc<LiveStack>, record: &StackRecord, plan: &Plan) {
+    let moved = record.has_moved();
+    let in_operation =
+        |known: &&InstanceRecord| record.ongoing.is_some() && !moved && known.born == record.serial;
+    let serving: BTreeSet<InstanceId> = record
+        .instances
+        .iter()
+        .filter(|known| !in_operation(known))
+        .map(|known| known.id.clone())
+        .collect();
+    let key = stack.machine.build_request(plan).key();
+    let built = stack.machine.builds.finished(&key);
+    let note = built.as_ref().and_then(not_run);
+    stack.move_traffic(serving.clone(), plan.app.scale, note);
+    for instance in serving.iter().filter_map(|id| stack.instance(id)) {
+        stack.watch(&instance);
+    }
+}
+
+/// Whether every instance that serves has been asked at least once since it was adopted.
+pub(crate) fn is_settled(stack: &LiveStack) -> bool {
+    stack.instances().iter().all(|instance| instance.state() != State::Starting)
+}

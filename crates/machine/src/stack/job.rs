@@ -1,0 +1,106 @@
+//! A one-off process of an app, such as a build step: run under the small parent to its end, or ended with
+//! whoever waits for it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rowhouse_core::AppName;
+use tokio_util::sync::CancellationToken;
+
+use crate::build::step::{Runner, Step};
+use crate::machine::Machine;
+use crate::process::end::End;
+use crate::process::shim::ShimSpec;
+use crate::process::supervised::Supervised;
+
+/// Bytes of output that the steps of one build may leave in the log.
+const LOG_LIMIT: u64 = 10 << 20;
+const STOP_GRACE_MS: u64 = 2_000;
+
+/// Runs processes of one app, one after the other.
+#[derive(Debug)]
+pub(crate) struct Job {
+    program: PathBuf,
+    folder: PathBuf,
+    log: PathBuf,
+    limit: Option<Duration>,
+    open_files: Option<u64>,
+    stop: CancellationToken,
+}
+
+impl Job {
+    /// Output goes to `log`; each process may take `limit`.
+    pub(crate) fn new(
+        machine: &Machine,
+        name: &AppName,
+        log: PathBuf,
+        limit: Option<Duration>,
+    ) -> Job {
+        Job {
+            program: machine.config.program.clone(),
+            folder: machine.folder.instances(name).join(machine.unique_name("job")),
+            log,
+            limit,
+            open_files: machine.open_files,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Cancelled, it ends whatever process runs, and the job with it.
+    pub(crate) fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// The folder that its processes have as `TMPDIR`.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.folder.join("tmp")
+    }
+
+    /// Runs one process to its end, or until it is told to stop: then to the end of all its descendants.
+    pub(crate) async fn run(
+        &self,
+        command: &[String],
+        folder: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> io::Result<End> {
+        let limit_ms = self.limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        let spec = ShimSpec {
+            command: command.to_vec(),
+            folder: folder.to_owned(),
+            environment: environment.clone(),
+            log: self.log.clone(),
+            log_limit: LOG_LIMIT,
+            stop_grace_ms: STOP_GRACE_MS,
+            time_limit_ms: limit_ms,
+            open_files: self.open_files,
+        };
+        let process = Supervised::start(&self.program, &self.folder, &spec)?;
+        let end = tokio::select! {
+            end = process.ended() => Ok(end),
+            () = self.stop.cancelled() => {
+                process.stop().await;
+                Err(io::Error::other("it was given up"))
+            }
+        };
+        let _ = std::fs::remove_dir_all(&self.folder);
+        end
+    }
+}
+
+impl Runner for Job {
+    async fn run(
+        &self,
+        step: &Step,
+        folder: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<End, io::Error> {
+        match self.run(&step.command, folder, environment).await? {
+            end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut) => Ok(end),
+            // What a shell says of a command that cannot be run.
+            End::NotStarted(_) => Ok(End::Exited(127)),
+            End::Lost => Err(io::Error::other("the build's parent process was killed")),
+        }
+    }
+}

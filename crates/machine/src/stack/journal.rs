@@ -1,0 +1,217 @@
+//! The journal: what every stack is and what is being done to it, written before it is done, and the events
+//! that people read. It is what a platform remembers over its own end.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use rowhouse_core::{AppName, Unreachable};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use crate::stack::StackRecord;
+use crate::table::database::{Database, Durability, explain, open};
+
+const SCHEMA: &str = "
+create table if not exists stacks (name text not null primary key, record text not null);
+create table if not exists events (
+    id integer primary key autoincrement,
+    at text not null, name text not null, kind text not null, text text not null
+);
+create index if not exists events_by_name on events (name, id);
+";
+
+/// How many events are kept in all.
+const KEPT_EVENTS: i64 = 20_000;
+
+/// Something that happened to an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Event {
+    pub id: i64,
+    pub at: String,
+    pub name: String,
+    /// One word for programs, such as `started` or `unhealthy`.
+    pub kind: String,
+    /// One sentence for people.
+    pub text: String,
+}
+
+/// The journal for one thread: what the command line reads.
+#[derive(Debug)]
+pub struct JournalFile {
+    connection: Connection,
+}
+
+impl JournalFile {
+    /// Opens the file, and makes it where it is missing.
+    pub fn open(path: &Path) -> Result<JournalFile, Unreachable> {
+        let opened = (|| {
+            let connection = open(path, Durability::Process)?;
+            let made: bool = connection.query_row(
+                "select count(*) = 3 from sqlite_master where name in ('stacks', 'events', \
+                 'events_by_name')",
+                [],
+                |found| found.get(0),
+            )?;
+            if !made {
+                connection.execute_batch(&format!("begin immediate; {SCHEMA} commit;"))?;
+            }
+            Ok(connection)
+        })();
+        let connection = opened.map_err(|error| unreachable(&error))?;
+        Ok(JournalFile { connection })
+    }
+
+    /// Every stack.
+    pub fn stacks(&self) -> Result<Vec<StackRecord>, Unreachable> {
+        stacks(&self.connection).map_err(|error| unreachable(&error))
+    }
+
+    /// The stack of one app.
+    pub fn stack(&self, name: &AppName) -> Result<Option<StackRecord>, Unreachable> {
+        let record: Option<String> = self
+            .connection
+            .query_row("select record from stacks where name = ?1", params![name.as_str()], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(|error| unreachable(&error))?;
+        Ok(record.and_then(|record| serde_json::from_str(&record).ok()))
+    }
+
+    /// Writes a stack as it is now: for whoever holds the folder without a platform running.
+    pub fn write(&self, record: &StackRecord) -> Result<(), Unreachable> {
+        write(&self.connection, record).map_err(|error| unreachable(&error))
+    }
+
+    /// The events after `after` (an `id`), oldest first, of one app or of all; at most the last `limit`.
+    pub fn events(
+        &self,
+        name: Option<&str>,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Event>, Unreachable> {
+        let read = || -> rusqlite::Result<Vec<Event>> {
+            let mut statement = self.connection.prepare_cached(
+                "select id, at, name, kind, text from (select * from events where id > ?1 and \
+                 (?2 is null or name = ?2) order by id desc limit ?3) order by id",
+            )?;
+            let events = statement.query_map(params![after, name, limit], |row| {
+                Ok(Event {
+                    id: row.get(0)?,
+                    at: row.get(1)?,
+                    name: row.get(2)?,
+                    kind: row.get(3)?,
+                    text: row.get(4)?,
+                })
+            })?;
+            events.collect()
+        };
+        read().map_err(|error| unreachable(&error))
+    }
+}
+
+fn unreachable(error: &rusqlite::Error) -> Unreachable {
+    Unreachable { reason: format!("journal: {}", explain(error)) }
+}
+
+/// The journal for the platform: on a thread of its own.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    database: Database,
+}
+
+impl Journal {
+    /// Opens the file as `JournalFile::open` does.
+    pub fn open(path: &Path) -> Result<Journal, Unreachable> {
+        let JournalFile { connection } = JournalFile::open(path)?;
+        let database = Database::new(connection, "journal")
+            .map_err(|error| Unreachable { reason: format!("cannot start a thread: {error}") })?;
+        Ok(Journal { database })
+    }
+
+    /// Every stack, as it was written last.
+    pub async fn stacks(&self) -> Result<Vec<StackRecord>, Unreachable> {
+        self.run(|connection| stacks(connection)).await
+    }
+
+    /// Writes a stack; returns when no end of this process can lose it.
+    pub async fn write(&self, record: &StackRecord) -> Result<(), Unreachable> {
+        let record = record.clone();
+        self.run(move |connection| write(connection, &record)).await
+    }
+
+    /// Forgets a stack.
+    pub async fn remove(&self, name: &AppName) -> Result<(), Unreachable> {
+        let name = name.clone();
+        self.run(move |connection| {
+            connection.execute("delete from stacks where name = ?1", params![name.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Tells what happened. Events are for people: a full disk loses one rather than an operation.
+    pub async fn tell(&self, name: &AppName, kind: &'static str, text: String) {
+        tracing::info!(app = %name, kind, text, "event");
+        let name = name.clone();
+        let told = self
+            .run(move |connection| {
+                connection
+                    .prepare_cached(
+                        "insert into events (at, name, kind, text) values (?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![
+                        format!("{:.3}", Timestamp::now()),
+                        name.as_str(),
+                        kind,
+                        text
+                    ])?;
+                let newest = connection.last_insert_rowid();
+                if newest % 100 == 0 {
+                    connection.execute(
+                        "delete from events where id <= ?1",
+                        params![newest - KEPT_EVENTS],
+                    )?;
+                }
+                Ok(())
+            })
+            .await;
+        if let Err(error) = told {
+            tracing::warn!(reason = %error, "cannot write an event");
+        }
+    }
+
+    async fn run<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R, Unreachable> {
+        self.database.run(job).await.map_err(|error| unreachable(&error))
+    }
+}
+
+fn stacks(connection: &Connection) -> rusqlite::Result<Vec<StackRecord>> {
+    let mut statement = connection.prepare("select record from stacks order by name")?;
+    let records: Vec<String> =
+        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    records
+        .iter()
+        .map(|record| {
+            serde_json::from_str(record).map_err(|error| {
+                rusqlite::Error::FromSqlConversionFailure(
+                    0,
+                    rusqlite::types::Type::Text,
+                    Box::new(error),
+                )
+            })
+        })
+        .collect()
+}
+
+fn write(connection: &Connection, record: &StackRecord) -> rusqlite::Result<()> {
+    let text = serde_json::to_string(record).expect("a record is plain data");
+    connection
+        .prepare_cached("insert or replace into stacks (name, record) values (?1, ?2)")?
+        .execute(params![record.name.as_str(), text])?;
+    Ok(())
+}

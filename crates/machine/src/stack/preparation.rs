@@ -1,0 +1,223 @@
+//! What must be there before an instance starts: the build, the Procfile's `release:` for it, and what its process is
+//! told.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rowhouse_core::Plan;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::build::Built;
+use crate::build::error::BuildError;
+use crate::build::recipe::Web;
+use crate::instance::Instance;
+use crate::machine::Machine;
+use crate::process::end::End;
+use crate::process::environment;
+use crate::process::log::last_words;
+use crate::process::shim::ShimSpec;
+use crate::stack::InstanceDigest;
+use crate::stack::failure::Failure;
+use crate::stack::job::Job;
+use crate::stack::live::LiveStack;
+use crate::supply::Supply;
+
+/// Bytes of log that one instance may keep.
+const LOG_LIMIT: u64 = 50 << 20;
+/// How long a process may take to end after SIGTERM, in milliseconds.
+const STOP_GRACE_MS: u64 = 10_000;
+/// How many releases are remembered as done.
+const KEPT_RELEASES: usize = 20;
+/// How long the start waits for somebody to take a build that is offered.
+const OFFERED: Duration = Duration::from_mins(2);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What of its Procfile is not run, for a reader of `deployed`.
+pub(crate) fn not_run(built: &Built) -> Option<String> {
+    let others = &built.recipe.not_run;
+    (!others.is_empty()).then(|| format!("not run here, of its Procfile: {}", others.join(", ")))
+}
+
+impl LiveStack {
+    /// The build of a plan: at hand, or made now.
+    pub(crate) async fn built(&self, plan: &Plan) -> Result<Built, Failure> {
+        let machine = &self.machine;
+        let request = machine.build_request(plan);
+        if let Some(built) = machine.builds.finished(&request.key()) {
+            return Ok(built);
+        }
+        let commit = plan.deployment.commit.short();
+        self.tell("building", format!("building {commit}")).await;
+        let log = machine.folder.logs(&self.name).join(format!("build-{commit}.log"));
+        let job = Job::new(machine, &self.name, log.clone(), Some(machine.config.build_timeout));
+        let began = Timestamp::now();
+        let (builder, stop) = (Arc::clone(machine), job.stop());
+        let work = async move { builder.builds.build(&request, &job).await };
+        match self.work(stop, work).await? {
+            Ok(built) => {
+                self.tell("built", format!("built {commit} ({})", built.recipe.kind)).await;
+                offer(machine, &built).await;
+                Ok(built)
+            }
+            Err(error) if error.is_refused() => {
+                let words = match &error {
+                    BuildError::Failed { .. } => last_words(&log, began),
+                    BuildError::BadPath { .. }
+                    | BuildError::NoWay(_)
+                    | BuildError::Git(_)
+                    | BuildError::DiskFull { .. }
+                    | BuildError::Io { .. } => String::new(),
+                };
+                Err(Failure::App(format!("{}{words}", chain(&error))))
+            }
+            Err(error) => Err(Failure::Ours(chain(&error))),
+        }
+    }
+}
+
+/// Offers a build that was just made to other machines, before anything of it runs that could change it.
+async fn offer(machine: &Arc<Machine>, built: &Built) {
+    let Some(supply) = &machine.config.supply else { return };
+    let is_wanted = supply.order().is_some_and(|order| order.wants_build);
+    if !is_wanted || supply.is_taken() {
+        return;
+    }
+    let (owner, key) = (Arc::clone(machine), built.key.clone());
+    let packed = spawn_blocking(move || owner.builds.pack(&key, &owner.folder.offer())).await;
+    if let Err(error) = packed.map_err(std::io::Error::other).flatten() {
+        // Others build it for themselves. Nothing is offered, and that is taken, too, so that the app cannot offer
+        // anything later.
+        warn!(reason = %error, "a build cannot be shared");
+        let _ = std::fs::write(machine.folder.offer(), b"");
+    }
+    let began = Instant::now();
+    while !supply.is_taken() && began.elapsed() < OFFERED {
+        sleep(LOOK_EVERY).await;
+    }
+    // Nobody else looks for it; what is left is written over by the next one.
+    let _ = std::fs::remove_file(machine.folder.offer());
+}
+
+/// An error with its causes, once each.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl LiveStack {
+    /// Runs the Procfile's `release:` unless it has been run for this commit and environment.
+    pub(crate) async fn release(
+        &self,
+        plan: &Plan,
+        built: &Built,
+        digest: &InstanceDigest,
+    ) -> Result<(), Failure> {
+        let Some(command) = &built.recipe.release else { return Ok(()) };
+        let machine = &self.machine;
+        let order = machine.config.supply.as_ref().and_then(Supply::order);
+        if order.is_some_and(|order| order.is_released && order.commit == plan.deployment.commit) {
+            return Ok(());
+        }
+        let done = |released: &[String]| released.contains(&digest.0);
+        if self.record().await.is_some_and(|record| done(&record.released)) {
+            return Ok(());
+        }
+        let commit = plan.deployment.commit.short();
+        self.tell("releasing", format!("releasing {commit}")).await;
+        let log = machine.folder.logs(&self.name).join(format!("release-{commit}.log"));
+        let job = Job::new(machine, &self.name, log.clone(), Some(machine.config.build_timeout));
+        let began = Timestamp::now();
+        let environment = self
+            .environment(plan, built, None, job.temporary())
+            .map_err(|error| Failure::Ours(format!("cannot make the app's folders: {error}")))?;
+        let shell = ["/bin/sh", "-c", command].map(str::to_owned).to_vec();
+        let (folder, stop) = (built.folder.clone(), job.stop());
+        let work = async move { job.run(&shell, &folder, &environment).await };
+        let end = self
+            .work(stop, work)
+            .await?
+            .map_err(|error| Failure::Ours(format!("cannot start a process: {error}")))?;
+        match end {
+            End::Exited(0) => {}
+            End::Lost => return Err(Failure::Ours(format!("its `release` command {end}"))),
+            End::Exited(_) | End::Signalled(_) | End::TimedOut | End::NotStarted(_) => {
+                let reason = format!("its `release` command {end}{}", last_words(&log, began));
+                return Err(Failure::of_app(reason, machine.folder.root()));
+            }
+        }
+        self.change(|record| {
+            record.released.insert(0, digest.0.clone());
+            record.released.truncate(KEPT_RELEASES);
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// What the small parent of an instance is told.
+    pub(crate) fn instance_spec(
+        &self,
+        plan: &Plan,
+        built: &Built,
+        instance: &Instance,
+    ) -> io::Result<ShimSpec> {
+        let command = match &built.recipe.web {
+            Web::Command(text) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.clone()],
+            Web::Static(folder) => vec![
+                self.machine.config.program.display().to_string(),
+                "static".to_owned(),
+                built.folder.join(folder).display().to_string(),
+            ],
+        };
+        let temporary = instance.folder().join("tmp");
+        Ok(ShimSpec {
+            command,
+            folder: built.folder.clone(),
+            environment: self.environment(plan, built, Some(instance.port()), temporary)?,
+            log: instance.log().to_owned(),
+            log_limit: LOG_LIMIT,
+            stop_grace_ms: STOP_GRACE_MS,
+            time_limit_ms: None,
+            open_files: self.machine.open_files,
+        })
+    }
+
+    /// The environment of a process of the app.
+    fn environment(
+        &self,
+        plan: &Plan,
+        built: &Built,
+        port: Option<u16>,
+        temporary: PathBuf,
+    ) -> io::Result<BTreeMap<String, String>> {
+        let machine = &self.machine;
+        let (home, data) =
+            (machine.folder.app_home(&self.name), machine.folder.app_data(&self.name));
+        for folder in [&home, &data] {
+            std::fs::create_dir_all(folder)?;
+        }
+        let first = built.recipe.path.iter().map(|folder| built.folder.join(folder)).collect();
+        Ok(environment::of_instance(environment::Given {
+            first_on_path: first,
+            platform_path: machine.path.clone(),
+            home,
+            temporary,
+            data,
+            port,
+            name: self.name.as_str().to_owned(),
+            version: plan.app.version.as_str().to_owned(),
+            revision: plan.deployment.commit.as_str().to_owned(),
+            env: plan.app.env.revealed().clone(),
+        }))
+    }
+}

@@ -1,0 +1,431 @@
+//! The table of rows in SQLite. The file is the API: whoever may write it may change apps.
+
+mod column;
+pub(crate) mod database;
+pub mod feed;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use rowhouse_core::{
+    AppTable, Attribute, Commit, Entry, Generation, KEPT_DAYS, KEPT_ENTRIES, Report, Row, RowKey,
+    Status, StoredEntry, StoredRow, Target, Unreachable, Value, Written,
+};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::table::column::{COLUMNS, column, read_name, read_row, sql_value};
+use crate::table::database::{Database, Durability, explain, open, open_of_another};
+
+/// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite, which may be
+/// as old as 3.31; they ring the old and the new name, and drop the reactor's own echo.
+const SCHEMA: &str = "
+create table if not exists apps (
+    name text not null primary key,
+    version text, scale integer, repo text, path text, env text, build_env text,
+    health text, health_timeout integer, follow integer, redeploy integer,
+    status text, load_balancer text, reason text, revision text, healthy integer,
+    generation text, target text, seq integer, changed_at text
+);
+create table if not exists history (
+    id integer primary key autoincrement,
+    name text not null, at text not null, generation text, version text, repo text, revision text,
+    scale integer, status text, reason text, env text, target text
+);
+create index if not exists history_by_name on history (name, id);
+create table if not exists changes (id integer primary key autoincrement, name text not null);
+create table if not exists deletions (name text not null primary key, at text not null);
+create trigger if not exists apps_inserted after insert on apps begin
+    insert into changes (name) values (new.name);
+    delete from deletions where name = new.name;
+end;
+create trigger if not exists apps_deleted after delete on apps begin
+    insert into changes (name) values (old.name);
+    insert or replace into deletions (name, at)
+        values (old.name, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
+end;
+drop trigger if exists apps_renamed;
+create trigger apps_renamed after update on apps when old.name is not new.name begin
+    insert into changes (name) values (old.name);
+    delete from deletions where name = new.name;
+    insert or replace into deletions (name, at)
+        values (old.name, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
+end;
+create trigger if not exists apps_updated after update on apps when not (
+    old.name is new.name and old.version is new.version and old.scale is new.scale
+    and old.repo is new.repo and old.path is new.path and old.env is new.env
+    and old.build_env is new.build_env and old.health is new.health
+    and old.health_timeout is new.health_timeout and old.follow is new.follow
+    and old.redeploy is new.redeploy and new.seq is ifnull(old.seq, 0) + 1
+) begin
+    insert into changes (name) values (new.name);
+end;
+";
+
+/// The names whose rows went before a time. Whether one is there again is asked of the rows: any program may
+/// have written it, also past the triggers.
+const DELETED_BEFORE: &str = "select name from deletions where at < ?1 \
+                              and not exists (select 1 from apps where apps.name = deletions.name) \
+                              order by name";
+
+/// A row that was deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Removed {
+    /// As it was last.
+    pub row: Row,
+    /// The change by which the reactor is rung.
+    pub change: i64,
+}
+
+/// The table for one thread: what the command line uses.
+#[derive(Debug)]
+pub struct TableFile {
+    connection: Connection,
+}
+
+impl TableFile {
+    /// Opens the file, and makes it where it is missing.
+    pub fn open(path: &Path) -> Result<TableFile, Unreachable> {
+        let opened = (|| {
+            let connection = open(path, Durability::Full)?;
+            // Written only where something is missing, so that opening never waits for a writer. A table that was
+            // made before a rename was a deletion has another trigger of that name.
+            let made: bool = connection.query_row(
+                "select count(*) = 8 from sqlite_master where name in ('apps', 'history', \
+                 'changes', 'deletions', 'apps_inserted', 'apps_deleted', 'apps_renamed', \
+                 'apps_updated') and (name <> 'apps_renamed' or sql like '%into deletions%')",
+                [],
+                |found| found.get(0),
+            )?;
+            if !made {
+                connection.execute_batch(&format!("begin immediate; {SCHEMA} commit;"))?;
+            }
+            Ok(connection)
+        })();
+        let connection = opened.map_err(|error| unreachable(path, &error))?;
+        Ok(TableFile { connection })
+    }
+
+    /// Opens a table that another user has made, without following a link and without making anything.
+    ///
+    /// # Errors
+    /// It is not there, is a link, or cannot be opened.
+    pub fn open_of_another(path: &Path) -> Result<TableFile, Unreachable> {
+        match open_of_another(path) {
+            Ok(connection) => Ok(TableFile { connection }),
+            Err(error) => Err(unreachable(path, &error)),
+        }
+    }
+
+    /// Reads one row.
+    pub fn get(&self, key: &RowKey) -> Result<Option<StoredRow>, Unreachable> {
+        get(&self.connection, key).map_err(|error| self.unreachable(&error))
+    }
+
+    /// Reads every row, in order of the key.
+    pub fn list(&self) -> Result<Vec<StoredRow>, Unreachable> {
+        list(&self.connection).map_err(|error| self.unreachable(&error))
+    }
+
+    /// Writes user attributes of a row, which is made where it is missing; `None` clears one. The others stay.
+    /// `edit` sees the row as it stands and nobody writes in between.
+    pub fn edit<E>(
+        &mut self,
+        key: &RowKey,
+        edit: impl FnOnce(Option<&Row>) -> Result<BTreeMap<Attribute, Option<Value>>, E>,
+    ) -> Result<Result<Row, E>, Unreachable> {
+        let edited = (|| {
+            let transaction =
+                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let before = get(&transaction, key)?.map(|stored| stored.row);
+            let changes = match edit(before.as_ref()) {
+                Ok(changes) => changes,
+                Err(error) => return Ok(Err(error)),
+            };
+            if before.is_none() {
+                transaction
+                    .execute("insert into apps (name) values (?1)", params![key.as_str()])?;
+            }
+            for (attribute, value) in &changes {
+                let statement =
+                    format!("update apps set {} = ?2 where name = ?1", column(*attribute));
+                transaction
+                    .execute(&statement, params![key.as_str(), value.as_ref().map(sql_value)])?;
+            }
+            let after = get(&transaction, key)?.expect("it was written just now").row;
+            transaction.commit()?;
+            Ok(Ok(after))
+        })();
+        edited.map_err(|error: rusqlite::Error| self.unreachable(&error))
+    }
+
+    /// Deletes a row; `None`: there was none.
+    pub fn remove(&mut self, key: &RowKey) -> Result<Option<Removed>, Unreachable> {
+        let removed = (|| {
+            let transaction =
+                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let Some(StoredRow { row, .. }) = get(&transaction, key)? else { return Ok(None) };
+            transaction.execute("delete from apps where name = ?1", params![key.as_str()])?;
+            let change =
+                transaction.query_row("select max(id) from changes", [], |row| row.get(0))?;
+            transaction.commit()?;
+            Ok(Some(Removed { row, change }))
+        })();
+        removed.map_err(|error: rusqlite::Error| self.unreachable(&error))
+    }
+
+    /// Whether the reactor was rung for a change, a second ago or longer.
+    pub fn was_rung(&self, change: i64) -> Result<bool, Unreachable> {
+        self.connection
+            .prepare_cached("select not exists (select 1 from changes where id = ?1)")
+            .and_then(|mut statement| statement.query_row(params![change], |row| row.get(0)))
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    /// Rings a name that may have no row, so that the reactor looks at what is left of it.
+    pub fn ring(&mut self, key: &RowKey) -> Result<(), Unreachable> {
+        self.connection
+            .execute("insert into changes (name) values (?1)", params![key.as_str()])
+            .map(|_| ())
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    /// Reads an app's history, newest first; it outlives the row.
+    pub fn history(&self, key: &RowKey) -> Result<Vec<StoredEntry>, Unreachable> {
+        history(&self.connection, key).map_err(|error| self.unreachable(&error))
+    }
+
+    /// Changes whenever another process or thread has committed something.
+    pub fn data_version(&self) -> Result<i64, Unreachable> {
+        self.connection
+            .query_row("pragma data_version", [], |row| row.get(0))
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    fn unreachable(&self, error: &rusqlite::Error) -> Unreachable {
+        unreachable(Path::new(self.connection.path().unwrap_or("rowhouse.db")), error)
+    }
+}
+
+fn unreachable(path: &Path, error: &rusqlite::Error) -> Unreachable {
+    Unreachable { reason: format!("table `{}`: {}", path.display(), explain(error)) }
+}
+
+/// The table for the reactor: the port, on a thread of its own.
+#[derive(Clone, Debug)]
+pub struct SqliteTable {
+    database: Database,
+    path: std::path::PathBuf,
+    answered: Option<UnboundedSender<Row>>,
+}
+
+impl SqliteTable {
+    /// Opens the file as `TableFile::open` does. Each row that is written is also sent to `answered`.
+    pub fn open(
+        path: &Path,
+        answered: Option<UnboundedSender<Row>>,
+    ) -> Result<SqliteTable, Unreachable> {
+        let TableFile { connection } = TableFile::open(path)?;
+        let database = Database::new(connection, "table")
+            .map_err(|error| Unreachable { reason: format!("cannot start a thread: {error}") })?;
+        Ok(SqliteTable { database, path: path.to_owned(), answered })
+    }
+
+    /// Names whose rows were deleted longer ago than `days`, and are still gone.
+    pub async fn deleted_before(&self, days: u32) -> Result<Vec<RowKey>, Unreachable> {
+        let limit = days_ago(days);
+        self.run(move |connection| {
+            let mut statement = connection.prepare(DELETED_BEFORE)?;
+            let names =
+                statement.query_map(params![limit], |row| Ok(read_name(row.get_ref(0)?)))?;
+            names.filter_map(Result::transpose).collect()
+        })
+        .await
+    }
+
+    /// Says of every app that its instances were stopped with the platform, so that a reader of the bare table is
+    /// not told of instances that are gone.
+    pub async fn instances_stopped(&self) -> Result<(), Unreachable> {
+        self.run(|connection| {
+            connection.execute(
+                "update apps set healthy = 0, seq = ifnull(seq, 0) + 1, \
+                 reason = 'stopped with the platform; `rowhouse up` brings it back' \
+                 where healthy > 0",
+                [],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets the history of apps whose rows are gone for longer than it is kept.
+    pub async fn prune_history(&self) -> Result<(), Unreachable> {
+        let limit = days_ago(KEPT_DAYS);
+        self.run(move |connection| {
+            connection.execute(
+                &format!("delete from history where name in ({DELETED_BEFORE})"),
+                params![limit],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn run<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R, Unreachable> {
+        self.database.run(job).await.map_err(|error| unreachable(&self.path, &error))
+    }
+}
+
+impl AppTable for SqliteTable {
+    async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
+        let key = key.clone();
+        let stored = self.run(move |connection| get(connection, &key)).await?;
+        Ok(stored.map(|stored| stored.row))
+    }
+
+    async fn write(
+        &self,
+        seen: &Row,
+        report: &Report,
+        entry: Option<&Entry>,
+    ) -> Result<Written, Unreachable> {
+        let (seen, report, entry) = (seen.clone(), report.clone(), entry.cloned());
+        let written =
+            self.run(move |connection| write(connection, &seen, report, entry.as_ref())).await?;
+        if let (Written::Done(row), Some(answered)) = (&written, &self.answered) {
+            // Nobody listens any more: the platform is ending.
+            let _ = answered.send(row.clone());
+        }
+        Ok(written)
+    }
+
+    async fn list(&self) -> Result<Vec<Row>, Unreachable> {
+        let rows = self.run(|connection| list(connection)).await?;
+        Ok(rows.into_iter().map(|stored| stored.row).collect())
+    }
+}
+
+fn now() -> String {
+    // To the millisecond, which people can read and which sorts as text.
+    format!("{:.3}", Timestamp::now())
+}
+
+fn days_ago(days: u32) -> String {
+    format!("{:.0}", Timestamp::now() - SignedDuration::from_hours(24 * i64::from(days)))
+}
+
+fn get(connection: &Connection, key: &RowKey) -> rusqlite::Result<Option<StoredRow>> {
+    connection
+        .prepare_cached(&format!("select {COLUMNS} from apps where name = ?1"))?
+        .query_row(params![key.as_str()], read_row)
+        .optional()
+}
+
+fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredRow>> {
+    connection
+        .prepare_cached(&format!("select {COLUMNS} from apps order by name"))?
+        .query_map([], read_row)?
+        .collect()
+}
+
+fn write(
+    connection: &mut Connection,
+    seen: &Row,
+    report: Report,
+    entry: Option<&Entry>,
+) -> rusqlite::Result<Written> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let row = get(&transaction, &seen.key)?.map(|stored| stored.row);
+    let Some(row) = row.filter(|row| row.seq == seen.seq && row.user == seen.user) else {
+        return Ok(Written::Lost);
+    };
+    let at = now();
+    let changed_at = (row.report.status != report.status).then_some(&at);
+    transaction
+        .prepare_cached(
+            "update apps set status = ?2, load_balancer = ?3, reason = ?4, revision = ?5, \
+             healthy = ?6, generation = ?7, target = ?8, seq = ?9, \
+             changed_at = ifnull(?10, changed_at) where name = ?1",
+        )?
+        .execute(params![
+            seen.key.as_str(),
+            report.status.map(Status::as_str),
+            report.url,
+            report.reason,
+            report.revision.as_ref().map(Commit::as_str),
+            report.healthy,
+            report.generation.as_ref().map(Generation::as_str),
+            report.target.as_ref().map(Target::as_str),
+            i64::try_from(seen.seq + 1).unwrap_or(i64::MAX),
+            changed_at,
+        ])?;
+    if let Some(entry) = entry {
+        append(&transaction, &seen.key, entry, &at)?;
+    }
+    transaction.commit()?;
+    Ok(Written::Done(row.reported(report)))
+}
+
+fn append(connection: &Connection, key: &RowKey, entry: &Entry, at: &str) -> rusqlite::Result<()> {
+    let last: Option<(Option<String>, Option<String>)> = connection
+        .query_row(
+            "select target, status from history where name = ?1 order by id desc limit 1",
+            params![key.as_str()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    let this = (Some(entry.target.as_str().to_owned()), Some(entry.status.as_str().to_owned()));
+    if last == Some(this) {
+        return Ok(());
+    }
+    connection.execute(
+        "insert into history (name, at, generation, target, version, repo, revision, scale, \
+         status, reason, env) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            key.as_str(),
+            at,
+            entry.generation.as_str(),
+            entry.target.as_str(),
+            entry.version,
+            entry.repository,
+            entry.revision.as_ref().map(Commit::as_str),
+            entry.scale,
+            entry.status.as_str(),
+            entry.reason,
+            entry.env.as_str(),
+        ],
+    )?;
+    connection.execute(
+        "delete from history where name = ?1 and id <= (select id from history where name = ?1 \
+         order by id desc limit 1 offset ?2)",
+        params![key.as_str(), i64::try_from(KEPT_ENTRIES).unwrap_or(i64::MAX)],
+    )?;
+    Ok(())
+}
+
+fn history(connection: &Connection, key: &RowKey) -> rusqlite::Result<Vec<StoredEntry>> {
+    connection
+        .prepare_cached(
+            "select at, generation, target, version, repo, revision, scale, status, reason, env \
+             from history where name = ?1 order by id desc",
+        )?
+        .query_map(params![key.as_str()], |row| {
+            Ok(StoredEntry {
+                at: row.get(0)?,
+                generation: row.get(1)?,
+                target: row.get(2)?,
+                version: row.get(3)?,
+                repository: row.get(4)?,
+                revision: row.get::<_, Option<String>>(5)?.and_then(|text| Commit::parse(&text)),
+                scale: row.get(6)?,
+                status: row.get(7)?,
+                reason: row.get(8)?,
+                env: row.get(9)?,
+            })
+        })?
+        .collect()
+}
