@@ -8,7 +8,8 @@ use rowhouse_core::{AppName, Repository, Settings, SettingsDigest};
 
 use crate::supply::Supply;
 
-/// What instances are made from here, apart from the row. Change it when the way they are run changes.
+/// What instances are made from here, apart from the row. Change it when the way they are run
+/// changes.
 const TEMPLATE: &str = "machine-1";
 
 /// How a platform is to run.
@@ -18,7 +19,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Apps answer at `<name>.<domain>`.
     pub domain: String,
-    /// The one app of a machine behind a load balancer: every request is for it, whatever host it names.
+    /// The one app of a machine behind a load balancer: every request is for it, whatever host it
+    /// names.
     pub only: Option<AppName>,
     /// What another program lays out for that app.
     pub supply: Option<Supply>,

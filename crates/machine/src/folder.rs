@@ -27,7 +27,8 @@ pub enum FolderError {
 fn held(path: &Path, holder: Option<&Holder>) -> String {
     match holder {
         Some(holder) => format!(
-            "the data folder `{}` is held by another `rowhouse up`: process {}, listening on {}, since {:.0}",
+            "the data folder `{}` is held by another `rowhouse up`: process {}, listening on {}, \
+             since {:.0}",
             path.display(),
             holder.pid,
             holder.listen,
@@ -119,8 +120,9 @@ impl DataFolder {
         self.root.join("builds")
     }
 
-    /// The home folder of builds, where package managers keep their caches. It is never tidied: all apps share
-    /// it, and their builds may lean on what is in it, such as a Python that uv has fetched.
+    /// The home folder of builds, where package managers keep their caches. It is never tidied: all
+    /// apps share it, and their builds may lean on what is in it, such as a Python that uv has
+    /// fetched.
     pub fn build_home(&self) -> PathBuf {
         self.root.join("build-home")
     }
@@ -162,8 +164,8 @@ impl DataFolder {
         parts
     }
 
-    /// Removes everything of a platform, and nothing that somebody else has put beside it. The lock stays, for
-    /// it is held.
+    /// Removes everything of a platform, and nothing that somebody else has put beside it. The lock
+    /// stays, for it is held.
     pub fn clear(&self, _held: &Hold) -> io::Result<()> {
         let parts = self.parts().into_iter().chain(database(&self.journal()));
         parts.into_iter().try_for_each(|path| remove_now(&path))
@@ -175,9 +177,9 @@ impl DataFolder {
         (mode & 0o077 != 0).then_some(mode)
     }
 
-    /// Closes a folder that is open to others, and tells the mode that it had. Left alone are one that is
-    /// somebody else's, one that is used for other things too, and one that is open to its group and has a
-    /// table: that was done on purpose.
+    /// Closes a folder that is open to others, and tells the mode that it had. Left alone are one
+    /// that is somebody else's, one that is used for other things too, and one that is open to its
+    /// group and has a table: that was done on purpose.
     pub fn close(&self) -> Result<Option<u32>, FolderError> {
         let Some(mode) = self.open_to_others() else { return Ok(None) };
         let parts = self.parts();

@@ -1,5 +1,5 @@
-//! The means that all stacks of one platform share: folder, journal, builds, ports, routes, and the doorbell. Which
-//! stacks there are is not known here.
+//! The means that all stacks of one platform share: folder, journal, builds, ports, routes, and the
+//! doorbell. Which stacks there are is not known here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! Pauses between tries: each longer than the one before, up to a longest, so that what does not answer is asked less and
-//! less often, and is asked soon after something has changed.
+//! Pauses between tries: each longer than the one before, up to a longest, so that what does not
+//! answer is asked less and less often, and is asked soon after something has changed.
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::time::Duration;
@@ -12,7 +12,8 @@ pub struct Pause {
     /// What each pause is of the one before, as a fraction.
     growth: (u32, u32),
     starts_at_once: bool,
-    /// By how many sixteenths of its quarter each pause is longer, for those who wait for the same thing.
+    /// By how many sixteenths of its quarter each pause is longer, for those who wait for the same
+    /// thing.
     spread: u32,
     next: Duration,
 }
@@ -23,7 +24,8 @@ impl Pause {
         Pause { first, longest, growth: (2, 1), starts_at_once: false, spread: 0, next: first }
     }
 
-    /// Each pause is longer than the one before by a quarter of it: what is waited for is noticed late by that at most.
+    /// Each pause is longer than the one before by a quarter of it: what is waited for is noticed
+    /// late by that at most.
     #[must_use]
     pub const fn growing_by_a_quarter(self) -> Pause {
         Pause { growth: (5, 4), ..self }
@@ -35,8 +37,8 @@ impl Pause {
         Pause { starts_at_once: true, next: Duration::ZERO, ..self }
     }
 
-    /// Pauses that are up to a quarter longer, by `name`: of many who wait for the same thing not all come back at once.
-    /// The same name always has the same pauses.
+    /// Pauses that are up to a quarter longer, by `name`: of many who wait for the same thing not
+    /// all come back at once. The same name always has the same pauses.
     #[must_use]
     pub fn spread_by(self, name: &impl Hash) -> Pause {
         let mut hasher = DefaultHasher::new();

@@ -1,4 +1,5 @@
-//! The reactor: doorbells in, one look at a time per name, several names side by side, and the two sweeps.
+//! The reactor: doorbells in, one look at a time per name, several names side by side, and the two
+//! sweeps.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -16,7 +17,8 @@ use tracing::{Instrument, error, info_span, warn};
 
 use crate::pause::Pause;
 
-/// How many names are looked at side by side. A look costs next to nothing, but may have to wait for a git server.
+/// How many names are looked at side by side. A look costs next to nothing, but may have to wait
+/// for a git server.
 const SIDE_BY_SIDE: usize = 32;
 /// The longest that a status can be out of date when a doorbell was lost.
 const SHORT_SWEEP: Duration = Duration::from_mins(1);
@@ -24,8 +26,8 @@ const FULL_SWEEP: Duration = Duration::from_mins(15);
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
 
-/// Works until it is dropped or the doorbell's last handle is. `after_full_sweep` is called with each full
-/// sweep's result: the time to tidy up.
+/// Works until it is dropped or the doorbell's last handle is. `after_full_sweep` is called with
+/// each full sweep's result: the time to tidy up.
 pub(crate) async fn run<T, P>(
     table: Arc<T>,
     platform: Arc<P>,
@@ -129,8 +131,9 @@ impl Looks {
     }
 }
 
-/// The names that were rung: each at most once, never one that is being looked at, and in the order in which they
-/// came, so that those who wait long for an answer do not keep others waiting again and again.
+/// The names that were rung: each at most once, never one that is being looked at, and in the order
+/// in which they came, so that those who wait long for an answer do not keep others waiting again
+/// and again.
 #[derive(Debug, Default)]
 struct Queue {
     waiting: BTreeMap<RowKey, Waking>,

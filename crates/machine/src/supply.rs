@@ -1,5 +1,6 @@
-//! The supply: what another program with more rights lays out for the platform of one machine's one app, in a folder
-//! that the platform reads and cannot write. Who may enter the folder may read all of it. Who fills it is not known here.
+//! The supply: what another program with more rights lays out for the platform of one machine's one
+//! app, in a folder that the platform reads and cannot write. Who may enter the folder may read all
+//! of it. Who fills it is not known here.
 
 use std::fs;
 use std::io;
@@ -45,8 +46,8 @@ impl Supply {
         self.write(ORDER, &serde_json::to_vec(order)?)
     }
 
-    /// Where a repository's commit lies as a bundle of git, if this machine's own user may not fetch it. `mirror` is
-    /// the name of the repository's mirror.
+    /// Where a repository's commit lies as a bundle of git, if this machine's own user may not
+    /// fetch it. `mirror` is the name of the repository's mirror.
     pub fn bundle(&self, mirror: &str) -> PathBuf {
         self.0.join(format!("{mirror}.bundle"))
     }

@@ -1,4 +1,5 @@
-//! The platform at work: everything that `rowhouse up` runs, from the lock on the folder to the last drain.
+//! The platform at work: everything that `rowhouse up` runs, from the lock on the folder to the
+//! last drain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
@@ -46,7 +47,8 @@ pub enum Shutdown {
     StopInstances,
     /// Instances go on running; the next start adopts them.
     LeaveInstances,
-    /// As above, and a successor takes over the listening socket: who connects meanwhile waits in its queue.
+    /// As above, and a successor takes over the listening socket: who connects meanwhile waits in
+    /// its queue.
     HandOver,
 }
 
@@ -87,7 +89,8 @@ pub struct House {
 }
 
 impl House {
-    /// Takes the folder and the address, and adopts what runs. A predecessor's listening socket is used as it is.
+    /// Takes the folder and the address, and adopts what runs. A predecessor's listening socket is
+    /// used as it is.
     pub async fn open(config: Config, inherited: Option<TcpListener>) -> Result<House, UpError> {
         let start = |source| UpError::Start { source };
         let folder = DataFolder::open(&config.data)?;
@@ -137,7 +140,8 @@ impl House {
         MachinePlatform::new(Arc::clone(&self.machine), Arc::clone(&self.stacks))
     }
 
-    /// Works until `shutdown` says how to end; `changed` is called with each row that the reactor has answered.
+    /// Works until `shutdown` says how to end; `changed` is called with each row that the reactor
+    /// has answered.
     pub async fn run(
         self,
         shutdown: impl Future<Output = Shutdown>,
@@ -228,9 +232,9 @@ fn machine(
     })
 }
 
-/// Lets this process have as many files open as it may: each connection of a client is one, and one more to an
-/// instance. The usual limit of 1,024 is kept for apps, some of which cannot do with more (`select(2)`); it is
-/// returned where it was another.
+/// Lets this process have as many files open as it may: each connection of a client is one, and one
+/// more to an instance. The usual limit of 1,024 is kept for apps, some of which cannot do with
+/// more (`select(2)`); it is returned where it was another.
 fn raise_open_files() -> Option<u64> {
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: before.maximum, maximum: before.maximum };
@@ -262,7 +266,8 @@ fn listen_error(config: &Config, error: &std::io::Error) -> UpError {
     UpError::Listen { address, hint }
 }
 
-/// Ends one-off processes, such as builds, of a platform that was killed: their operations begin them again.
+/// Ends one-off processes, such as builds, of a platform that was killed: their operations begin
+/// them again.
 async fn end_leftovers(data: &DataFolder, stacks: &Stacks) {
     let mut known = BTreeSet::new();
     for stack in stacks.all() {
@@ -279,7 +284,8 @@ async fn end_leftovers(data: &DataFolder, stacks: &Stacks) {
     }
 }
 
-/// Ends the supervised processes of these folders, side by side, whoever started them; tells how many ran.
+/// Ends the supervised processes of these folders, side by side, whoever started them; tells how
+/// many ran.
 pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool) -> usize {
     let mut stopping = JoinSet::new();
     for folder in folder.process_folders().into_iter().filter(|folder| is_meant(folder)) {
@@ -290,7 +296,8 @@ pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool
     stopping.join_all().await.len()
 }
 
-/// Gives what was adopted a moment to answer, so that the proxy has somewhere to send its first request.
+/// Gives what was adopted a moment to answer, so that the proxy has somewhere to send its first
+/// request.
 async fn settle(stacks: &Stacks) {
     let settled = async {
         while !stacks.all().iter().all(|stack| is_settled(stack)) {
@@ -301,7 +308,8 @@ async fn settle(stacks: &Stacks) {
     let _ = tokio::time::timeout(SETTLING, settled).await;
 }
 
-/// Ends every task of the stacks, then the proxy, then, if they are to end, the instances; tells how many ran.
+/// Ends every task of the stacks, then the proxy, then, if they are to end, the instances; tells
+/// how many ran.
 async fn end(machine: &Machine, stacks: &Stacks, proxy: Proxy, how: Shutdown) -> usize {
     let stacks = stacks.all();
     // What is under way is in the journal, and is carried on at the next start.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::room::remove_now;
 
-/// A file that is about to be written. One writer at a time may be at it: what it writes first lies beside it under a
-/// name of its own, where the next one removes what was left half-written.
+/// A file that is about to be written. One writer at a time may be at it: what it writes first lies
+/// beside it under a name of its own, where the next one removes what was left half-written.
 #[derive(Debug)]
 pub struct Whole<'a> {
     path: &'a Path,

@@ -1,5 +1,5 @@
-//! Archives of finished builds: a build packed on one machine, unpacked at the same place on another. Whoever unpacks
-//! takes the archive for hostile.
+//! Archives of finished builds: a build packed on one machine, unpacked at the same place on
+//! another. Whoever unpacks takes the archive for hostile.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -22,15 +22,15 @@ const UNPACKED_LIMIT: u64 = 6 << 30;
 const COUNT_LIMIT: usize = 1_000_000;
 /// Bytes of the record.
 const RECORD_LIMIT: u64 = 1 << 20;
-/// Where links may lead outside of the build: the system's own programs and libraries, such as the Python of a
-/// virtual environment.
+/// Where links may lead outside of the build: the system's own programs and libraries, such as the
+/// Python of a virtual environment.
 const SYSTEM: [&str; 3] = ["/usr/", "/bin/", "/lib/"];
 
 /// Writes the archive of what lies in `place`: the file `record`, then the folder `tree`.
 ///
 /// # Errors
-/// What cannot be read or written; what is no file, folder or link; a link that leads elsewhere than [`unpack`] lets
-/// it; more than an archive may hold.
+/// What cannot be read or written; what is no file, folder or link; a link that leads elsewhere
+/// than [`unpack`] lets it; more than an archive may hold.
 pub fn pack(place: &Path, record: &str, tree: &str, into: &Path) -> io::Result<()> {
     let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(into)?;
     let mut archive = Builder::new(GzEncoder::new(BufWriter::new(options), Compression::fast()));
@@ -93,9 +93,9 @@ fn append<W: io::Write>(
 
 /// Unpacks an archive into `place`, an empty folder, and returns the record, which is not written.
 ///
-/// Nothing is written outside of `place`, nor through a link: a file or link goes only into a folder that this call
-/// has made, and only where nothing is. Links may lead to places inside, and to the system's own programs. Owners and
-/// special modes are not taken over.
+/// Nothing is written outside of `place`, nor through a link: a file or link goes only into a
+/// folder that this call has made, and only where nothing is. Links may lead to places inside, and
+/// to the system's own programs. Owners and special modes are not taken over.
 ///
 /// # Errors
 /// What is not as [`pack`] makes it, and what cannot be written. What was written is left there.

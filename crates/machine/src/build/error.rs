@@ -25,7 +25,10 @@ pub enum BuildError {
     #[error(transparent)]
     Git(#[from] GitError),
     /// There is no room.
-    #[error("no space left on the device of `{}`; free some, or move the platform's folder", folder.display())]
+    #[error(
+        "no space left on the device of `{}`; free some, or move the platform's folder",
+        folder.display()
+    )]
     DiskFull { folder: PathBuf },
     /// This machine does not do what it must.
     #[error("cannot {what}")]

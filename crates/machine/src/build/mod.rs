@@ -219,7 +219,8 @@ impl Builds {
         self.busy.lock()
     }
 
-    /// Takes the build from the supply, whole or not at all. Whatever is wrong with it, it can still be made here.
+    /// Takes the build from the supply, whole or not at all. Whatever is wrong with it, it can
+    /// still be made here.
     async fn unpacked(&self, key: &BuildKey, place: &Path) -> Result<bool, BuildError> {
         let Some(file) = self.supply.as_ref().map(|supply| supply.build(key)) else {
             return Ok(false);
@@ -235,14 +236,16 @@ impl Builds {
                 Ok(true)
             }
             Err(error) => {
-                tracing::warn!(build = key.as_str(), reason = %error, "a supplied build is no good");
+                let build = key.as_str();
+                tracing::warn!(build, reason = %error, "a supplied build is no good");
                 remove(place.to_owned()).await?;
                 Ok(false)
             }
         }
     }
 
-    /// Packs a finished build for other machines, into a file that is there whole or not at all. Blocks.
+    /// Packs a finished build for other machines, into a file that is there whole or not at all.
+    /// Blocks.
     ///
     /// # Errors
     /// See [`archive::pack`].

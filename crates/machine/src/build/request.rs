@@ -1,4 +1,5 @@
-//! What is to be built, and its name: how a build is found again is known here, how it is made is left to `build`.
+//! What is to be built, and its name: how a build is found again is known here, how it is made is
+//! left to `build`.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};

@@ -124,8 +124,8 @@ impl Toolchains {
         find(name, &self.path)
     }
 
-    /// What the tools that are installed say of themselves, a line each. Builds of machines on which these differ are
-    /// not exchanged.
+    /// What the tools that are installed say of themselves, a line each. Builds of machines on
+    /// which these differ are not exchanged.
     pub async fn versions(&self) -> Vec<String> {
         let mut versions = Vec::new();
         for tool in TOLD_APART {
@@ -140,7 +140,8 @@ impl Toolchains {
         versions
     }
 
-    /// The operator's settings that builds get: toolchain folders, certificates, registries, proxies.
+    /// The operator's settings that builds get: toolchain folders, certificates, registries,
+    /// proxies.
     pub fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings
     }
@@ -247,8 +248,12 @@ mod tests {
     async fn a_shim_of_python_is_resolved() {
         let folder = tempfile::tempdir().unwrap();
         let shim = folder.path().join("python3");
-        fs::write(&shim, "#!/bin/sh\ntest -n \"$HOME\" && exec /usr/bin/env -i PATH=/usr/bin:/bin python3 \"$@\"\n")
-            .unwrap();
+        fs::write(
+            &shim,
+            "#!/bin/sh\ntest -n \"$HOME\" && \
+             exec /usr/bin/env -i PATH=/usr/bin:/bin python3 \"$@\"\n",
+        )
+        .unwrap();
         fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
         let path = format!("{}:/usr/bin:/bin", folder.path().display());
         let toolchains = Toolchains::probe(&platform(&[("PATH", &path), ("HOME", "/")])).await;

@@ -146,7 +146,8 @@ impl Mirrors {
         self.obtain(repository, commit, mirror).await
     }
 
-    /// Writes a commit with all that leads to it into a file, for a supply, and says which submodules it has.
+    /// Writes a commit with all that leads to it into a file, for a supply, and says which
+    /// submodules it has.
     ///
     /// # Errors
     /// As for [`Mirrors::check_out`].
@@ -204,8 +205,9 @@ impl From<GitError> for Unwritten {
     }
 }
 
-/// Whose fault it is that the files of a commit could not be written: the folder's, the mirror's, or else that of the
-/// commit, with git's own words: a path that it refuses, a filter that is required and not there.
+/// Whose fault it is that the files of a commit could not be written: the folder's, the mirror's,
+/// or else that of the commit, with git's own words: a path that it refuses, a filter that is
+/// required and not there.
 async fn blame(
     repository: &Repository,
     commit: &Commit,

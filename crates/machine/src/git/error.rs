@@ -1,4 +1,5 @@
-//! Why git did not do what was asked, told from what it said once, when it ended, and a type from then on.
+//! Why git did not do what was asked, told from what it said once, when it ended, and a type from
+//! then on.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,10 @@ pub enum GitError {
     #[error("{}", Silent { repository, said })]
     Unreachable { repository: Repository, said: String },
     /// There is no room for the files.
-    #[error("no space left on the device of `{}`; free some, or move the platform's folder", folder.display())]
+    #[error(
+        "no space left on the device of `{}`; free some, or move the platform's folder",
+        folder.display()
+    )]
     DiskFull { folder: PathBuf },
     /// This machine does not do what it must.
     #[error("cannot {what}")]
@@ -38,7 +42,8 @@ impl GitError {
         }
     }
 
-    /// Of a git that talked to a repository and failed. A path of this machine has nobody who could be busy or away.
+    /// Of a git that talked to a repository and failed. A path of this machine has nobody who could
+    /// be busy or away.
     pub(crate) fn of_repository(
         repository: &Repository,
         outcome: &ToolEnd,
@@ -71,8 +76,8 @@ impl From<SubmoduleObjection> for GitError {
     }
 }
 
-/// What git, curl and ssh say, in the C locale, of a server that is away, busy, or was cut off: time alone may mend
-/// that. Whatever else they say, somebody must mend.
+/// What git, curl and ssh say, in the C locale, of a server that is away, busy, or was cut off:
+/// time alone may mend that. Whatever else they say, somebody must mend.
 const SILENCE: [&str; 32] = [
     // Names and routes: libcurl, OpenSSH and getaddrinfo.
     "Could not resolve",
@@ -106,7 +111,8 @@ const SILENCE: [&str; 32] = [
     "The remote end hung up unexpectedly",
     "the remote end hung up unexpectedly",
     "transfer closed with",
-    // Answers of HTTP servers that ask for patience, <https://www.rfc-editor.org/rfc/rfc9110#section-15.6>.
+    // Answers of HTTP servers that ask for patience,
+    // <https://www.rfc-editor.org/rfc/rfc9110#section-15.6>.
     "returned error: 408",
     "returned error: 429",
     "returned error: 5",
@@ -217,11 +223,13 @@ mod tests {
     fn a_wanted_password_has_a_cure_and_git_its_own_words() {
         let said = "fatal: could not read Username for 'https://h': terminal prompts disabled";
         assert!(ended("https://h/a", said).to_string().contains("credential helper"));
-        let said = "fatal: detected dubious ownership in repository at '/a'\nTo add an exception for this directory, \
+        let said = "fatal: detected dubious ownership in repository at '/a'\n\
+                    To add an exception for this directory, \
                     call:\n\n\tgit config --global --add safe.directory /a";
         let told = ended("/a", said).to_string();
-        let expected = "cannot read repository `/a`: detected dubious ownership in repository at '/a'; To add an \
-                        exception for this directory, call:; git config --global --add safe.directory /a";
+        let expected = "cannot read repository `/a`: detected dubious ownership in repository at \
+                        '/a'; To add an exception for this directory, call:; git config --global \
+                        --add safe.directory /a";
         assert_eq!(told, expected);
     }
 }

@@ -67,8 +67,9 @@ impl Mirrors {
         self
     }
 
-    /// Fetches with what stands in `file`, for servers that ask for it: a line `https://user:token@host` for each, as
-    /// git's own helper `store` reads it (<https://git-scm.com/docs/git-credential-store>).
+    /// Fetches with what stands in `file`, for servers that ask for it: a line
+    /// `https://user:token@host` for each, as git's own helper `store` reads it
+    /// (<https://git-scm.com/docs/git-credential-store>).
     #[must_use]
     pub fn with_credentials(mut self, file: PathBuf) -> Mirrors {
         self.credentials = Some(file);
@@ -79,8 +80,8 @@ impl Mirrors {
     /// before a tag, and a tag stands for the commit that it names.
     ///
     /// # Errors
-    /// [`GitError::Unreachable`] when the repository does not answer, [`GitError::Denied`] when it cannot be read,
-    /// [`GitError::Refused`] when it keeps no commits of 40 hex digits.
+    /// [`GitError::Unreachable`] when the repository does not answer, [`GitError::Denied`] when it
+    /// cannot be read, [`GitError::Refused`] when it keeps no commits of 40 hex digits.
     pub async fn resolve(
         &self,
         repository: &Repository,
@@ -117,7 +118,8 @@ impl Mirrors {
         })
     }
 
-    /// Sees to it that the mirror has the commit, whole, and keeps it. A mirror that is no good is made anew.
+    /// Sees to it that the mirror has the commit, whole, and keeps it. A mirror that is no good is
+    /// made anew.
     pub(crate) async fn obtain(
         &self,
         repository: &Repository,
@@ -128,7 +130,9 @@ impl Mirrors {
         let _held = lock.lock().await;
         match self.obtain_held(repository, commit, mirror).await {
             Err(GitError::Io { what, source }) if mirror.join("HEAD").exists() => {
-                tracing::warn!(%repository, reason = %source, "cannot {what}; the mirror is made anew");
+                tracing::warn!(
+                    %repository, reason = %source, "cannot {what}; the mirror is made anew"
+                );
                 self.renew(repository, mirror).await?;
                 self.obtain_held(repository, commit, mirror).await
             }
@@ -177,7 +181,8 @@ impl Mirrors {
         Ok(())
     }
 
-    /// Fetches all branches and tags. Where that fails though the repository answers, the mirror is to blame.
+    /// Fetches all branches and tags. Where that fails though the repository answers, the mirror is
+    /// to blame.
     async fn fetch_all(&self, repository: &Repository, mirror: &Path) -> Result<(), GitError> {
         match self.fetching(repository, mirror, &EVERYTHING).reach(FETCH).await {
             Err(GitError::Denied { said, .. }) => {
@@ -189,14 +194,15 @@ impl Mirrors {
         }
     }
 
-    /// Makes a mirror anew, with the commits that the old one still has. It stays as it is unless that succeeds. Whoever
-    /// calls this holds the mirror.
+    /// Makes a mirror anew, with the commits that the old one still has. It stays as it is unless
+    /// that succeeds. Whoever calls this holds the mirror.
     pub(crate) async fn renew(
         &self,
         repository: &Repository,
         mirror: &Path,
     ) -> Result<(), GitError> {
-        // Named as a mirror is, so that one which was left half-made goes when nobody has used it for long.
+        // Named as a mirror is, so that one which was left half-made goes when nobody has used it
+        // for long.
         let new = mirror.with_extension("new.git");
         create(repository, &new).await?;
         self.fetching(repository, &new, &EVERYTHING).reach(FETCH).await?;
@@ -284,8 +290,8 @@ impl Mirrors {
             (7..40).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         let commit = if is_abbreviated {
             format!(
-                "; a commit is named by all of its 40 digits: `git rev-parse {version}` tells them, and \
-                 `rowhouse history NAME --json` those of what ran"
+                "; a commit is named by all of its 40 digits: `git rev-parse {version}` tells \
+                 them, and `rowhouse history NAME --json` those of what ran"
             )
         } else {
             String::new()

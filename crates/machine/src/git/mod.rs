@@ -106,8 +106,8 @@ impl<'a> Git<'a> {
         self
     }
 
-    /// Lets git's own helper answer a server that asks who we are, from this file, and nobody else. It is no argument
-    /// and no variable that holds a secret.
+    /// Lets git's own helper answer a server that asks who we are, from this file, and nobody else.
+    /// It is no argument and no variable that holds a secret.
     pub(crate) fn credentials(mut self, file: Option<&Path>) -> Git<'a> {
         if let Some(file) = file {
             let helper = format!("credential.helper=store --file='{}'", file.display());
@@ -116,7 +116,8 @@ impl<'a> Git<'a> {
         self
     }
 
-    /// A fetch of these references, and of nothing else; where the source has them no more, they go here as well.
+    /// A fetch of these references, and of nothing else; where the source has them no more, they go
+    /// here as well.
     pub(crate) fn fetching_from(self, source: &Repository, refs: &[&str]) -> Git<'a> {
         let git = self.args(["--git-dir=.", "fetch", "--quiet", "--no-tags", "--force", "--prune"]);
         let git = git.args(["--no-write-fetch-head", "--no-auto-maintenance"]);

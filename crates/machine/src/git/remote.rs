@@ -1,5 +1,5 @@
-//! Remotes: repositories that are asked for their branches, a few at a time each, and not while they are known to be
-//! silent. Many rows of one server that hangs cost one wait, not one each.
+//! Remotes: repositories that are asked for their branches, a few at a time each, and not while
+//! they are known to be silent. Many rows of one server that hangs cost one wait, not one each.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What lies in a mirror beside git's own: marks of when it was used and tidied, and what a git that was killed has left.
+//! What lies in a mirror beside git's own: marks of when it was used and tidied, and what a git
+//! that was killed has left.
 
 use std::fs;
 use std::path::Path;

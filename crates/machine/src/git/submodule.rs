@@ -9,8 +9,8 @@ use rowhouse_core::{Commit, Repository};
 use crate::git::error::GitError;
 use crate::git::{Git, LOOK};
 
-/// Where the links of a commit lead, each a commit at a path. One without an address is an empty folder to everybody,
-/// and left out.
+/// Where the links of a commit lead, each a commit at a path. One without an address is an empty
+/// folder to everybody, and left out.
 pub(crate) async fn linked<'a>(
     repository: &Repository,
     commit: &Commit,

@@ -1,6 +1,6 @@
-//! The upkeep of mirrors, so that they do not grow for ever: commits that no build needs are let go, what was
-//! fetched bit by bit is packed, and what nobody has used for long is removed. All of it can be fetched again,
-//! as long as the repository has it.
+//! The upkeep of mirrors, so that they do not grow for ever: commits that no build needs are let
+//! go, what was fetched bit by bit is packed, and what nobody has used for long is removed. All of
+//! it can be fetched again, as long as the repository has it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -21,9 +21,10 @@ const UNUSED: Duration = Duration::from_hours(24 * 30);
 const QUIET: Duration = Duration::from_mins(15);
 
 impl Mirrors {
-    /// Tidies every mirror that was used since it was tidied last, at most once a day. Of the repositories
-    /// `named`, the commits stay that `is_needed`; of others all of them, but the mirror goes when it was not
-    /// used for 30 days. Whoever needs a commit that is not there meanwhile waits, as for a fetch.
+    /// Tidies every mirror that was used since it was tidied last, at most once a day. Of the
+    /// repositories `named`, the commits stay that `is_needed`; of others all of them, but the
+    /// mirror goes when it was not used for 30 days. Whoever needs a commit that is not there
+    /// meanwhile waits, as for a fetch.
     ///
     /// # Errors
     /// The first thing that went wrong; the other mirrors are tidied all the same.

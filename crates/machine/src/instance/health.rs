@@ -15,7 +15,8 @@ use crate::process::end::End;
 use crate::process::supervised::Supervised;
 use crate::process::{Listener, listener};
 
-/// How long an instance that is coming up is left alone between two questions: many are up within milliseconds.
+/// How long an instance that is coming up is left alone between two questions: many are up within
+/// milliseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -69,8 +70,8 @@ async fn ask(port: u16, check: &Check, host: &str) -> Result<(), String> {
         .header("connection", "close")
         .body(Empty::<bytes::Bytes>::new())
         .map_err(|error| format!("GET {path}: {error}"))?;
-    // Both in this future, so that giving up closes the connection. The sender goes with its answer, which ends
-    // the connection.
+    // Both in this future, so that giving up closes the connection. The sender goes with its
+    // answer, which ends the connection.
     let answer =
         async move { sender.send_request(request).await.map(|response| response.status()) };
     let (status, _) = tokio::join!(answer, connection);
@@ -131,7 +132,8 @@ async fn probe_until_healthy(
         }
         match probe(port, check, left.min(Duration::from_secs(5)), host).await {
             Probed::Healthy => match listener(port, instance.shim_pid()) {
-                // Its port is its own by the journal, so where nobody can tell it is taken at its word.
+                // Its port is its own by the journal, so where nobody can tell it is taken at its
+                // word.
                 Listener::Ours | Listener::Hidden => return Waited::Healthy,
                 Listener::Other => return Waited::PortTaken,
                 // It was there, and is gone again.

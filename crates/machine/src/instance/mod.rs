@@ -1,5 +1,6 @@
-//! One instance of an app: a supervised process on a port of its own, which is asked how it does, and drained before
-//! it goes. When to start, to ask and to end it is left to the stack, which is told when its state changes.
+//! One instance of an app: a supervised process on a port of its own, which is asked how it does,
+//! and drained before it goes. When to start, to ask and to end it is left to the stack, which is
+//! told when its state changes.
 
 pub mod health;
 
@@ -220,7 +221,8 @@ impl Instance {
         }
     }
 
-    /// Waits until it passes a check that is new to it, while it serves; an instance that is down is not asked.
+    /// Waits until it passes a check that is new to it, while it serves; an instance that is down
+    /// is not asked.
     pub(crate) async fn answers(&self, check: &Check, limit: Duration) -> Result<(), StartFailure> {
         let Some(process) = self.process().filter(|_| self.is_healthy()) else { return Ok(()) };
         let waited =
@@ -247,11 +249,11 @@ impl Instance {
         process.began().map(|since| last_words(&self.place.log, since)).unwrap_or_default()
     }
 
-    /// Ends it for good: no new requests, those in flight may take `drain`, then its process is stopped. Returns how
-    /// many requests were cut.
+    /// Ends it for good: no new requests, those in flight may take `drain`, then its process is
+    /// stopped. Returns how many requests were cut.
     pub(crate) async fn retire(&self, drain: Duration) -> usize {
-        // Whoever looks at it again half-way does not take it for one that serves. Nobody is told: no request is sent
-        // to it any more.
+        // Whoever looks at it again half-way does not take it for one that serves. Nobody is told:
+        // no request is sent to it any more.
         *self.state.lock() = State::Down(format!("{} is being stopped", self.id));
         let cut = self.upstream().drain(drain).await;
         self.end_process().await;

@@ -16,7 +16,8 @@ pub enum End {
     TimedOut,
     /// It never ran, for this reason.
     NotStarted(String),
-    /// Its parent was killed, and what it left behind was ended. Nobody was left to write that down.
+    /// Its parent was killed, and what it left behind was ended. Nobody was left to write that
+    /// down.
     #[serde(skip)]
     Lost,
 }

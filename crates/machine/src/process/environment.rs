@@ -1,4 +1,5 @@
-//! The environment of an app's process: what is documented, and nothing that the platform was started with.
+//! The environment of an app's process: what is documented, and nothing that the platform was
+//! started with.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,8 +23,8 @@ pub struct Given {
     pub env: BTreeMap<String, String>,
 }
 
-/// The row's variables, and beside them the platform's own, [`rowhouse_core::PLATFORM_VARIABLES`], of which a valid row
-/// has none. `PATH` and `LANG` are the row's to change.
+/// The row's variables, and beside them the platform's own, [`rowhouse_core::PLATFORM_VARIABLES`],
+/// of which a valid row has none. `PATH` and `LANG` are the row's to change.
 pub fn of_instance(given: Given) -> BTreeMap<String, String> {
     let mut path: Vec<String> =
         given.first_on_path.iter().map(|folder| folder.display().to_string()).collect();

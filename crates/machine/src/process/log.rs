@@ -1,4 +1,5 @@
-//! Logs of processes: written a line at a time with the time before each, bounded, and read back in order.
+//! Logs of processes: written a line at a time with the time before each, bounded, and read back in
+//! order.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -166,8 +167,8 @@ pub fn tail(paths: &[PathBuf], lines: usize) -> Vec<LogLine> {
     all
 }
 
-/// The last lines of one log since a process began, for a reason: short, and without anything that could drive a
-/// terminal. What was tried before has written into the same log.
+/// The last lines of one log since a process began, for a reason: short, and without anything that
+/// could drive a terminal. What was tried before has written into the same log.
 pub fn last_lines(path: &Path, since: Timestamp, lines: usize) -> Vec<String> {
     let since = time(since);
     tail(&[rotated(path), path.to_owned()], lines)
@@ -208,8 +209,8 @@ pub fn harmless(text: &str) -> String {
 #[derive(Debug)]
 pub struct Follow {
     folder: PathBuf,
-    /// How far each file was read; a rotated file keeps its identity, not its name, and a number of a file that is
-    /// gone may be used again.
+    /// How far each file was read; a rotated file keeps its identity, not its name, and a number of
+    /// a file that is gone may be used again.
     read: BTreeMap<(u64, Option<SystemTime>), u64>,
 }
 

@@ -1,5 +1,5 @@
-//! Processes as the kernel shows them: who a process is beyond its number, whose children there are, and who
-//! listens on a port.
+//! Processes as the kernel shows them: who a process is beyond its number, whose children there
+//! are, and who listens on a port.
 
 pub(crate) mod command;
 pub mod end;
@@ -129,7 +129,8 @@ pub fn listener(port: u16, ancestor: i32) -> Listener {
     answer
 }
 
-/// The inodes of sockets that listen on the port, on the loopback address or on all, by `proc_net_tcp`.
+/// The inodes of sockets that listen on the port, on the loopback address or on all, by
+/// `proc_net_tcp`.
 fn listening(port: u16) -> BTreeSet<u64> {
     const LISTEN: &str = "0A";
     let mut found = BTreeSet::new();

@@ -1,5 +1,6 @@
-//! Ports for instances: outside of the range that the kernel gives to anybody, and not one that was just used.
-//! A port is an instance's as long as its reservation is kept, and nobody else looks for who keeps which.
+//! Ports for instances: outside of the range that the kernel gives to anybody, and not one that was
+//! just used. A port is an instance's as long as its reservation is kept, and nobody else looks for
+//! who keeps which.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -20,7 +21,8 @@ pub struct Ports(Arc<Mutex<Book>>);
 struct Book {
     range: Range<u16>,
     next: u16,
-    /// By port, how many keep it: an instance that was adopted keeps the port that the journal says, whoever else does.
+    /// By port, how many keep it: an instance that was adopted keeps the port that the journal
+    /// says, whoever else does.
     reserved: BTreeMap<u16, usize>,
 }
 
@@ -56,7 +58,8 @@ impl Ports {
         Ports(Arc::new(Mutex::new(Book { range, next, reserved: BTreeMap::new() })))
     }
 
-    /// Reserves a port that nobody has reserved, and that nobody listens on now; `None`: there is none.
+    /// Reserves a port that nobody has reserved, and that nobody listens on now; `None`: there is
+    /// none.
     pub fn choose(&self) -> Option<Reservation> {
         let port = self.0.lock().choose()?;
         Some(Reservation { port, ports: self.clone() })

@@ -1,8 +1,10 @@
-//! The small parent of every process that the platform starts, as conmon is to a container: it outlives the
-//! reactor, owns the output, knows the end, and leaves no descendant behind. It has no runtime and one thread.
+//! The small parent of every process that the platform starts, as conmon is to a container: it
+//! outlives the reactor, owns the output, knows the end, and leaves no descendant behind. It has no
+//! runtime and one thread.
 //!
-//! What goes between the reactor and the shim lies in one folder: `lock` (held as long as either of them cares
-//! for the process), `spec.json`, `process.json` (written before the app's first instruction), `end.json`.
+//! What goes between the reactor and the shim lies in one folder: `lock` (held as long as either of
+//! them cares for the process), `spec.json`, `process.json` (written before the app's first
+//! instruction), `end.json`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
@@ -81,7 +83,8 @@ pub fn run(folder: &Path) -> ExitCode {
     }
 }
 
-/// `rowhouse shim-exec FOLDER PARENT`: records who it is, ties its life to the shim's, and becomes the command.
+/// `rowhouse shim-exec FOLDER PARENT`: records who it is, ties its life to the shim's, and becomes
+/// the command.
 pub fn exec(folder: &Path, parent: i32) -> ExitCode {
     let refuse = |reason: String| {
         // The shim tells it; where even this cannot be written, the exit status has to do.
@@ -299,7 +302,8 @@ impl Shim {
         self.log.flush();
     }
 
-    /// Ends every descendant, also those that have made a session of their own: orphans come to this subreaper.
+    /// Ends every descendant, also those that have made a session of their own: orphans come to
+    /// this subreaper.
     fn end_descendants() {
         for _ in 0..10_000 {
             kill_all();

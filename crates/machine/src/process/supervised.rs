@@ -1,5 +1,5 @@
-//! The reactor's side of a supervised process: started with a lock that is held without a gap, adopted by that
-//! lock, waited for without polling, and ended for sure.
+//! The reactor's side of a supervised process: started with a lock that is held without a gap,
+//! adopted by that lock, waited for without polling, and ended for sure.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -47,8 +47,8 @@ pub struct Supervised {
 }
 
 impl Supervised {
-    /// Starts a process. The lock goes to the shim as its standard input, so it is held from before the start
-    /// until the shim's end, whatever becomes of this process in between.
+    /// Starts a process. The lock goes to the shim as its standard input, so it is held from before
+    /// the start until the shim's end, whatever becomes of this process in between.
     pub fn start(program: &Path, folder: &Path, spec: &ShimSpec) -> io::Result<Supervised> {
         let temporary = folder.join("tmp");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&temporary)?;
@@ -94,8 +94,8 @@ impl Supervised {
         })
     }
 
-    /// Takes over what another process has started in this folder. Waits a moment for a shim that has not yet
-    /// recorded who it is.
+    /// Takes over what another process has started in this folder. Waits a moment for a shim that
+    /// has not yet recorded who it is.
     pub async fn adopt(folder: &Path) -> io::Result<Adopted> {
         let deadline = Instant::now() + RECORDED_WITHIN;
         loop {
@@ -187,8 +187,8 @@ impl Supervised {
     /// A process's descriptor becomes readable when the process has ended, `pidfd_open(2)`.
     #[expect(
         deprecated,
-        reason = "the descriptor is owned by what waits for it, which is all that the constructor in place of \
-                  this one asks for, with the word that this crate forbids"
+        reason = "the descriptor is owned by what waits for it, which is all that the constructor \
+                  in place of this one asks for, with the word that this crate forbids"
     )]
     async fn readable(&self) -> io::Result<()> {
         let shim = AsyncFd::with_interest(self.shim.try_clone()?, Interest::READABLE)?;
@@ -234,8 +234,8 @@ fn open_lock(folder: &Path) -> io::Result<File> {
         .open(folder.join(LOCK))
 }
 
-/// Ends what a killed shim has left: its own child went with it, the others are told by the `TMPDIR` that only
-/// they have.
+/// Ends what a killed shim has left: its own child went with it, the others are told by the
+/// `TMPDIR` that only they have.
 fn kill_remnants(folder: &Path) {
     let variable = format!("TMPDIR={}", folder.join("tmp").display());
     for _ in 0..100 {

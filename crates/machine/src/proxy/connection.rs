@@ -1,4 +1,5 @@
-//! Connection: one client's connection, with the request it has and the link to the app that the request is on.
+//! Connection: one client's connection, with the request it has and the link to the app that the
+//! request is on.
 //!
 //! One task drives all of it.  Nothing here is shared with another thread but the meter's type.
 
@@ -164,14 +165,16 @@ impl Connection {
             if serving.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
-            // Only now, when what the client has sent so far is read: hyper closes a connection at once between two
-            // requests and before the first, and drops a head that is not complete.
+            // Only now, when what the client has sent so far is read: hyper closes a connection at
+            // once between two requests and before the first, and drops a head that is not
+            // complete.
             if self.finishing.get() && !*closing && self.meter.activity() != Activity::Head {
                 *closing = true;
                 serving.as_mut().graceful_shutdown();
                 continue;
             }
-            // While the client takes nothing of the answer, nobody else drives the rest of its upload.
+            // While the client takes nothing of the answer, nobody else drives the rest of its
+            // upload.
             if self.uploading.get() {
                 self.drive_link();
             }
@@ -286,7 +289,8 @@ impl Connection {
         self.order.get() == Order::GiveUp
     }
 
-    /// Ends the connection after the current answer, or after the answer to what the client is about to send first.
+    /// Ends the connection after the current answer, or after the answer to what the client is
+    /// about to send first.
     pub(super) fn finish(&self) {
         self.finishing.set(true);
         self.wake();
@@ -357,8 +361,8 @@ impl Connection {
     }
 }
 
-/// Takes what a client still sends, so that it gets to read the answer: closing at once would reset the connection, and
-/// with it what the client has not read yet.
+/// Takes what a client still sends, so that it gets to read the answer: closing at once would reset
+/// the connection, and with it what the client has not read yet.
 async fn linger(mut stream: TcpStream) {
     let mut buffer = vec![0; 16 * 1024];
     let reading = async { while matches!(stream.read(&mut buffer).await, Ok(1..)) {} };

@@ -166,7 +166,8 @@ impl Tries {
                         (None, None) => return Err(NoAnswer::Broken),
                     };
                     if pooled && !self.stale {
-                        // The app closed a connection it had done with; that says nothing about the app.
+                        // The app closed a connection it had done with; that says nothing about the
+                        // app.
                         self.stale = true;
                         continue;
                     }

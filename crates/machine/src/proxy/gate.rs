@@ -1,7 +1,8 @@
 //! Gate: the waker of what a connection's task drives itself.
 //!
-//! Most wakes come while the task runs, from parts that it polls next anyway.  They would cost one more run of the
-//! task for every request; the gate notes them, and the task looks at the note before it ends its run.
+//! Most wakes come while the task runs, from parts that it polls next anyway.  They would cost one
+//! more run of the task for every request; the gate notes them, and the task looks at the note
+//! before it ends its run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -71,7 +71,8 @@ pub(super) struct Sender<'a> {
 
 /// Turns the headers of a client's request into those of the request to the app.
 ///
-/// `upgradable`: the connection can be handed over if the app wishes.  Returns whether it was asked for.
+/// `upgradable`: the connection can be handed over if the app wishes.  Returns whether it was asked
+/// for.
 pub(super) fn forward(
     parts: &mut Parts,
     sender: Sender<'_>,
@@ -151,8 +152,8 @@ pub(super) fn backward(parts: &mut http::response::Parts) {
     }
 }
 
-/// Whether a header may be one that is not passed on as it is.  Most messages have none, and one look is cheaper than a
-/// search for each.
+/// Whether a header may be one that is not passed on as it is.  Most messages have none, and one
+/// look is cheaper than a search for each.
 fn ends_here(name: &HeaderName) -> bool {
     ENDING.contains(name)
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Times and sizes.  Times are looked at a few times per second, so they end up to a second late.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// From the first byte of a request's head, or from the start of a connection, to the head's end.
+    /// From the first byte of a request's head, or from the start of a connection, to the head's
+    /// end.
     pub head: Duration,
     /// How long a client may keep a connection open between two requests.
     pub idle: Duration,
@@ -17,8 +18,8 @@ pub struct Limits {
     pub connect: Duration,
     /// How long a connection to an instance is kept without a request.
     pub pooled: Duration,
-    /// A connection to an instance that was idle for longer than this gets only requests that can be sent again:
-    /// apps close idle connections, and a request that crosses with that is lost.
+    /// A connection to an instance that was idle for longer than this gets only requests that can
+    /// be sent again: apps close idle connections, and a request that crosses with that is lost.
     pub fresh: Duration,
     /// Connections to one instance that a thread keeps without a request.
     pub pool: usize,

@@ -1,6 +1,7 @@
 //! Link: one connection to an instance, and the pool that a thread keeps them in.
 //!
-//! A link has no task of its own: whoever has a request on it drives it, from within the task of the client's connection.
+//! A link has no task of its own: whoever has a request on it drives it, from within the task of
+//! the client's connection.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -80,7 +81,8 @@ impl Link {
         }
     }
 
-    /// Lets go of a connection that has ended, so that a request still queued on it comes back.  Returns whether it had.
+    /// Lets go of a connection that has ended, so that a request still queued on it comes back.
+    /// Returns whether it had.
     pub(super) fn bury(&mut self) -> bool {
         let ended = !matches!(self.wire, Driven::Running(_));
         if ended {
@@ -152,7 +154,8 @@ impl Pool {
         }
     }
 
-    /// Drops what is too old, what the app has closed, and what belongs to an instance that is closed.
+    /// Drops what is too old, what the app has closed, and what belongs to an instance that is
+    /// closed.
     pub(super) fn sweep(&self, now: Instant, limits: &Limits) {
         let mut context = Context::from_waker(Waker::noop());
         self.0.borrow_mut().retain(|_, shelf| {

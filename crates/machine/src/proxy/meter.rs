@@ -24,7 +24,8 @@ pub(super) enum Activity {
     Upgraded,
 }
 
-/// Counts and states, written by the thread that has the socket and read by the same one: no order is needed.
+/// Counts and states, written by the thread that has the socket and read by the same one: no order
+/// is needed.
 #[derive(Debug)]
 pub(super) struct Meter {
     activity: AtomicU8,

@@ -1,10 +1,13 @@
-//! The proxy: takes the requests for all apps on one listener and passes each to an instance, so that none is lost while instances come and go.
+//! The proxy: takes the requests for all apps on one listener and passes each to an instance, so
+//! that none is lost while instances come and go.
 //!
-//! Each thread has its own runtime, its own clients and its own pool of connections to the instances; all of them
-//! accept from the one listener.  They share the [`Routes`], which they read without a lock.
+//! Each thread has its own runtime, its own clients and its own pool of connections to the
+//! instances; all of them accept from the one listener.  They share the [`Routes`], which they read
+//! without a lock.
 //!
-//! Connection, exchange, body, link and upgrade import one another in a circle: they are the parts of one organ, through
-//! which one request passes both ways, and each has to know whom it hands over to.
+//! Connection, exchange, body, link and upgrade import one another in a circle: they are the parts
+//! of one organ, through which one request passes both ways, and each has to know whom it hands
+//! over to.
 
 mod access;
 mod body;
@@ -108,7 +111,8 @@ impl Proxy {
         self.address
     }
 
-    /// Accepts nothing more, lets each connection finish its current answer for up to `limit`, and cuts the rest.
+    /// Accepts nothing more, lets each connection finish its current answer for up to `limit`, and
+    /// cuts the rest.
     pub async fn stop(mut self, limit: Duration) {
         self.stage.send_replace(Stage::Finish);
         if timeout(limit, self.ended.recv()).await.is_err() {

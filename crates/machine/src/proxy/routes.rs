@@ -12,7 +12,8 @@ use crate::proxy::upstream::{Claim, Upstream};
 /// The longest DNS label.
 const LABEL: usize = 63;
 
-/// Which instances serve which app.  Shared by all threads of a proxy: reads take no lock, an app's instances are replaced as a whole.
+/// Which instances serve which app.  Shared by all threads of a proxy: reads take no lock, an app's
+/// instances are replaced as a whole.
 #[derive(Debug)]
 pub struct Routes {
     domain: String,
@@ -58,8 +59,9 @@ impl Routes {
         Routes::make(domain, None)
     }
 
-    /// For one app, behind a load balancer: requests are the app's whatever host they name, as those do that a
-    /// balancer checks health with, and what the balancer says of the client is believed.
+    /// For one app, behind a load balancer: requests are the app's whatever host they name, as
+    /// those do that a balancer checks health with, and what the balancer says of the client is
+    /// believed.
     pub fn behind_balancer(domain: &str, app: &str) -> Arc<Routes> {
         Routes::make(domain, Label::new(app.as_bytes()))
     }
@@ -73,7 +75,8 @@ impl Routes {
         })
     }
 
-    /// From now on these instances, and no others, get the requests of `app`.  None: the app is known, and answers 503.
+    /// From now on these instances, and no others, get the requests of `app`.  None: the app is
+    /// known, and answers 503.
     ///
     /// Instances that are no longer listed are not drained by this.
     pub fn set(&self, app: &str, upstreams: Vec<Upstream>) {
@@ -126,7 +129,8 @@ impl Routes {
         self.only.is_some()
     }
 
-    /// The app that `host` names, if it is one label under the domain; whether there is such an app is another question.
+    /// The app that `host` names, if it is one label under the domain; whether there is such an app
+    /// is another question.
     pub(super) fn app_of(&self, host: &[u8]) -> Option<Label> {
         if self.only.is_some() {
             return self.only;
@@ -139,10 +143,11 @@ impl Routes {
         if ours { Label::new(label) } else { None }
     }
 
-    /// Counts a request at the instance of `app` that has the fewest; those in `tried` only if there is no other.
+    /// Counts a request at the instance of `app` that has the fewest; those in `tried` only if
+    /// there is no other.
     pub(super) fn claim(&self, app: &Label, tried: &[Upstream]) -> Found {
-        // An instance may close between the look at the table and the claim.  Whoever closes it has put its
-        // successors into the table before, so that looking again is enough.
+        // An instance may close between the look at the table and the claim.  Whoever closes it has
+        // put its successors into the table before, so that looking again is enough.
         for _ in 0..3 {
             let apps = self.apps.load();
             let Some(route) = apps.get(app.as_str()) else { return Found::Unknown };

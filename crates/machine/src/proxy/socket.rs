@@ -1,7 +1,7 @@
 //! Socket: a TCP stream that writes small messages in one piece.
 //!
-//! A head and a small body come as two slices.  Copying them together and sending that costs the kernel less than taking
-//! two slices from us.
+//! A head and a small body come as two slices.  Copying them together and sending that costs the
+//! kernel less than taking two slices from us.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -37,7 +37,8 @@ impl Splice {
         let Ok(upgraded) = self.client.await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<ClientStream>>() else { return };
         let mut client = parts.io.into_inner().into_socket();
-        // Such a connection may be silent for hours: only the kernel can tell that the client is gone.
+        // Such a connection may be silent for hours: only the kernel can tell that the client is
+        // gone.
         let asked = set_socket_keepalive(&client, true)
             .and_then(|()| set_tcp_keepidle(&client, KEEP_ALIVE));
         if let Err(error) = asked {

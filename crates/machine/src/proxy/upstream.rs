@@ -1,7 +1,7 @@
 //! Upstream: one instance that may receive requests, and the count of those it has.
 //!
-//! The count and whether the instance is closed are one atomic, so that no request can slip in between
-//! "nothing is in flight" and "closed".
+//! The count and whether the instance is closed are one atomic, so that no request can slip in
+//! between "nothing is in flight" and "closed".
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -60,10 +60,11 @@ impl Upstream {
         self.0.claims.load(Ordering::Acquire) & !CLOSED
     }
 
-    /// Closes it to new claims, for good, and waits until what is in flight has ended or `limit` has passed; then cuts the rest.
+    /// Closes it to new claims, for good, and waits until what is in flight has ended or `limit`
+    /// has passed; then cuts the rest.
     ///
-    /// Take it out of [`Routes`](crate::proxy::Routes) first: as long as it is there, requests may find nobody else.
-    /// Returns how many were cut.
+    /// Take it out of [`Routes`](crate::proxy::Routes) first: as long as it is there, requests may
+    /// find nobody else. Returns how many were cut.
     pub async fn drain(&self, limit: Duration) -> usize {
         self.0.claims.fetch_or(CLOSED, Ordering::AcqRel);
         self.ring();

@@ -48,7 +48,8 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(routes: Arc<Routes>, limits: Limits, room: usize) -> Rc<Worker> {
         let mut http = Builder::new();
-        // The times are watched for all connections at once: a timer for each request would cost more.
+        // The times are watched for all connections at once: a timer for each request would cost
+        // more.
         http.header_read_timeout(None).max_buf_size(limits.head_size);
         Rc::new(Worker {
             routes,
@@ -94,7 +95,8 @@ impl Worker {
                 Ok((stream, client)) => {
                     let worker = Rc::clone(self);
                     let connection = Connection::new(Rc::clone(self), client.ip());
-                    // Before its task first runs: the proxy may end in between, and must know of it.
+                    // Before its task first runs: the proxy may end in between, and must know of
+                    // it.
                     let entry = self.enter(&connection);
                     spawn_local(async move {
                         let _entry = entry;

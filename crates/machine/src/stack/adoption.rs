@@ -1,4 +1,5 @@
-//! Adoption: what an earlier platform has left running is taken in hand again by its record, without a restart.
+//! Adoption: what an earlier platform has left running is taken in hand again by its record,
+//! without a restart.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use crate::stack::operation;
 use crate::stack::preparation::not_run;
 use crate::stack::{InstanceRecord, Ongoing, StackRecord};
 
-/// Takes the instances of a record in hand again: those that run are adopted, the others are started again by
-/// whoever cares for them.
+/// Takes the instances of a record in hand again: those that run are adopted, the others are
+/// started again by whoever cares for them.
 pub(crate) async fn adopt(stack: &Arc<LiveStack>) {
     let Some(record) = stack.record().await else { return };
     let adopted = take_in_hand(stack, &record).await;

@@ -1,5 +1,5 @@
-//! Answers: what the rows say and no operation tells, as events. Why a version is not to be had is known before
-//! anything begins, and stands in the row alone.
+//! Answers: what the rows say and no operation tells, as events. Why a version is not to be had is
+//! known before anything begins, and stands in the row alone.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The care for instances: brought up on a port that is theirs, watched, taken out of the rotation when they do not
-//! answer, and started again with back-off. An instance knows none of this.
+//! The care for instances: brought up on a port that is theirs, watched, taken out of the rotation
+//! when they do not answer, and started again with back-off. An instance knows none of this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,8 @@ const PROVEN_AFTER: Duration = Duration::from_mins(1);
 const PORTS_TRIED: u32 = 5;
 
 impl LiveStack {
-    /// Starts an instance, unless its process runs, and waits until it is healthy. An end before that is an answer.
+    /// Starts an instance, unless its process runs, and waits until it is healthy. An end before
+    /// that is an answer.
     pub(crate) async fn come_up(
         &self,
         instance: &Instance,
@@ -69,7 +70,8 @@ impl LiveStack {
         instance.become_healthy(&process, &check(&plan.app), health_timeout(&plan.app)).await
     }
 
-    /// Gives an instance another port, for whoever listens on this one is not ours: in the journal first.
+    /// Gives an instance another port, for whoever listens on this one is not ours: in the journal
+    /// first.
     async fn move_port(&self, instance: &Instance) -> Result<(), StartFailure> {
         let old = instance.port();
         instance.end_process().await;
@@ -99,7 +101,8 @@ impl LiveStack {
         instance.answers(&check(&plan.app), health_timeout(&plan.app)).await
     }
 
-    /// Watches an instance from now on: out of the rotation when it does not answer, started again when it ends.
+    /// Watches an instance from now on: out of the rotation when it does not answer, started again
+    /// when it ends.
     pub(crate) fn watch(self: &Arc<Self>, instance: &Arc<Instance>) {
         let (stack, watched) = (Arc::clone(self), Arc::clone(instance));
         self.look_after(instance.id(), async move { stack.keep_up(&watched).await });

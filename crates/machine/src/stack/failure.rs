@@ -1,4 +1,5 @@
-//! Why an operation failed, sorted by whose fault it is: that decides whether its target counts as tried.
+//! Why an operation failed, sorted by whose fault it is: that decides whether its target counts as
+//! tried.
 
 use std::path::Path;
 
@@ -16,7 +17,8 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Of a process of the app that did not do what it should: on a full disk that is not its fault.
+    /// Of a process of the app that did not do what it should: on a full disk that is not its
+    /// fault.
     pub(crate) fn of_app(reason: String, data: &Path) -> Failure {
         if is_full(data) {
             Failure::Ours(format!("the disk of `{}` is full", data.display()))

@@ -1,5 +1,5 @@
-//! A one-off process of an app, such as a build step: run under the small parent to its end, or ended with
-//! whoever waits for it.
+//! A one-off process of an app, such as a build step: run under the small parent to its end, or
+//! ended with whoever waits for it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -58,7 +58,8 @@ impl Job {
         self.folder.join("tmp")
     }
 
-    /// Runs one process to its end, or until it is told to stop: then to the end of all its descendants.
+    /// Runs one process to its end, or until it is told to stop: then to the end of all its
+    /// descendants.
     pub(crate) async fn run(
         &self,
         command: &[String],

@@ -1,5 +1,5 @@
-//! The journal: what every stack is and what is being done to it, written before it is done, and the events
-//! that people read. It is what a platform remembers over its own end.
+//! The journal: what every stack is and what is being done to it, written before it is done, and
+//! the events that people read. It is what a platform remembers over its own end.
 
 use std::path::Path;
 
@@ -84,7 +84,8 @@ impl JournalFile {
         write(&self.connection, record).map_err(|error| unreachable(&error))
     }
 
-    /// The events after `after` (an `id`), oldest first, of one app or of all; at most the last `limit`.
+    /// The events after `after` (an `id`), oldest first, of one app or of all; at most the last
+    /// `limit`.
     pub fn events(
         &self,
         name: Option<&str>,

@@ -1,5 +1,5 @@
-//! A stack that this platform has in hand: its record, its scene, and the tasks of its operation and of those who care
-//! for its instances.
+//! A stack that this platform has in hand: its record, its scene, and the tasks of its operation
+//! and of those who care for its instances.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
@@ -36,13 +36,15 @@ pub(crate) struct LiveStack {
     task: Mutex<Option<AbortOnDropHandle<()>>>,
     /// The tasks of those who care for instances.
     watches: Mutex<BTreeMap<InstanceId, AbortOnDropHandle<()>>>,
-    /// Builds and releases: each ends what it has started before it ends, also when nobody waits for it.
+    /// Builds and releases: each ends what it has started before it ends, also when nobody waits
+    /// for it.
     jobs: TaskTracker,
 }
 
 impl StateListener for LiveStack {
     fn state_changed(&self, instance: &Instance) {
-        tracing::debug!(app = %self.name, instance = %instance.id(), state = ?instance.state(), "an instance changed");
+        let (id, state) = (instance.id(), instance.state());
+        tracing::debug!(app = %self.name, instance = %id, ?state, "an instance changed");
         self.change_scene(|_| ());
         self.machine.ring(&self.name);
     }
@@ -102,7 +104,8 @@ impl LiveStack {
         Ok(())
     }
 
-    /// Begins the record of a new stack, and lets the proxy know that there is one, though nobody answers yet.
+    /// Begins the record of a new stack, and lets the proxy know that there is one, though nobody
+    /// answers yet.
     pub(crate) async fn create(&self, fresh: StackRecord) -> Result<(), Unreachable> {
         let mut record = self.record.lock().await;
         self.write(&fresh).await?;
@@ -179,8 +182,8 @@ impl LiveStack {
         self.scene.change(change)
     }
 
-    /// Lets these instances, and no others, receive the requests of a plan that asks for `scale` of them. `note` is what
-    /// a reader of `deployed` should know of it.
+    /// Lets these instances, and no others, receive the requests of a plan that asks for `scale` of
+    /// them. `note` is what a reader of `deployed` should know of it.
     pub(crate) fn move_traffic(&self, ids: BTreeSet<InstanceId>, scale: u32, note: Option<String>) {
         self.change_scene(|scene| {
             (scene.traffic, scene.scale, scene.note) = (ids, Some(scale), note);
@@ -220,7 +223,8 @@ impl LiveStack {
         self.look(|scene| scene.put_off.as_ref().is_some_and(|put_off| put_off.reason == reason))
     }
 
-    /// Does work that starts processes. When the future is dropped, `stop` tells the work to end them.
+    /// Does work that starts processes. When the future is dropped, `stop` tells the work to end
+    /// them.
     pub(crate) async fn work<T: Send + 'static>(
         &self,
         stop: CancellationToken,

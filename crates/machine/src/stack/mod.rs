@@ -1,5 +1,5 @@
-//! The stack of an app on this machine: what the journal remembers of it, and the translation into the
-//! reactor's words.
+//! The stack of an app on this machine: what the journal remembers of it, and the translation into
+//! the reactor's words.
 
 pub(crate) mod adoption;
 pub(crate) mod answer;
@@ -24,8 +24,8 @@ use crate::build::request::BuildKey;
 use crate::digest::digest;
 use crate::instance::InstanceId;
 
-/// Which instances are alike: digest of all that an instance is made from. A change of `Scale` leaves it as it
-/// is, so it touches no running instance.
+/// Which instances are alike: digest of all that an instance is made from. A change of `Scale`
+/// leaves it as it is, so it touches no running instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct InstanceDigest(pub String);
@@ -46,14 +46,16 @@ impl InstanceDigest {
     }
 }
 
-/// An instance as the journal knows it: written before its process starts, so its port is reserved by it.
+/// An instance as the journal knows it: written before its process starts, so its port is reserved
+/// by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceRecord {
     pub id: InstanceId,
     pub port: u16,
     pub digest: InstanceDigest,
     pub commit: Commit,
-    /// The stack's `serial` when the operation that started it began: a rollback ends what it began.
+    /// The stack's `serial` when the operation that started it began: a rollback ends what it
+    /// began.
     pub born: u64,
 }
 
@@ -69,7 +71,8 @@ pub enum Ongoing {
         plan: Box<Plan>,
         moved: bool,
     },
-    /// On the way back to what ran. `failed` is the attempt that led here; `None`: it was cancelled.
+    /// On the way back to what ran. `failed` is the attempt that led here; `None`: it was
+    /// cancelled.
     RollBack {
         failed: Option<Attempt>,
     },
@@ -131,8 +134,8 @@ impl StackRecord {
         self.running.is_none() && self.tried.is_some()
     }
 
-    /// Whether an instance finishes its last requests, as far as the record tells: of those that are alike, it is not
-    /// written which ones go.
+    /// Whether an instance finishes its last requests, as far as the record tells: of those that
+    /// are alike, it is not written which ones go.
     pub fn is_draining(&self, instance: &InstanceRecord) -> bool {
         match &self.ongoing {
             Some(Ongoing::Delete) => true,
@@ -159,7 +162,8 @@ impl StackRecord {
         self.running = Some(plan);
     }
 
-    /// Ends a rollback. What a cancel ended was not tried, so an earlier attempt stays the last one.
+    /// Ends a rollback. What a cancel ended was not tried, so an earlier attempt stays the last
+    /// one.
     pub fn rolled_back(&mut self, failed: Option<Attempt>) {
         self.serial += 1;
         self.ongoing = None;

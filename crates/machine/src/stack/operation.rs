@@ -1,4 +1,5 @@
-//! Operations on stacks: each is carried on from wherever its record says, and comes to the same end.
+//! Operations on stacks: each is carried on from wherever its record says, and comes to the same
+//! end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +18,16 @@ use crate::stack::rollout::Rollout;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Carries the stack's operation on, from wherever its record says, to its end; then rings. The task is the stack's.
+/// Carries the stack's operation on, from wherever its record says, to its end; then rings. The
+/// task is the stack's.
 pub(crate) fn spawn(stack: &Arc<LiveStack>) {
     let carried = Arc::clone(stack);
     stack.occupy(async move {
         // Many stacks may wait for the one journal.
         let mut pause = Pause::new(FIRST_PAUSE, LONGEST_PAUSE).spread_by(&carried.name);
         while let Err(error) = carry_on(&carried).await {
-            // The journal cannot be written: what is begun is neither given up nor believed to be done.
+            // The journal cannot be written: what is begun is neither given up nor believed to be
+            // done.
             warn!(app = %carried.name, reason = %error, "an operation waits for the journal");
             tokio::time::sleep(pause.due()).await;
         }

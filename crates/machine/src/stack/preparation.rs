@@ -1,5 +1,5 @@
-//! What must be there before an instance starts: the build, the Procfile's `release:` for it, and what its process is
-//! told.
+//! What must be there before an instance starts: the build, the Procfile's `release:` for it, and
+//! what its process is told.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -81,7 +81,8 @@ impl LiveStack {
     }
 }
 
-/// Offers a build that was just made to other machines, before anything of it runs that could change it.
+/// Offers a build that was just made to other machines, before anything of it runs that could
+/// change it.
 async fn offer(machine: &Arc<Machine>, built: &Built) {
     let Some(supply) = &machine.config.supply else { return };
     let is_wanted = supply.order().is_some_and(|order| order.wants_build);
@@ -91,8 +92,8 @@ async fn offer(machine: &Arc<Machine>, built: &Built) {
     let (owner, key) = (Arc::clone(machine), built.key.clone());
     let packed = spawn_blocking(move || owner.builds.pack(&key, &owner.folder.offer())).await;
     if let Err(error) = packed.map_err(std::io::Error::other).flatten() {
-        // Others build it for themselves. Nothing is offered, and that is taken, too, so that the app cannot offer
-        // anything later.
+        // Others build it for themselves. Nothing is offered, and that is taken, too, so that the
+        // app cannot offer anything later.
         warn!(reason = %error, "a build cannot be shared");
         let _ = std::fs::write(machine.folder.offer(), b"");
     }

@@ -1,5 +1,5 @@
-//! The ways back: instances that are drained and stopped, rollbacks, deletions. Each can be begun again at any point, and
-//! comes to the same end.
+//! The ways back: instances that are drained and stopped, rollbacks, deletions. Each can be begun
+//! again at any point, and comes to the same end.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -16,7 +16,8 @@ use crate::stack::live::LiveStack;
 /// Draining that takes longer is told.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// Drains and stops every instance that is not kept, side by side, and forgets it. None of them may be in the route.
+/// Drains and stops every instance that is not kept, side by side, and forgets it. None of them may
+/// be in the route.
 pub(crate) async fn retire_others(
     stack: &Arc<LiveStack>,
     keep: &BTreeSet<InstanceId>,

@@ -1,4 +1,5 @@
-//! Rollouts: how a plan becomes what runs. Each can be begun again at any point, and comes to the same end.
+//! Rollouts: how a plan becomes what runs. Each can be begun again at any point, and comes to the
+//! same end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,8 +36,8 @@ impl Rollout {
         Rollout { stack, plan, key, digest }
     }
 
-    /// Makes the plan what runs: build, release, new instances, health, traffic, and the end of the old ones. `moved`:
-    /// traffic goes to the new instances already.
+    /// Makes the plan what runs: build, release, new instances, health, traffic, and the end of the
+    /// old ones. `moved`: traffic goes to the new instances already.
     pub(crate) async fn run(self: &Arc<Self>, moved: bool) -> Result<(), Failure> {
         let built = match (self.plan.app.scale, moved) {
             // At scale 0 nothing runs, so nothing needs to be built either.
@@ -123,8 +124,8 @@ impl Rollout {
         Ok(())
     }
 
-    /// Asks the instances that run already and will go on as the plan says, if it asks something new of them: a check
-    /// that they do not pass must not become theirs.
+    /// Asks the instances that run already and will go on as the plan says, if it asks something
+    /// new of them: a check that they do not pass must not become theirs.
     async fn ask_the_others(self: &Arc<Self>) -> Result<(), Failure> {
         let Some(record) = self.stack.record().await else { return Ok(()) };
         let check = &self.plan.app.health;
@@ -163,7 +164,8 @@ impl Rollout {
         Ok(())
     }
 
-    /// Which instances the plan keeps: those alike, at most `Scale`, the healthy and the oldest first.
+    /// Which instances the plan keeps: those alike, at most `Scale`, the healthy and the oldest
+    /// first.
     async fn kept(&self) -> BTreeSet<InstanceId> {
         let Some(record) = self.stack.record().await else { return BTreeSet::new() };
         let mut alike: Vec<(bool, usize, InstanceId)> = record

@@ -1,6 +1,7 @@
-//! What is in hand of a stack now, beside what the journal knows: its instances, which of them may receive requests, and
-//! what its readers are told. It is one value under one lock, and the proxy's route is replaced while that is held, so
-//! that no route is ever followed by one of an earlier scene.
+//! What is in hand of a stack now, beside what the journal knows: its instances, which of them may
+//! receive requests, and what its readers are told. It is one value under one lock, and the proxy's
+//! route is replaced while that is held, so that no route is ever followed by one of an earlier
+//! scene.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,7 +42,8 @@ pub(crate) struct PutOff {
 }
 
 impl Scene {
-    /// Its route goes, and nothing is left to be told of. What still runs stays in hand until it has ended.
+    /// Its route goes, and nothing is left to be told of. What still runs stays in hand until it
+    /// has ended.
     pub(crate) fn clear(&mut self) {
         let instances = std::mem::take(&mut self.instances);
         *self = Scene { instances, put_off: self.put_off.take(), ..Scene::default() };
@@ -101,13 +103,14 @@ impl Published {
         Published { app, routes, scene: Mutex::default() }
     }
 
-    /// Looks at the scene, or changes what no route depends on. No instance may be changed meanwhile: it would tell, and
-    /// wait for this look to end.
+    /// Looks at the scene, or changes what no route depends on. No instance may be changed
+    /// meanwhile: it would tell, and wait for this look to end.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Scene) -> T) -> T {
         look(&mut self.scene.lock())
     }
 
-    /// Changes the scene, and tells the proxy where requests may go now; nobody else does either in between.
+    /// Changes the scene, and tells the proxy where requests may go now; nobody else does either in
+    /// between.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Scene) -> T) -> T {
         let mut scene = self.scene.lock();
         let answer = change(&mut scene);

@@ -1,4 +1,5 @@
-//! Tidying: what expires is removed, and nothing that runs, or may be asked for again soon, ever is.
+//! Tidying: what expires is removed, and nothing that runs, or may be asked for again soon, ever
+//! is.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -24,8 +25,9 @@ const KEPT_LOGS: usize = 20;
 /// How long an app's data, home and logs stay after its row is gone, in days.
 const KEPT_DATA_DAYS: u32 = 7;
 
-/// Tidies whenever there is something to do, until it is dropped or no sweep is told of any more: builds after a rollout,
-/// and all that has expired after a full sweep. `swept` are the stacks that a sweep found without a row, and left alone.
+/// Tidies whenever there is something to do, until it is dropped or no sweep is told of any more:
+/// builds after a rollout, and all that has expired after a full sweep. `swept` are the stacks that
+/// a sweep found without a row, and left alone.
 pub(crate) async fn run(
     machine: &Arc<Machine>,
     stacks: &Stacks,
@@ -52,7 +54,8 @@ async fn after_sweep(
 ) {
     for orphan in orphans {
         let text = format!(
-            "it has no row, and too many stacks have none to delete them unasked; `rowhouse rm {orphan}` deletes it"
+            "it has no row, and too many stacks have none to delete them unasked; \
+             `rowhouse rm {orphan}` deletes it"
         );
         machine.journal.tell(orphan, "orphan", text).await;
     }
@@ -79,14 +82,15 @@ async fn folders_of_the_deleted(
             if !folder.exists() {
                 continue;
             }
-            // A folder may be large: meanwhile somebody may have put the app again. And a stack that no sweep may
-            // delete runs on without a row.
+            // A folder may be large: meanwhile somebody may have put the app again. And a stack
+            // that no sweep may delete runs on without a row.
             let has_stack = stacks.stack(&name).record().await.is_some();
             if has_stack || !table.deleted_before(KEPT_DATA_DAYS).await?.contains(&key) {
                 break;
             }
             if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
-                warn!(folder = %folder.display(), reason = %error, "cannot remove a deleted app's folder");
+                let folder = folder.display();
+                warn!(%folder, reason = %error, "cannot remove a deleted app's folder");
             }
         }
     }

@@ -1,4 +1,5 @@
-//! How attributes stand in the columns of the table: what a writer may have put there, and what it means.
+//! How attributes stand in the columns of the table: what a writer may have put there, and what it
+//! means.
 
 use rowhouse_core::{
     Attribute, Commit, Generation, Report, Row, RowKey, Status, StoredRow, Target, UserAttributes,
@@ -7,9 +8,10 @@ use rowhouse_core::{
 use rusqlite::types::ValueRef;
 
 /// The columns that `read_row` reads.
-pub(crate) const COLUMNS: &str = "name, version, scale, repo, path, env, build_env, health, health_timeout, \
-                                  follow, redeploy, status, load_balancer, reason, revision, healthy, \
-                                  generation, target, seq, changed_at";
+pub(crate) const COLUMNS: &str = "\
+    name, version, scale, repo, path, env, build_env, health, health_timeout, \
+    follow, redeploy, status, load_balancer, reason, revision, healthy, \
+    generation, target, seq, changed_at";
 
 /// The column of a user attribute.
 pub(crate) fn column(attribute: Attribute) -> &'static str {
@@ -73,8 +75,8 @@ pub(crate) fn read_name(stored: ValueRef<'_>) -> Option<RowKey> {
     }
 }
 
-/// What is no name, as SQL writes it: the bytes of a name are never taken for that name, and a reader can paste
-/// what is to be deleted.
+/// What is no name, as SQL writes it: the bytes of a name are never taken for that name, and a
+/// reader can paste what is to be deleted.
 fn literal(stored: ValueRef<'_>) -> String {
     match stored {
         ValueRef::Blob(bytes) => {

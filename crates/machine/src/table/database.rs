@@ -1,4 +1,5 @@
-//! One SQLite connection on a thread of its own: asynchronous code sends it closures and never blocks.
+//! One SQLite connection on a thread of its own: asynchronous code sends it closures and never
+//! blocks.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,9 +26,9 @@ pub(crate) enum Durability {
 
 /// Opens a database in WAL mode, so that readers and the one writer never wait for each other.
 pub(crate) fn open(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {
-    // What makes a file where none is, so that others cannot read it whatever the umask: SQLite gives its other files
-    // the mode of this one. One that is there is not opened here, for to close it would end the locks of others in
-    // this process.
+    // What makes a file where none is, so that others cannot read it whatever the umask: SQLite
+    // gives its other files the mode of this one. One that is there is not opened here, for to
+    // close it would end the locks of others in this process.
     let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -40,9 +41,10 @@ pub(crate) fn open(path: &Path, durability: Durability) -> rusqlite::Result<Conn
     Ok(connection)
 }
 
-/// Opens a database in a folder of another user, who may be hostile: it is made by that one, and must be there; no link
-/// is followed, and what stands in its schema may do no more than plain SQL.
-/// <https://www.sqlite.org/c3ref/open.html>, <https://www.sqlite.org/pragma.html#pragma_trusted_schema>
+/// Opens a database in a folder of another user, who may be hostile: it is made by that one, and
+/// must be there; no link is followed, and what stands in its schema may do no more than plain SQL.
+/// <https://www.sqlite.org/c3ref/open.html>,
+/// <https://www.sqlite.org/pragma.html#pragma_trusted_schema>
 pub(crate) fn open_of_another(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX

@@ -1,4 +1,5 @@
-//! The change feed: notices within milliseconds that another process has committed a change of the table.
+//! The change feed: notices within milliseconds that another process has committed a change of the
+//! table.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,17 +16,18 @@ use crate::pause::Pause;
 use crate::table::column::read_name;
 use crate::table::database::{Durability, explain, open};
 
-/// The watch may miss a change (a network file system, a full queue), so the table is looked at once a second
-/// in any case.
+/// The watch may miss a change (a network file system, a full queue), so the table is looked at
+/// once a second in any case.
 const AT_LEAST: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-/// The write-ahead log's event comes *before* the commit can be seen, so after one the version is looked at
-/// again for this long, with doubling pauses up to the longest: a commit waits for the disk, and must not be noticed
-/// twice as late as that.
+/// The write-ahead log's event comes *before* the commit can be seen, so after one the version is
+/// looked at again for this long, with doubling pauses up to the longest: a commit waits for the
+/// disk, and must not be noticed twice as late as that.
 const SETTLING: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(2);
-/// How often rung names are deleted from the table, for each deletion is a write that other writers would meet;
-/// and how long a name stays there at least, so that whoever waits for its end knows that it was heard.
+/// How often rung names are deleted from the table, for each deletion is a write that other writers
+/// would meet; and how long a name stays there at least, so that whoever waits for its end knows
+/// that it was heard.
 const KEPT: Duration = Duration::from_secs(1);
 
 /// Starts the feed on a thread of its own. It ends when nobody listens any more.
@@ -85,7 +87,8 @@ impl Feed {
         }
     }
 
-    /// Looks again and again until the commit behind an event can be seen, or was somebody else's business.
+    /// Looks again and again until the commit behind an event can be seen, or was somebody else's
+    /// business.
     fn settle(&mut self, watch: &rustix::fd::OwnedFd) {
         let mut pause = Pause::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut deadline = Instant::now() + SETTLING;
@@ -134,7 +137,8 @@ impl Feed {
         Ok(any)
     }
 
-    /// Deletes, from time to time, what was rung before the last time. Where a writer is met, the next will do.
+    /// Deletes, from time to time, what was rung before the last time. Where a writer is met, the
+    /// next will do.
     fn tidy(&mut self) {
         if self.tidied.elapsed() < KEPT {
             return;

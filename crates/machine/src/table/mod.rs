@@ -18,8 +18,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::table::column::{COLUMNS, column, read_name, read_row, sql_value};
 use crate::table::database::{Database, Durability, explain, open, open_of_another};
 
-/// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite, which may be
-/// as old as 3.31; they ring the old and the new name, and drop the reactor's own echo.
+/// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite,
+/// which may be as old as 3.31; they ring the old and the new name, and drop the reactor's own
+/// echo.
 const SCHEMA: &str = "
 create table if not exists apps (
     name text not null primary key,
@@ -63,8 +64,8 @@ create trigger if not exists apps_updated after update on apps when not (
 end;
 ";
 
-/// The names whose rows went before a time. Whether one is there again is asked of the rows: any program may
-/// have written it, also past the triggers.
+/// The names whose rows went before a time. Whether one is there again is asked of the rows: any
+/// program may have written it, also past the triggers.
 const DELETED_BEFORE: &str = "select name from deletions where at < ?1 \
                               and not exists (select 1 from apps where apps.name = deletions.name) \
                               order by name";
@@ -89,8 +90,8 @@ impl TableFile {
     pub fn open(path: &Path) -> Result<TableFile, Unreachable> {
         let opened = (|| {
             let connection = open(path, Durability::Full)?;
-            // Written only where something is missing, so that opening never waits for a writer. A table that was
-            // made before a rename was a deletion has another trigger of that name.
+            // Written only where something is missing, so that opening never waits for a writer. A
+            // table that was made before a rename was a deletion has another trigger of that name.
             let made: bool = connection.query_row(
                 "select count(*) = 8 from sqlite_master where name in ('apps', 'history', \
                  'changes', 'deletions', 'apps_inserted', 'apps_deleted', 'apps_renamed', \
@@ -107,7 +108,8 @@ impl TableFile {
         Ok(TableFile { connection })
     }
 
-    /// Opens a table that another user has made, without following a link and without making anything.
+    /// Opens a table that another user has made, without following a link and without making
+    /// anything.
     ///
     /// # Errors
     /// It is not there, is a link, or cannot be opened.
@@ -128,8 +130,8 @@ impl TableFile {
         list(&self.connection).map_err(|error| self.unreachable(&error))
     }
 
-    /// Writes user attributes of a row, which is made where it is missing; `None` clears one. The others stay.
-    /// `edit` sees the row as it stands and nobody writes in between.
+    /// Writes user attributes of a row, which is made where it is missing; `None` clears one. The
+    /// others stay. `edit` sees the row as it stands and nobody writes in between.
     pub fn edit<E>(
         &mut self,
         key: &RowKey,
@@ -221,7 +223,8 @@ pub struct SqliteTable {
 }
 
 impl SqliteTable {
-    /// Opens the file as `TableFile::open` does. Each row that is written is also sent to `answered`.
+    /// Opens the file as `TableFile::open` does. Each row that is written is also sent to
+    /// `answered`.
     pub fn open(
         path: &Path,
         answered: Option<UnboundedSender<Row>>,
@@ -244,8 +247,8 @@ impl SqliteTable {
         .await
     }
 
-    /// Says of every app that its instances were stopped with the platform, so that a reader of the bare table is
-    /// not told of instances that are gone.
+    /// Says of every app that its instances were stopped with the platform, so that a reader of the
+    /// bare table is not told of instances that are gone.
     pub async fn instances_stopped(&self) -> Result<(), Unreachable> {
         self.run(|connection| {
             connection.execute(

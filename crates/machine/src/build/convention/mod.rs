@@ -1,5 +1,5 @@
-//! The conventions of languages, one file each: what builds and starts an app that says nothing itself. Choosing among
-//! them is left to `recipe`.
+//! The conventions of languages, one file each: what builds and starts an app that says nothing
+//! itself. Choosing among them is left to `recipe`.
 
 pub(crate) mod node;
 pub(crate) mod python;

@@ -1,4 +1,5 @@
-//! The convention of Node: packages by the manager whose lock file is there, and the scripts of `package.json`.
+//! The convention of Node: packages by the manager whose lock file is there, and the scripts of
+//! `package.json`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
