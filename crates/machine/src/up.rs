@@ -155,7 +155,7 @@ impl House {
             // Nobody tidies any more: the platform is ending.
             let _ = swept.send(sweep.refused_orphans.clone());
         };
-        let tidy = tidy::run(&machine, &stacks, &table, sweeps);
+        let tidy = tidy::run(Arc::clone(&machine), Arc::clone(&stacks), Arc::clone(&table), sweeps);
         let tell = async {
             let mut answers = Answers::default();
             while let Some(row) = answered.recv().await {

@@ -274,3 +274,60 @@ impl Instance {
 pub(crate) fn instances<N: fmt::Display + Copy + PartialEq + From<u8>>(count: N) -> String {
     if count == N::from(1) { "1 instance".to_owned() } else { format!("{count} instances") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::port::Ports;
+
+    /// Keeps what it is told.
+    #[derive(Debug, Default)]
+    struct Told(Mutex<Vec<State>>);
+
+    impl StateListener for Told {
+        fn state_changed(&self, instance: &Instance) {
+            self.0.lock().push(instance.state());
+        }
+    }
+
+    fn instance(told: &Arc<Told>) -> Instance {
+        let place =
+            Place { folder: PathBuf::new(), log: PathBuf::new(), host: "shop.localhost".into() };
+        let port = Ports::of_this_machine().keep(1);
+        let listener: Weak<Told> = Arc::downgrade(told);
+        Instance::new(InstanceId("one".to_owned()), place, port, listener)
+    }
+
+    #[test]
+    fn whoever_listens_is_told_of_each_new_state_once() {
+        let told = Arc::new(Told::default());
+        let instance = instance(&told);
+        let silent = State::Unhealthy("no answer".to_owned());
+        for state in [State::Starting, State::Healthy, State::Healthy, silent.clone()] {
+            instance.set(state);
+        }
+        assert_eq!(*told.0.lock(), [State::Healthy, silent]);
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_retires_is_no_news_and_takes_no_request() {
+        let told = Arc::new(Told::default());
+        let instance = instance(&told);
+        instance.set(State::Healthy);
+        assert_eq!(instance.retire(Duration::ZERO).await, 0);
+        assert!(!instance.is_healthy());
+        assert_eq!(*told.0.lock(), [State::Healthy]);
+    }
+
+    #[test]
+    fn an_instance_that_moves_is_reached_on_its_new_port() {
+        let ports = Ports::of_this_machine();
+        let (first, second) = (ports.choose().unwrap(), ports.choose().unwrap());
+        let (told, moved_to) = (Arc::new(Told::default()), second.port());
+        let instance = instance(&told);
+        instance.move_to(first);
+        instance.move_to(second);
+        assert_eq!(instance.port(), moved_to);
+        assert_eq!(instance.upstream().address().port(), moved_to);
+    }
+}

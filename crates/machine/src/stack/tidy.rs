@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use rowhouse_core::{AppName, Commit, Repository, Unreachable};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
 use tracing::warn;
 
 use crate::build::request::{BuildKey, BuildRequest};
@@ -29,18 +30,33 @@ const KEPT_DATA_DAYS: u32 = 7;
 /// builds after a rollout, and all that has expired after a full sweep. `swept` are the stacks that
 /// a sweep found without a row, and left alone.
 pub(crate) async fn run(
-    machine: &Arc<Machine>,
-    stacks: &Stacks,
-    table: &SqliteTable,
+    machine: Arc<Machine>,
+    stacks: Arc<Stacks>,
+    table: Arc<SqliteTable>,
     mut swept: UnboundedReceiver<Vec<AppName>>,
 ) {
+    // A task of its own, so that one that panics is the last of nothing else; it ends with this.
+    let mut chore = JoinSet::new();
     loop {
-        tokio::select! {
+        let orphans = tokio::select! {
             orphans = swept.recv() => match orphans {
-                Some(orphans) => after_sweep(machine, stacks, table, &orphans).await,
+                Some(orphans) => Some(orphans),
                 None => return,
             },
-            () = machine.superfluous.notified() => builds(machine, stacks).await,
+            () = machine.superfluous.notified() => None,
+        };
+        let (machine, stacks) = (Arc::clone(&machine), Arc::clone(&stacks));
+        let table = Arc::clone(&table);
+        chore.spawn(async move {
+            match orphans {
+                Some(orphans) => after_sweep(&machine, &stacks, &table, &orphans).await,
+                None => builds(&machine, &stacks).await,
+            }
+        });
+        while let Some(ended) = chore.join_next().await {
+            if let Err(error) = ended {
+                warn!(reason = %error, "tidying did not come to its end");
+            }
         }
     }
 }
