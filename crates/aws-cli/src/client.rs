@@ -11,8 +11,8 @@ use rowhouse_aws::{DynamoTable, Failure, Life, Repositories, StackStatus};
 use rowhouse_cli::client::{Changes, Client, Left, Removed};
 use rowhouse_cli::rows;
 use rowhouse_core::{
-    App, AppName, Commit, Resolution, Row, RowKey, Settings, SettingsDigest, StoredEntry,
-    StoredRow, Written,
+    App, AppName, Commit, Limits, Obstacle, Resolution, Row, RowKey, Settings, SettingsDigest,
+    StoredEntry, StoredRow, Written,
 };
 use rowhouse_machine::git::mirror::Mirrors;
 use serde_json::{Value, json};
@@ -187,9 +187,8 @@ impl Client for AwsClient {
     }
 
     async fn is_heard(&self, removed: &Removed) -> anyhow::Result<bool> {
-        // What waits for a repository has claimed nothing.
-        let reason = removed.row.report.reason.as_deref();
-        if reason.is_some_and(|reason| reason.starts_with("retrying: ")) {
+        // What waits for something has claimed nothing.
+        if Obstacle::of(&removed.row.report).is_some() {
             return Ok(true);
         }
         let since = Timestamp::now().as_second() - removed.mark;
@@ -265,23 +264,20 @@ impl Client for AwsClient {
         AppLog::open(&self.account, name, last).await
     }
 
-    /// Those of the reactor; where they cannot be read, what any could have.
-    fn settings(&self) -> Settings {
-        let known = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let unknown = "https://unknown.example.com/until/it/is/read.git";
-        let config = self.config.as_ref();
-        Settings {
+    fn settings(&self) -> Option<Settings> {
+        let config = self.config.as_ref()?;
+        Some(Settings {
             digest: SettingsDigest::of("for validation alone"),
-            repository: config.map_or(Some(unknown.to_owned()), |config| known(&config.repository)),
-            path: config.and_then(|config| known(&config.path)),
-            max_scale: config.map_or(u32::MAX, |config| config.max_scale),
+            repository: config.default_repository(),
+            path: Some(config.path.clone()).filter(|path| !path.is_empty()),
+            max_scale: config.max_scale,
             local_repositories: false,
-        }
+        })
     }
 
-    fn repository(&self) -> Option<String> {
-        let config = self.config.as_ref()?;
-        Some(config.repository.clone()).filter(|repository| !repository.is_empty())
+    /// Those of the reactor; where they cannot be read, what any could have.
+    fn limits(&self) -> Limits {
+        self.settings().map_or(Limits::unknown(false), |settings| settings.limits())
     }
 
     fn typed_repository(text: &str) -> anyhow::Result<String> {
@@ -299,7 +295,9 @@ impl Client for AwsClient {
         let repositories = Repositories::new(hosts.unwrap_or_default(), Some(secrets));
         match repositories.resolve(&app.repository, &app.version).await {
             Resolution::Known(commit) => Some(commit),
-            Resolution::NoSuchVersion { .. } | Resolution::Unreachable { .. } => None,
+            Resolution::NoSuchVersion { .. }
+            | Resolution::Denied { .. }
+            | Resolution::Unreachable { .. } => None,
         }
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rowhouse_core::{
-    App, AppName, Attribute, Commit, Row, RowKey, Settings, StoredEntry, StoredRow, Value,
+    App, AppName, Attribute, Commit, Limits, Repository, Row, RowKey, Settings, StoredEntry,
+    StoredRow, Value,
 };
 pub use rowhouse_machine::process::log::LogLine;
 
@@ -106,11 +107,11 @@ pub trait Client {
     /// What an app prints, beginning with the `last` lines; `None`: nothing of it was ever kept.
     async fn lines(&self, name: &AppName, last: usize) -> anyhow::Result<Option<Self::Lines>>;
 
-    /// The platform's settings, as far as they are known here: what a row is checked against before it is written.
-    fn settings(&self) -> Settings;
+    /// The platform's settings; `None`: nobody is there to know them.
+    fn settings(&self) -> Option<Settings>;
 
-    /// The repository of rows without one, where it is known.
-    fn repository(&self) -> Option<String>;
+    /// What a row is checked against before it is written, as far as it is known here.
+    fn limits(&self) -> Limits;
 
     /// A repository as somebody typed it, as it is written into a row.
     fn typed_repository(text: &str) -> anyhow::Result<String>;
@@ -138,6 +139,11 @@ pub trait Client {
 
     /// How long to wait between two looks.
     fn pause(&self) -> Duration;
+
+    /// The repository of rows without one, where it is known.
+    fn repository(&self) -> Option<Repository> {
+        self.settings().and_then(|settings| settings.repository)
+    }
 
     /// The row of that name, or an error that says which there are.
     async fn row(&self, name: &str) -> anyhow::Result<StoredRow> {

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use rowhouse_cli::client::{Changes, Client as _};
 use rowhouse_cli::rows::Waiting;
 use rowhouse_cli::rows::wait::{self, Progress};
-use rowhouse_core::{Attribute, RowKey, Value};
+use rowhouse_core::{Attribute, Repository, RowKey, Value};
 use rowhouse_machine::config::Config;
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::House;
@@ -49,7 +49,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         domain: "localhost".to_owned(),
         only: None,
         supply: None,
-        repository: Some(repository.display().to_string()),
+        repository: Some(Repository::parse(&repository.display().to_string())?),
         path: None,
         max_scale: 3,
         build_timeout: Duration::from_mins(15),

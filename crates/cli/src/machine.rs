@@ -5,16 +5,14 @@ use std::time::Duration;
 use rowhouse_cli::client::{Changes, Client, Event, Left, LogLine, News, Removed};
 use rowhouse_cli::rows::default_branch;
 use rowhouse_core::{
-    App, AppName, Commit, Row, RowKey, Settings, SettingsDigest, StoredEntry, StoredRow,
-    without_password,
+    App, AppName, Commit, Limits, Row, RowKey, Settings, SettingsDigest, StoredEntry, StoredRow,
 };
-use rowhouse_machine::folder::{Holder, Presence};
-use rowhouse_machine::stack::journal::JournalFile;
-use rowhouse_machine::process::log::{Follow, logs, tail};
+use rowhouse_machine::folder::Presence;
 use rowhouse_machine::git::mirror::{Mirrors, Resolved};
-use rowhouse_machine::repository::Repository;
-use rowhouse_machine::stack::Ongoing;
+use rowhouse_machine::process::log::{Follow, logs, tail};
 use rowhouse_machine::process::supervised::snapshot;
+use rowhouse_machine::stack::Ongoing;
+use rowhouse_machine::stack::journal::JournalFile;
 use serde_json::{Value, json};
 
 use crate::commands::up::absolute_repository;
@@ -178,29 +176,20 @@ impl Client for Context {
         Ok(Some(LogFiles { follow, first, has_begun: false }))
     }
 
-    /// Those of the platform at work; without one, what any could have.
-    fn settings(&self) -> Settings {
-        let digest = SettingsDigest::of("for validation alone");
-        match self.holder() {
-            Some(holder) => Settings {
-                digest,
-                repository: holder.repository,
-                path: holder.path,
-                max_scale: holder.max_scale,
-                local_repositories: true,
-            },
-            None => Settings {
-                digest,
-                repository: Some("/unknown/until/rowhouse/up".to_owned()),
-                path: None,
-                max_scale: u32::MAX,
-                local_repositories: true,
-            },
-        }
+    fn settings(&self) -> Option<Settings> {
+        let holder = self.holder()?;
+        Some(Settings {
+            digest: SettingsDigest::of("for validation alone"),
+            repository: holder.repository,
+            path: holder.path,
+            max_scale: holder.max_scale,
+            local_repositories: true,
+        })
     }
 
-    fn repository(&self) -> Option<String> {
-        self.holder().and_then(|holder| holder.repository)
+    /// Those of the platform at work; without one, what any could have.
+    fn limits(&self) -> Limits {
+        self.settings().map_or(Limits::unknown(true), |settings| settings.limits())
     }
 
     fn typed_repository(text: &str) -> anyhow::Result<String> {
@@ -212,9 +201,8 @@ impl Client for Context {
     }
 
     async fn resolve(&self, app: &App) -> Option<Commit> {
-        let repository = Repository::parse(&app.repository).ok()?;
         let mirrors = Mirrors::new(self.folder.mirrors());
-        match mirrors.resolve(&repository, app.version.as_str()).await {
+        match mirrors.resolve(&app.repository, &app.version).await {
             Ok(Resolved::Commit(commit)) => Some(commit),
             Ok(Resolved::NoSuchVersion { .. }) | Err(_) => None,
         }
@@ -227,9 +215,10 @@ impl Client for Context {
     fn reactor(&self) -> Value {
         match self.folder.presence() {
             Presence::AtWork(holder) => {
-                let shown = holder.map(|holder| Holder {
-                    repository: holder.repository.as_deref().map(without_password),
-                    ..holder
+                let shown = holder.map(|holder| {
+                    let mut shown = json!(holder);
+                    shown["Repository"] = json!(holder.repository.map(|it| it.to_string()));
+                    shown
                 });
                 json!({ "AtWork": true, "Holder": shown })
             }

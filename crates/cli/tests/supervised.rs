@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rowhouse_machine::process::end::End;
 use rowhouse_machine::instance::health::{Check, Waited, wait_healthy};
+use rowhouse_machine::process::end::End;
 use rowhouse_machine::process::shim::ShimSpec;
 use rowhouse_machine::process::supervised::{Adopted, Supervised, snapshot};
 use rustix::thread::CapabilitySet;

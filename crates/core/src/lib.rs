@@ -48,7 +48,7 @@ pub use outcome::{Outcome, Resolution, Unreachable};
 pub use platform::Platform;
 pub use protocol::{ObjectDigest, Token, failure_key, manifest_key, token_secret};
 pub use quoted::shortened;
-pub use reason::{Obstacle, Silent};
+pub use reason::{Denied, Obstacle, Silent};
 pub use reconcile::{Again, Reconciled, Waking, reconcile};
 pub use report::{Notes, Progress, report};
 pub use repository::{AddressObjection, RefusedAddress, Repository, SubmoduleObjection, Transport};

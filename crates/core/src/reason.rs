@@ -8,8 +8,10 @@ use crate::row::{Report, Status};
 
 /// How every reason begins of what is tried again by itself.
 const RETRYING: &str = "retrying: ";
-/// How that begins which a repository alone can end.
+/// How that begins which a repository alone can end: it does not answer …
 const SILENT: &str = "cannot reach repository ";
+/// … or is not there, refuses us, or cannot be read.
+const DENIED: &str = "cannot read repository ";
 
 /// A repository that does not answer, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,28 @@ pub struct Silent<'a> {
 impl fmt::Display for Silent<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{SILENT}`{}`: {}", self.repository, self.said)
+    }
+}
+
+/// A repository that is not there, refuses us, or cannot be read, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied<'a> {
+    pub repository: &'a Repository,
+    /// What came in place of what was asked for.
+    pub said: &'a str,
+}
+
+impl fmt::Display for Denied<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{DENIED}`{}`: {}", self.repository, self.said)
+    }
+}
+
+impl Denied<'_> {
+    /// Whether this is why a deployment failed, before it began or while it was built.
+    pub fn is_told_by(report: &Report) -> bool {
+        report.status == Some(Status::DeployFailed)
+            && report.reason.as_deref().is_some_and(|reason| reason.starts_with(DENIED))
     }
 }
 
@@ -72,6 +96,10 @@ mod tests {
         assert_eq!(silent, "cannot reach repository `https://me:***@host/a`: no answer");
         let said = report(Status::Deploying, &retrying(&silent));
         assert_eq!(Obstacle::of(&said), Some(Obstacle::Repository(&silent)));
+        let denied = Denied { repository: &repository, said: "no such thing" }.to_string();
+        assert_eq!(denied, "cannot read repository `https://me:***@host/a`: no such thing");
+        assert!(Denied::is_told_by(&report(Status::DeployFailed, &denied)));
+        assert!(!Denied::is_told_by(&report(Status::Deployed, &denied)));
         let full = report(Status::Deploying, &retrying("the disk is full"));
         assert_eq!(Obstacle::of(&full), Some(Obstacle::Other("the disk is full")));
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rowhouse_cli::client::Client as _;
-use rowhouse_core::{Row, without_password};
+use rowhouse_core::{AddressObjection, Repository, Row, without_password};
 use rowhouse_machine::config::{Config, Failpoint};
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::up::{Ended, House, Shutdown};
@@ -25,7 +25,7 @@ use rowhouse_cli::rows::row_text;
 pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     output::work_on()?;
     context.warn_if_open();
-    let repository = up.repo.as_deref().map(absolute_repository).transpose()?;
+    let repository = up.repo.as_deref().map(default_repository).transpose()?;
     let config = Config {
         data: context.folder.root().to_owned(),
         listen: up.listen,
@@ -154,12 +154,19 @@ fn instances(count: usize) -> String {
     if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") }
 }
 
+fn default_repository(text: &str) -> anyhow::Result<Repository> {
+    Repository::parse(&absolute_repository(text)?)
+        .map_err(|refused| bad_input(refused.to_string(), "give another one with `--repo`"))
+}
+
 /// A local repository by its whole path, so that it means the same to whoever reads the row.
 pub(crate) fn absolute_repository(text: &str) -> anyhow::Result<String> {
-    let is_remote = text.contains("://") || text.contains("::") || {
-        text.split_once(':').is_some_and(|(host, _)| !host.contains('/') && host.contains('@'))
+    let is_path = match Repository::parse(text) {
+        Ok(repository) => repository.is_local() && !text.starts_with("file://"),
+        // Whatever else it is, the row's own check says so.
+        Err(refused) => refused.objection == AddressObjection::NoAddress,
     };
-    if is_remote || text.starts_with('-') || text.is_empty() {
+    if !is_path {
         return Ok(text.to_owned());
     }
     let path = std::path::absolute(text)?;

@@ -27,7 +27,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use rowhouse_cli::rows::duration;
-use rowhouse_core::{AppName, Commit, Manifest};
+use rowhouse_core::{AppName, Commit, Manifest, ObjectDigest, Transport, failure_key};
 use rowhouse_machine::pause::Pause;
 use rowhouse_machine::supply::{Order, Supply};
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,7 +64,7 @@ pub(crate) struct Instance {
     bucket: String,
     /// Digest of the manifest
     #[arg(long, value_parser = digest)]
-    manifest: String,
+    manifest: ObjectDigest,
     /// Address of the certificate and its key
     #[arg(long, value_parser = Address::parse, value_name = "s3://BUCKET/KEY")]
     certificate: Address,
@@ -162,7 +162,7 @@ pub(crate) async fn run(data: Option<&Path>, instance: Instance) -> anyhow::Resu
         return Ok(Exit::Ours);
     }
     {
-        let key = format!("failures/{}/{}.txt", instance.app, instance.commit);
+        let key = failure_key(&instance.app, &instance.commit);
         let text = format!("{id}: {reason}\n");
         if let Err(error) = account.put_text(&key, &text, &notes).await {
             output::warning(&format!("the reason could not be stored: {error}"));
@@ -274,7 +274,7 @@ fn wrong(address: &Address, why: &str) -> Refused {
 }
 
 /// Signals, until that has arrived or nobody waits for it.
-async fn say(account: &Account, notes: &Notes, manifest: &str, signal: Signal) {
+async fn say(account: &Account, notes: &Notes, manifest: &ObjectDigest, signal: Signal) {
     let mut pause = Pause::new(Duration::from_secs(1), Duration::from_mins(1));
     loop {
         match account.signal(signal).await {
@@ -297,10 +297,8 @@ fn commit(text: &str) -> Result<Commit, String> {
     Commit::parse(text).ok_or_else(|| "a commit has 40 hex digits".to_owned())
 }
 
-fn digest(text: &str) -> Result<String, String> {
-    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    let fits = text.len() == 64 && text.bytes().all(digit);
-    fits.then(|| text.to_owned()).ok_or_else(|| "a digest has 64 lower-case hex digits".to_owned())
+fn digest(text: &str) -> Result<ObjectDigest, String> {
+    ObjectDigest::parse(text).ok_or_else(|| "a digest has 64 lower-case hex digits".to_owned())
 }
 
 /// What a manifest must be for this machine.
@@ -311,7 +309,7 @@ fn check(manifest: &Manifest, instance: &Instance) -> Result<(), Refused> {
             manifest.name, manifest.commit, instance.app, instance.commit
         )));
     }
-    if !manifest.repo.starts_with("https://") && !instance.any_repository {
+    if manifest.repo.transport() != Transport::Https && !instance.any_repository {
         return Err(Refused(
             "the repository of the manifest is not on the web (`https://`)".to_owned(),
         ));

@@ -79,9 +79,9 @@ fn given(put: &Put) -> Changes {
 async fn default_version(client: &impl Client, changes: &Changes) -> anyhow::Result<String> {
     let given = match changes.get(&Attribute::Repo) {
         Some(Some(Value::Text(repo))) => Some(repo.clone()),
-        Some(_) | None => client.repository(),
+        Some(_) | None => client.repository().map(|default| default.as_str().to_owned()),
     };
-    let is_here = client.settings().local_repositories;
+    let is_here = client.limits().local_repositories;
     client.default_branch(&given.ok_or_else(|| no_repository(is_here))?).await
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rowhouse_core::{RefusedAddress, Repository, Silent, SubmoduleObjection};
+use rowhouse_core::{Denied, RefusedAddress, Repository, Silent, SubmoduleObjection};
 
 use crate::process::command::ToolEnd;
 
@@ -16,7 +16,7 @@ pub enum GitError {
     #[error("{reason}")]
     Refused { reason: String },
     /// The repository is not there, refuses us, or cannot be read: somebody must mend that.
-    #[error("cannot read repository `{repository}`: {said}{}", cure(said))]
+    #[error("{}{}", Denied { repository, said }, cure(said))]
     Denied { repository: Repository, said: String },
     /// The repository did not answer: try again later.
     #[error("{}", Silent { repository, said })]
