@@ -5,9 +5,9 @@
 //! instances; all of them accept from the one listener.  They share the [`Routes`], which they read
 //! without a lock.
 //!
-//! Connection, exchange, body, link and upgrade import one another in a circle: they are the parts
-//! of one organ, through which one request passes both ways, and each has to know whom it hands
-//! over to.
+//! Worker, connection, exchange, body, link, upgrade and pages import one another in a circle: they
+//! are the parts of one organ, through which each request passes both ways, and each has to know
+//! whom it hands over to.
 
 mod access;
 mod body;
