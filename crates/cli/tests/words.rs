@@ -382,6 +382,72 @@ fn what_keeps_an_app_from_coming_up_is_said_wherever_somebody_looks() {
 }
 
 #[test]
+fn show_as_json_tells_of_instances_and_who_is_at_work_as_it_always_has_to_the_byte() {
+    let house = shop();
+    run(&house, &["events"]);
+    let folder = DataFolder::open(&house.data()).unwrap();
+    let instance = format!(
+        r#"{{"id":"1-1","port":4711,"digest":"d","commit":"{}","born":1}}"#,
+        commits()[1]
+    );
+    let record = format!(
+        r#"{{"name":"shop","id":"1","serial":1,"running":null,"tried":null,"ongoing":null,"instances":[{instance}],"started":1,"builds":[],"released":[]}}"#
+    );
+    let journal = rusqlite::Connection::open(folder.journal()).unwrap();
+    journal.execute("insert into stacks values ('shop', ?1)", [&record]).unwrap();
+    let _hold = folder.hold().unwrap();
+    let holder = r#"{"Pid":7,"Listen":"127.0.0.1:8080","Domain":"localhost","Since":"2026-01-01T10:00:00Z","Repository":"https://me:hunter2@example.com/a.git","Path":null,"MaxScale":3}"#;
+    std::fs::write(house.data().join("state/lock"), holder).unwrap();
+    let shown = run(&house, &["show", "shop", "--json"]).out;
+    let expected = r#"{
+  "Answered": false,
+  "BuildEnv": {
+    "TOKEN": "***"
+  },
+  "Env": {
+    "SECRET": "***"
+  },
+  "Healthy": 2,
+  "Instances": [
+    {
+      "Id": "1-1",
+      "Pid": null,
+      "Port": 4711,
+      "Revision": "fedcba98fedcba98fedcba98fedcba98fedcba98",
+      "StartedAt": null,
+      "State": "not running"
+    }
+  ],
+  "LoadBalancer": "http://shop.localhost:8080",
+  "Name": "shop",
+  "Reactor": {
+    "AtWork": true,
+    "Holder": {
+      "Domain": "localhost",
+      "Listen": "127.0.0.1:8080",
+      "MaxScale": 3,
+      "Path": null,
+      "Pid": 7,
+      "Repository": "https://me:***@example.com/a.git",
+      "Since": "2026-01-01T10:00:00Z"
+    }
+  },
+  "Repo": "/srv/shop.git",
+  "Revision": "fedcba98fedcba98fedcba98fedcba98fedcba98",
+  "Scale": 2,
+  "Seq": 4,
+  "Version": "main",
+  "status": "deployed"
+}
+"#;
+    assert_eq!(shown, expected);
+    let people = run(&house, &["show", "shop"]).out;
+    let table = "\n\ninstance  pid  port  state        revision  started\n\
+                 1-1       -    4711  not running  fedcba9   -\n";
+    assert!(people.ends_with(table), "{people}");
+}
+
+#[test]
 fn show_as_json_has_the_attributes_of_the_table_and_masks_secrets() {
     let house = shop();
     let text = run(&house, &["show", "shop", "--json"]).out;
