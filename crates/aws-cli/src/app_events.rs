@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use aws_sdk_cloudformation::types::StackEvent;
 use rowhouse_aws::{Failure, StackStatus};
-use rowhouse_cli::client::{Event, News};
+use rowhouse_command::client::{Event, News};
 
 use crate::account::{Account, told_of};
 use crate::output;

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use aws_sdk_cloudwatchlogs::types::LogStream;
 use jiff::Timestamp;
 use rowhouse_aws::Failure;
-use rowhouse_cli::client::{LogLine, News};
+use rowhouse_command::client::{LogLine, News};
 use rowhouse_core::AppName;
 
 use crate::account::{Account, told_of};

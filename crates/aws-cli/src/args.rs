@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 use rowhouse_aws::package::Architecture;
-use rowhouse_cli::rows::RowCommand;
+use rowhouse_command::rows::RowCommand;
 
 /// The platform on AWS: rows in DynamoDB, each app a CloudFormation stack, the reactor a Lambda function.
 ///

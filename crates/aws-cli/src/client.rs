@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use rowhouse_aws::config::{Config, VARIABLE};
 use rowhouse_aws::{DynamoTable, Failure, Life, Repositories, StackStatus};
-use rowhouse_cli::client::{Changes, Client, Left, Removed};
-use rowhouse_cli::rows;
+use rowhouse_command::client::{Changes, Client, Left, Removed};
+use rowhouse_command::rows;
 use rowhouse_core::{
     App, AppName, Commit, Resolution, Row, RowKey, Settings, SettingsDigest, StoredEntry,
     StoredRow, Written,

@@ -21,7 +21,7 @@ mod zone;
 
 use std::process::ExitCode;
 
-use rowhouse_cli::{failure, finding, output};
+use rowhouse_command::{failure, finding, output};
 
 fn main() -> ExitCode {
     commands::run(std::env::args_os().collect())

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rowhouse_cli::client::{Changes, Client as _};
-use rowhouse_cli::rows::Waiting;
-use rowhouse_cli::rows::wait::{self, Progress};
+use rowhouse_command::client::{Changes, Client as _};
+use rowhouse_command::rows::Waiting;
+use rowhouse_command::rows::wait::{self, Progress};
 use rowhouse_core::{Attribute, RowKey, Value};
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::{Config, House};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rowhouse_cli::client::{Changes, Client, Event, Left, LogLine, News, Removed};
-use rowhouse_cli::rows::default_branch;
+use rowhouse_command::client::{Changes, Client, Event, Left, LogLine, News, Removed};
+use rowhouse_command::rows::default_branch;
 use rowhouse_core::{
     App, AppName, Commit, Row, RowKey, Settings, SettingsDigest, StoredEntry, StoredRow,
     without_password,

@@ -6,13 +6,12 @@ mod context;
 mod demo;
 mod demo_repository;
 mod hidden;
-mod instance;
 mod machine;
 mod project;
 
 use std::process::ExitCode;
 
-use rowhouse_cli::{failure, output};
+use rowhouse_command::{failure, output};
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();

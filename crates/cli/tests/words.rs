@@ -386,10 +386,8 @@ fn show_as_json_tells_of_instances_and_who_is_at_work_as_it_always_has_to_the_by
     let house = shop();
     run(&house, &["events"]);
     let folder = DataFolder::open(&house.data()).unwrap();
-    let instance = format!(
-        r#"{{"id":"1-1","port":4711,"digest":"d","commit":"{}","born":1}}"#,
-        commits()[1]
-    );
+    let instance =
+        format!(r#"{{"id":"1-1","port":4711,"digest":"d","commit":"{}","born":1}}"#, commits()[1]);
     let record = format!(
         r#"{{"name":"shop","id":"1","serial":1,"running":null,"tried":null,"ongoing":null,"instances":[{instance}],"started":1,"builds":[],"released":[]}}"#
     );

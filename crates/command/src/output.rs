@@ -132,7 +132,7 @@ pub fn usage(error: &clap::Error) {
 /// A text of somebody else's on one line: nothing in it drives a terminal, hides, or turns the line around.
 pub fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
-    for letter in rowhouse_machine::log::harmless(&text.replace('\n', " ")).chars() {
+    for letter in rowhouse_core::harmless(&text.replace('\n', " ")).chars() {
         match letter {
             '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'

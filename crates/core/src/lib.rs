@@ -19,6 +19,7 @@ mod stack;
 mod sweep;
 mod table;
 pub mod testing;
+mod text;
 
 pub use address::{password, without_password};
 pub use app::{App, AppName, Environment, PLATFORM_VARIABLES, Version};
@@ -34,3 +35,4 @@ pub use row::{Attribute, Report, Row, RowKey, Status, UserAttributes, Value, sho
 pub use stack::{Attempt, Deployment, Observed, Phase, Stack};
 pub use sweep::{Sweep, full_sweep, short_sweep};
 pub use table::{AppTable, StoredRow, Written};
+pub use text::harmless;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::instance::notes::Notes;
+use crate::notes::Notes;
 
 /// How long one call may take, its own retries included.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -43,7 +43,7 @@ pub(crate) struct Object {
 ///
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Condition<'a> {
+pub(crate) enum Precondition<'a> {
     /// There is none.
     Absent,
     /// It is as it was when it had this tag.
@@ -90,14 +90,14 @@ impl Account {
         &self,
         key: &str,
         file: &Path,
-        condition: Condition<'_>,
+        condition: Precondition<'_>,
         metadata: &str,
     ) -> Result<Option<String>, String> {
         let mut command = self.aws(&["s3api", "put-object"]);
         command.args(["--bucket", &self.bucket, "--key", key, "--body"]).arg(file);
         match condition {
-            Condition::Absent => command.args(["--if-none-match", "*"]),
-            Condition::Unchanged(tag) => command.args(["--if-match", tag]),
+            Precondition::Absent => command.args(["--if-none-match", "*"]),
+            Precondition::Unchanged(tag) => command.args(["--if-match", tag]),
         };
         if !metadata.is_empty() {
             command.args(["--metadata", metadata]);

@@ -4,14 +4,14 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use rowhouse_command::output;
 use rowhouse_core::Manifest;
 use sha2::{Digest as _, Sha256};
 
-use crate::instance::account::Account;
-use crate::instance::certificate::Certificate;
-use crate::instance::notes::Notes;
-use crate::instance::{Instance, Refused, check};
-use crate::output;
+use crate::account::Account;
+use crate::certificate::Certificate;
+use crate::notes::Notes;
+use crate::{Instance, Refused, check};
 
 /// How long an object is asked for: a machine that has just booted may wait for its network and its rights.
 const PATIENCE: Duration = Duration::from_mins(3);

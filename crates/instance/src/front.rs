@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rowhouse_command::output;
 use rowhouse_machine::proxy::Proxy;
 use rustls::ServerConfig;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
@@ -16,8 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use crate::instance::traffic::{Traffic, Watched};
-use crate::output;
+use crate::traffic::{Traffic, Watched};
 
 /// From a connection's begin to the end of the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -26,21 +26,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use rowhouse_cli::rows::duration;
+use rowhouse_command::argument::{address, duration};
+use rowhouse_command::failure::Exit;
+use rowhouse_command::output;
 use rowhouse_core::{AppName, Commit, Manifest};
 use rowhouse_machine::supply::{Order, Supply};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::address;
-use crate::failure::Exit;
-use crate::instance::account::{Account, Signal};
-use crate::instance::bucket::Address;
-use crate::instance::front::Front;
-use crate::instance::notes::Notes;
-use crate::instance::shared_build::SharedBuild;
-use crate::instance::turn::Turn;
-use crate::instance::watch::Watch;
-use crate::output;
+use crate::account::{Account, Signal};
+use crate::bucket::Address;
+use crate::front::Front;
+use crate::notes::Notes;
+use crate::shared_build::SharedBuild;
+use crate::turn::Turn;
+use crate::watch::Watch;
 
 /// The platform's folder where the option names none.
 const DATA: &str = "/var/lib/rowhouse";
@@ -48,7 +47,7 @@ const DATA: &str = "/var/lib/rowhouse";
 const INSTANCE_ID: &str = "/var/lib/cloud/data/instance-id";
 
 #[derive(Debug, Args)]
-pub(crate) struct Instance {
+pub struct Instance {
     /// The app
     #[arg(long, value_parser = AppName::parse)]
     app: AppName,
@@ -111,7 +110,7 @@ pub(crate) struct Instance {
 pub(crate) struct Refused(pub(crate) String);
 
 /// Runs until it is told to end, or until the rollout has failed and that was said.
-pub(crate) async fn run(data: Option<&Path>, instance: Instance) -> anyhow::Result<Exit> {
+pub async fn run(data: Option<&Path>, instance: Instance) -> anyhow::Result<Exit> {
     let id = match &instance.id {
         Some(id) => id.clone(),
         None => std::fs::read_to_string(INSTANCE_ID)
@@ -317,49 +316,4 @@ fn check(manifest: &Manifest, instance: &Instance) -> Result<(), Refused> {
         ));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use crate::args::Arguments;
-
-    /// The commands that the units of a template start, with values in place of parameters.
-    fn commands(template: &str) -> Vec<Vec<String>> {
-        let value = |name: &str| match name {
-            "Manifest" => "a".repeat(64),
-            "Commit" => "c".repeat(40),
-            "AppsDomain" => "apps.example.com".to_owned(),
-            other => other.to_lowercase().replace([':', '.'], "-"),
-        };
-        let starts = template.lines().filter_map(|line| {
-            line.trim().strip_prefix("ExecStart=").filter(|line| line.contains("/rowhouse "))
-        });
-        let filled = starts.map(|line| {
-            let mut parts = line.split("${");
-            let first = parts.next().unwrap_or_default().to_owned();
-            parts.fold(first, |text, part| {
-                let (name, rest) = part.split_once('}').expect("a parameter ends");
-                text + &value(name) + rest
-            })
-        });
-        filled.map(|line| line.split(' ').map(str::to_owned).collect()).collect()
-    }
-
-    #[test]
-    fn the_templates_start_this_program_with_arguments_that_it_knows() {
-        for template in [
-            include_str!("../../../../templates/app.yaml"),
-            include_str!("../../../../templates/app-dedicated.yaml"),
-        ] {
-            let commands = commands(template);
-            let words: Vec<&str> = commands.iter().map(|command| command[1].as_str()).collect();
-            assert_eq!(words, ["up", "instance"]);
-            for command in commands {
-                let parsed = Arguments::try_parse_from(&command);
-                assert!(parsed.is_ok(), "{command:?}: {}", parsed.unwrap_err());
-            }
-        }
-    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::instance::account::Signal;
+use crate::account::Signal;
 
 /// The folder.
 #[derive(Debug)]

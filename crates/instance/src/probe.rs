@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::instance::certificate::Certificate;
+use crate::certificate::Certificate;
 
 /// As long as the balancer waits.
 const LIMIT: Duration = Duration::from_secs(4);

@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rowhouse_command::output;
 use rowhouse_core::Manifest;
 use rowhouse_machine::archive::PACKED_LIMIT;
 use rowhouse_machine::build::{BuildKey, Builds};
@@ -20,11 +21,10 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use crate::instance::Refused;
-use crate::instance::account::{Account, Condition};
-use crate::instance::bucket::sha256;
-use crate::instance::notes::Notes;
-use crate::output;
+use crate::Refused;
+use crate::account::{Account, Precondition};
+use crate::bucket::sha256;
+use crate::notes::Notes;
 
 /// How often the platform's offer is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -142,7 +142,7 @@ impl<'a> SharedBuild<'a> {
             return Err("the platform could not pack it: see its log".to_owned());
         }
         let note = format!("{DIGEST}={digest}");
-        let put = self.account.put(&self.key, &file, Condition::Absent, &note).await;
+        let put = self.account.put(&self.key, &file, Precondition::Absent, &note).await;
         let _ = fs::remove_file(&file);
         output::note(match put? {
             Some(_) => "the build is stored for other instances",

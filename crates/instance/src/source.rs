@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rowhouse_command::output;
 use rowhouse_core::{Commit, Manifest};
 use rowhouse_machine::git::{GitError, Unreached, unreached};
 use rowhouse_machine::mirror::Mirrors;
@@ -14,10 +15,9 @@ use rowhouse_machine::supply::Supply;
 use tokio::time::sleep;
 use url::Url;
 
-use crate::instance::Refused;
-use crate::instance::account::Account;
-use crate::instance::notes::Notes;
-use crate::output;
+use crate::Refused;
+use crate::account::Account;
+use crate::notes::Notes;
 
 /// The user for a token that comes without one: GitHub and GitLab take any.
 const TOKEN_USER: &str = "x-access-token";

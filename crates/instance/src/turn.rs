@@ -6,15 +6,15 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use rowhouse_command::output;
 use rowhouse_core::Manifest;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use crate::instance::account::{Account, Condition};
-use crate::instance::bucket::sha256;
-use crate::instance::notes::Notes;
-use crate::instance::{Instance, Refused};
-use crate::output;
+use crate::account::{Account, Precondition};
+use crate::bucket::sha256;
+use crate::notes::Notes;
+use crate::{Instance, Refused};
 
 /// How often those who wait look.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -24,7 +24,7 @@ const FAILURE_STANDS: Duration = Duration::from_mins(35);
 /// What stands in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "State", rename_all = "lowercase", rename_all_fields = "PascalCase")]
-enum Record {
+enum TurnRecord {
     /// It has the turn. `Beat` is raised while it lives.
     Running { instance: String, since: Timestamp, beat: u64 },
     /// Its app answers: `release:` is done for good.
@@ -95,20 +95,20 @@ pub(crate) async fn take<'a>(
             }
         };
         let condition = match &found {
-            None => Some(Condition::Absent),
-            Some((Record::Done { .. }, _)) => return Ok(Turn::After),
-            Some((Record::Failed { instance: other, at, reason, manifest }, tag)) => {
+            None => Some(Precondition::Absent),
+            Some((TurnRecord::Done { .. }, _)) => return Ok(Turn::After),
+            Some((TurnRecord::Failed { instance: other, at, reason, manifest }, tag)) => {
                 // Of another manifest it says nothing: how the app's health is asked may have been mended.
                 if is_recent(*at) && *manifest == instance.manifest {
                     return Err(Refused(format!("`{other}`, which went first, failed: {reason}")));
                 }
-                Some(Condition::Unchanged(tag))
+                Some(Precondition::Unchanged(tag))
             }
             // What we began before we were started again.
-            Some((Record::Running { instance, .. }, tag)) if *instance == account.instance => {
-                Some(Condition::Unchanged(tag))
+            Some((TurnRecord::Running { instance, .. }, tag)) if *instance == account.instance => {
+                Some(Precondition::Unchanged(tag))
             }
-            Some((Record::Running { instance: other, .. }, tag)) => {
+            Some((TurnRecord::Running { instance: other, .. }, tag)) => {
                 // By our own clock, so that it does not matter what others take for the time.
                 let since = match &seen {
                     Some((before, since)) if before == tag => *since,
@@ -130,7 +130,7 @@ pub(crate) async fn take<'a>(
                         "`{other}` does nothing any more; going in its place"
                     ));
                 }
-                has_died.then_some(Condition::Unchanged(tag))
+                has_died.then_some(Precondition::Unchanged(tag))
             }
         };
         let Some(condition) = condition else {
@@ -138,7 +138,7 @@ pub(crate) async fn take<'a>(
             continue;
         };
         let since = Timestamp::now();
-        let record = Record::Running { instance: account.instance.clone(), since, beat: 0 };
+        let record = TurnRecord::Running { instance: account.instance.clone(), since, beat: 0 };
         match book.write(&record, condition).await {
             Ok(Some(tag)) => {
                 let tag = RefCell::new(tag);
@@ -165,11 +165,11 @@ impl Claim<'_> {
         for beat in 1.. {
             sleep(self.lease / 4).await;
             let (instance, since) = (instance.clone(), self.since);
-            match self.write(&Record::Running { instance, since, beat }).await {
+            match self.write(&TurnRecord::Running { instance, since, beat }).await {
                 Ok(true) => {}
                 Ok(false) => match self.book.read().await {
                     // It was written, and only the answer to that was lost.
-                    Ok(Some((Record::Running { instance: found, .. }, tag)))
+                    Ok(Some((TurnRecord::Running { instance: found, .. }, tag)))
                         if found == self.book.account.instance =>
                     {
                         self.tag.replace(tag);
@@ -195,8 +195,8 @@ impl Claim<'_> {
     pub(crate) async fn end(self, outcome: Result<(), &str>) {
         let (instance, at) = (self.book.account.instance.clone(), Timestamp::now());
         let record = match outcome {
-            Ok(()) => Record::Done { instance, at },
-            Err(reason) => Record::Failed {
+            Ok(()) => TurnRecord::Done { instance, at },
+            Err(reason) => TurnRecord::Failed {
                 instance,
                 at,
                 reason: reason.to_owned(),
@@ -216,15 +216,15 @@ impl Claim<'_> {
     }
 
     /// Writes, unless somebody else has: then it is no longer our turn.
-    async fn write(&self, record: &Record) -> Result<bool, String> {
+    async fn write(&self, record: &TurnRecord) -> Result<bool, String> {
         let tag = self.tag.borrow().clone();
-        let written = self.book.write(record, Condition::Unchanged(&tag)).await?;
+        let written = self.book.write(record, Precondition::Unchanged(&tag)).await?;
         Ok(written.map(|tag| self.tag.replace(tag)).is_some())
     }
 }
 
 impl Book<'_> {
-    async fn read(&self) -> Result<Option<(Record, String)>, String> {
+    async fn read(&self) -> Result<Option<(TurnRecord, String)>, String> {
         if self.account.look(&self.key).await?.is_none() {
             return Ok(None);
         }
@@ -239,8 +239,8 @@ impl Book<'_> {
 
     async fn write(
         &self,
-        record: &Record,
-        condition: Condition<'_>,
+        record: &TurnRecord,
+        condition: Precondition<'_>,
     ) -> Result<Option<String>, String> {
         let bytes = serde_json::to_vec(record).map_err(|error| error.to_string())?;
         let file = self.notes.write("turn.json", &bytes).map_err(|error| error.to_string())?;
@@ -296,13 +296,13 @@ mod tests {
     #[test]
     fn a_record_has_one_form() {
         let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        let record = Record::Running { instance: "i-1".to_owned(), since: at, beat: 2 };
+        let record = TurnRecord::Running { instance: "i-1".to_owned(), since: at, beat: 2 };
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(
             text,
             r#"{"State":"running","Instance":"i-1","Since":"2026-01-02T03:04:05Z","Beat":2}"#
         );
-        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+        assert_eq!(serde_json::from_str::<TurnRecord>(&text).unwrap(), record);
     }
 
     #[test]

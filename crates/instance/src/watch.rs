@@ -5,17 +5,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rowhouse_command::output;
 use rowhouse_core::{Attribute, Commit, Manifest, Row, RowKey, Status, UserAttributes};
 use rowhouse_machine::git::{Unreached, unreached};
 use rowhouse_machine::table::TableFile;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::instance::Refused;
-use crate::instance::front::Front;
-use crate::instance::probe::Probe;
-use crate::instance::source;
-use crate::output;
+use crate::Refused;
+use crate::front::Front;
+use crate::probe::Probe;
+use crate::source;
 
 /// How often the row is read.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use rowhouse_cli::program;
+use rowhouse_command::program;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::account::Account;
@@ -38,7 +38,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Package(package) => package::package(&package),
         Command::Row(command) => {
             let open = async |_| AwsClient::open(&arguments.place).await;
-            Box::pin(rowhouse_cli::rows::run(open, command)).await
+            Box::pin(rowhouse_command::rows::run(open, command)).await
         }
     }
 }

@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
-use rowhouse_cli::client::Client as _;
-use rowhouse_cli::finding::{self, Finding, State};
+use rowhouse_command::client::Client as _;
+use rowhouse_command::finding::{self, Finding, State};
 use rowhouse_machine::folder::{FolderError, Presence};
 use serde_json::json;
 

@@ -10,8 +10,8 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use rowhouse_cli::program;
-use rowhouse_cli::rows::{Opening, no_repository};
+use rowhouse_command::program;
+use rowhouse_command::rows::{Opening, no_repository};
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::UpError;
 
@@ -83,10 +83,10 @@ async fn dispatch(arguments: Arguments, words: Vec<OsString>) -> anyhow::Result<
                 }
                 Opening::First { .. } => made(),
             };
-            rowhouse_cli::rows::run(open, command).await
+            rowhouse_command::rows::run(open, command).await
         }
         Command::Doctor(read) => doctor::doctor(data, read.json),
-        Command::Instance(instance) => crate::instance::run(data, *instance).await,
+        Command::Instance(instance) => rowhouse_instance::run(data, *instance).await,
         Command::Aws(aws) => Err(aws::hand_over(place.options().chain(aws.arguments).collect())),
     }
 }

@@ -7,7 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use rowhouse_cli::client::Client as _;
+use rowhouse_command::client::Client as _;
+use rowhouse_command::rows::row_text;
 use rowhouse_core::{Row, without_password};
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::up::{Config, Ended, Failpoint, House, Shutdown};
@@ -18,7 +19,6 @@ use crate::context::Context;
 use crate::failure::{Exit, bad_input};
 use crate::output;
 use crate::output::quoted;
-use rowhouse_cli::rows::row_text;
 
 /// Runs until it is told to end.
 pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use crate::argument::duration;
+
 /// A command that reads or writes rows.
 #[derive(Debug, Subcommand)]
 pub enum RowCommand {
@@ -167,32 +169,4 @@ pub struct Logs {
 #[derive(Debug, Args)]
 pub struct Open {
     pub name: String,
-}
-
-/// A time such as `90s`, `15m` or `2h`; a number alone is seconds.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let allowed = || format!("`{text}` is no time: write `90s`, `15m` or `2h`");
-    let number: u64 = digits.parse().map_err(|_| allowed())?;
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        _ => return Err(allowed()),
-    };
-    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(allowed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_units_that_people_write() {
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("15m"), Ok(Duration::from_mins(15)));
-        for bad in ["", "m", "-1s", "1d", "1.5h", "99999999999999999999s", "9999999999999999999h"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -20,7 +20,7 @@ mod scale;
 mod show;
 pub mod wait;
 
-pub use args::{Read, RowCommand, Waiting, duration};
+pub use args::{Read, RowCommand, Waiting};
 pub use branch::default_branch;
 pub use put::no_repository;
 
