@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use aws_sdk_cloudformation::types::StackEvent;
 use rowhouse_aws::{Failure, StackStatus};
-use rowhouse_command::client::{Event, News};
+use rowhouse_command::client::{Event, EventId, News};
 
 use crate::account::{Account, told_of};
 use crate::output;
@@ -218,7 +218,7 @@ fn event_of(app: &str, event: &StackEvent) -> Event {
     };
     let reason = event.resource_status_reason().filter(|reason| !reason.is_empty());
     Event {
-        id: event.event_id().unwrap_or_default().into(),
+        id: EventId::Text(event.event_id().unwrap_or_default().to_owned()),
         at: event.timestamp().map(shown_time).unwrap_or_default(),
         name: app.to_owned(),
         kind: word(event).to_lowercase(),

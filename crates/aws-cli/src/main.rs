@@ -10,6 +10,7 @@ mod certificate;
 mod client;
 mod code;
 mod commands;
+mod default_branch;
 mod delegation;
 mod drift;
 mod instances;

@@ -2,8 +2,10 @@
 
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use rowhouse_command::client::Location;
 use rowhouse_machine::folder::{DataFolder, Holder, Presence};
 use rowhouse_machine::journal::JournalFile;
 use rowhouse_machine::table::TableFile;
@@ -13,12 +15,15 @@ use crate::failure::bad_input;
 use crate::output;
 use crate::output::{clean, quoted};
 
+/// How often what was written is looked at.
+const PAUSE: Duration = Duration::from_millis(40);
+
 /// The folder that a command was pointed to.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) folder: DataFolder,
-    /// Whether commands in hints reach it without naming it.
-    is_implied: bool,
+    /// How commands in hints reach it.
+    pub(crate) location: Location,
     table: RefCell<Option<TableFile>>,
     journal: OnceCell<JournalFile>,
 }
@@ -77,9 +82,11 @@ impl Context {
         // With the variable set, the default one must be named.
         let is_implied = of_variable()
             .map_or(is_default, |path| std::path::absolute(path).is_ok_and(|path| path == root));
+        let folder = DataFolder::open(&root)?;
+        let option = if is_implied { String::new() } else { data_option(&folder) };
         let context = Context {
-            folder: DataFolder::open(&root)?,
-            is_implied,
+            folder,
+            location: location(option),
             table: RefCell::default(),
             journal: OnceCell::new(),
         };
@@ -123,14 +130,9 @@ impl Context {
         Ok(self.journal.get_or_init(|| journal))
     }
 
-    /// Whether commands in hints reach the folder without naming it.
-    pub(crate) fn is_implied(&self) -> bool {
-        self.is_implied
-    }
-
     /// The option that names this folder, to paste.
     pub(crate) fn data_option(&self) -> String {
-        format!("--data {}", quoted(&self.folder.root().display().to_string()))
+        data_option(&self.folder)
     }
 
     /// Who is at work, if anybody.
@@ -140,4 +142,15 @@ impl Context {
             Presence::Absent(_) => None,
         }
     }
+}
+
+fn data_option(folder: &DataFolder) -> String {
+    format!("--data {}", quoted(&folder.root().display().to_string()))
+}
+
+/// A platform on this machine that commands reach by `option`.
+fn location(option: String) -> Location {
+    let up = if option.is_empty() { "up".to_owned() } else { format!("up {option}") };
+    let cure = format!("`rowhouse {up}` starts one");
+    Location::new(String::new(), option, cure, PAUSE)
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rowhouse_command::client::{Changes, Client as _};
+use rowhouse_command::client::{Changes, Rows as _};
 use rowhouse_command::rows::Waiting;
 use rowhouse_command::rows::wait::{self, Progress};
 use rowhouse_core::{Attribute, RowKey, Value};
@@ -82,7 +82,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         }
     };
     down::stop_instances(&context).await;
-    let doctor = context.command("doctor");
+    let doctor = context.location.command("doctor");
     output::hint(&format!("`{doctor}` checks what the demo needs: git, cargo and a C compiler"));
     failed
 }

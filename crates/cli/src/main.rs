@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod context;
+mod default_branch;
 mod demo;
 mod demo_repository;
 mod hidden;

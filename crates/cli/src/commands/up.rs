@@ -7,16 +7,15 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use rowhouse_command::client::Client as _;
-use rowhouse_command::rows::row_text;
-use rowhouse_core::{Row, without_password};
+use rowhouse_command::rows::{repository, row_text};
+use rowhouse_core::Row;
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::up::{Config, Ended, Failpoint, House, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Up;
 use crate::context::Context;
-use crate::failure::{Exit, bad_input};
+use crate::failure::Exit;
 use crate::output;
 use crate::output::quoted;
 
@@ -24,7 +23,7 @@ use crate::output::quoted;
 pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     output::work_on()?;
     context.warn_if_open();
-    let repository = up.repo.as_deref().map(absolute_repository).transpose()?;
+    let repository = up.repo.as_deref().map(repository::typed).transpose()?;
     let config = Config {
         data: context.folder.root().to_owned(),
         listen: up.listen,
@@ -51,7 +50,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     let repo = if has_repository { "" } else { " --repo URL" };
     output::announce(&format!(
         "add an app: {}",
-        context.command(&format!("put hello{repo} --version main"))
+        context.location.command(&format!("put hello{repo} --version main"))
     ));
     output::announce(&format!(
         "or: sqlite3 {} \"insert into apps (name, version, scale{}) values ('hello', 'main', 1{})\"",
@@ -66,7 +65,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
             output::announce(&format!(
                 "stopped {}; their rows stay, and `{}` brings them back",
                 instances,
-                context.command("up")
+                context.location.command("up")
             ));
         }
         Shutdown::HandOver => {
@@ -77,8 +76,8 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
             output::announce(&format!(
                 "{} go on running; `{}` adopts them, `{}` stops them",
                 instances,
-                context.command("up"),
-                context.command("down")
+                context.location.command("up"),
+                context.location.command("down")
             ));
         }
     }
@@ -151,23 +150,4 @@ fn hand_over(listener: TcpListener) -> anyhow::Error {
 
 fn instances(count: usize) -> String {
     if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") }
-}
-
-/// A local repository by its whole path, so that it means the same to whoever reads the row.
-pub(crate) fn absolute_repository(text: &str) -> anyhow::Result<String> {
-    let is_remote = text.contains("://") || text.contains("::") || {
-        text.split_once(':').is_some_and(|(host, _)| !host.contains('/') && host.contains('@'))
-    };
-    if is_remote || text.starts_with('-') || text.is_empty() {
-        return Ok(text.to_owned());
-    }
-    let path = std::path::absolute(text)?;
-    let path = path.canonicalize().map_err(|error| {
-        bad_input(
-            // As it was typed: an address that was misspelt comes here too, perhaps with its password.
-            format!("the repository `{}` cannot be found: {error}", without_password(text)),
-            "`--repo` is a git URL, or the path of a git repository on this machine",
-        )
-    })?;
-    Ok(path.display().to_string())
 }

@@ -1,15 +1,16 @@
 //! A change of one row: checked before it is written, written while nobody else writes, and carried to its outcome.
 
 use rowhouse_core::{
-    App, Attribute, Generation, Report, Row, RowKey, Settings, Status, UserAttributes, Value,
+    App, Attribute, Generation, Report, Row, RowKey, Settings, SettingsDigest, Status,
+    UserAttributes, Value,
 };
 
 use crate::client::{Changes, Client};
 use crate::failure::{Exit, bad_input};
 use crate::output;
 use crate::rows::args::Waiting;
-use crate::rows::row_text;
 use crate::rows::wait::{self, Progress};
+use crate::rows::{names, reactor, row_text};
 
 /// How often a change is made anew, because somebody else wrote the row just then.
 const TRIES: usize = 20;
@@ -47,7 +48,7 @@ pub fn raised(user: Option<&UserAttributes>) -> Changes {
 
 /// The key of a row that is there, or an error that says which are.
 pub async fn existing(client: &impl Client, name: &str) -> anyhow::Result<RowKey> {
-    Ok(client.row(name).await?.row.key)
+    Ok(names::row(client, name).await?.row.key)
 }
 
 /// Writes the row, unless what is given could never run, and waits for what comes of it. `edit` is asked again where
@@ -78,8 +79,9 @@ pub async fn carry_out(
         }
         let mut changes = edit(before.as_ref())?;
         let user = after(before.as_ref(), &changes);
-        if let Some(reason) = objection(key, &changes, &user, &client.settings()) {
-            let hint = format!("`{}` shows what can be given", client.command("put --help"));
+        if let Some(reason) = objection(key, &changes, &user, &settings(client)) {
+            let hint =
+                format!("`{}` shows what can be given", client.location().command("put --help"));
             return Err(bad_input(reason, hint));
         }
         let same = before.as_ref();
@@ -87,7 +89,7 @@ pub async fn carry_out(
             match again(row, has_moved) {
                 Again::Raise => changes.extend(raised(Some(&user))),
                 Again::Already => {
-                    client.warn_if_absent();
+                    reactor::warn_if_absent(client);
                     output::note(&format!("`{key}` is already so"));
                     output::line(&row_text::line(row));
                     return Ok(Exit::Done);
@@ -144,6 +146,22 @@ fn after(before: Option<&Row>, changes: &Changes) -> UserAttributes {
     user
 }
 
+/// What a row is checked against: the platform's settings, or, where nobody can tell, what any could have.
+fn settings<C: Client>(client: &C) -> Settings {
+    let unknown = if C::IS_HERE {
+        "/unknown/until/rowhouse/up"
+    } else {
+        "https://unknown.example.com/until/it/is/read.git"
+    };
+    client.settings().unwrap_or_else(|| Settings {
+        digest: SettingsDigest::of("for validation alone"),
+        repository: Some(unknown.to_owned()),
+        path: None,
+        max_scale: u32::MAX,
+        local_repositories: C::IS_HERE,
+    })
+}
+
 /// What is wrong with the attributes that are given. What else is wrong in the row, somebody else wrote: the
 /// reactor says so, and one attribute after the other can be set right.
 fn objection(
@@ -179,7 +197,7 @@ fn all_answer(row: &Row) -> bool {
 /// Whether the row's version names another commit than the one that runs, or is on its way. Where nobody can
 /// tell, the reactor is the one to find out.
 async fn has_moved(client: &impl Client, row: &Row) -> anyhow::Result<bool> {
-    let Ok(app) = App::parse(row, &client.settings()) else { return Ok(false) };
+    let Ok(app) = App::parse(row, &settings(client)) else { return Ok(false) };
     let aim = client.aim(&app.name).await?;
     let is_deployed = row.report.status == Some(Status::Deployed) && row_text::is_answered(row);
     let present = match (&aim, is_deployed) {

@@ -3,11 +3,12 @@
 use rowhouse_core::RowKey;
 use serde_json::{Value, json};
 
-use crate::client::{Client, Event, News as _};
+use crate::client::{Client, Event, EventId, News as _};
 use crate::failure::Exit;
 use crate::output;
 use crate::output::clean;
 use crate::rows::args::Events;
+use crate::rows::names;
 use crate::rows::wait::{follow_pause, until_interrupted};
 
 /// How many are told to begin with.
@@ -52,13 +53,17 @@ async fn begin<C: Client>(client: &C, events: &Events) -> anyhow::Result<(C::Eve
     if let (true, Some(name)) = (found.is_empty(), name)
         && client.get(&RowKey(name.to_owned())).await?.is_none()
     {
-        return Err(client.no_such_app(name).await?);
+        return Err(names::no_such_app(client, name).await?);
     }
     Ok((feed, found))
 }
 
 fn object(event: &Event) -> Value {
-    json!({ "Id": event.id, "At": event.at, "Name": event.name, "Kind": event.kind, "Text": event.text })
+    let id = match &event.id {
+        EventId::Number(number) => json!(number),
+        EventId::Text(text) => json!(text),
+    };
+    json!({ "Id": id, "At": event.at, "Name": event.name, "Kind": event.kind, "Text": event.text })
 }
 
 fn sentence(event: &Event) -> String {

@@ -8,7 +8,7 @@ use crate::failure::Exit;
 use crate::output;
 use crate::output::{clean, cut};
 use crate::rows::args::One;
-use crate::rows::{row_json, row_text};
+use crate::rows::{names, row_json, row_text};
 
 pub(crate) async fn history(client: &impl Client, one: &One) -> anyhow::Result<Exit> {
     let key = RowKey(one.name.clone());
@@ -16,7 +16,7 @@ pub(crate) async fn history(client: &impl Client, one: &One) -> anyhow::Result<E
     // It outlives the row.
     let row = client.get(&key).await?.map(|stored| stored.row);
     if entries.is_empty() && row.is_none() {
-        return Err(client.no_such_app(&one.name).await?);
+        return Err(names::no_such_app(client, &one.name).await?);
     }
     if one.json {
         let entries: Vec<_> = entries.iter().map(row_json::entry).collect();

@@ -1,12 +1,12 @@
 //! `rowhouse logs`: what the instances and builds of an app have printed, in order of time.
 
-use crate::client::{Client, LogLine, News};
+use crate::client::{Client, News, PrintedLine};
 use crate::failure::Exit;
 use crate::output;
 use crate::output::clean;
 use crate::rows::args::Logs;
-use crate::rows::row_text;
 use crate::rows::wait::{follow_pause, until_interrupted};
+use crate::rows::{names, row_text};
 
 pub(crate) async fn logs(client: &impl Client, logs: &Logs) -> anyhow::Result<Exit> {
     if logs.follow {
@@ -16,11 +16,11 @@ pub(crate) async fn logs(client: &impl Client, logs: &Logs) -> anyhow::Result<Ex
 }
 
 async fn read(client: &impl Client, logs: &Logs) -> anyhow::Result<Exit> {
-    let name = client.name(&logs.name)?;
+    let name = names::known(client, &logs.name)?;
     let row = client.get(&name.key()).await?.map(|stored| stored.row);
     let mut feed = client.lines(&name, logs.lines).await?;
     if row.is_none() && feed.is_none() {
-        return Err(client.no_such_app(&logs.name).await?);
+        return Err(names::no_such_app(client, &logs.name).await?);
     }
     let mut lines = news(feed.as_mut()).await?;
     if lines.is_empty() && !logs.follow {
@@ -42,13 +42,15 @@ async fn read(client: &impl Client, logs: &Logs) -> anyhow::Result<Exit> {
     }
 }
 
-async fn news(feed: Option<&mut impl News<Item = LogLine>>) -> anyhow::Result<Vec<LogLine>> {
+async fn news(
+    feed: Option<&mut impl News<Item = PrintedLine>>,
+) -> anyhow::Result<Vec<PrintedLine>> {
     match feed {
         Some(feed) => feed.news().await,
         None => Ok(Vec::new()),
     }
 }
 
-fn tell(line: &LogLine) {
+fn tell(line: &PrintedLine) {
     output::line(&format!("{}  {}  {}", clean(&line.at), clean(&line.source), clean(&line.text)));
 }

@@ -6,20 +6,21 @@ use serde_json::json;
 use crate::client::Client;
 use crate::failure::Exit;
 use crate::output;
-use crate::rows::{row_json, row_text};
+use crate::rows::{reactor, row_json, row_text};
 
 pub(crate) async fn ls(client: &impl Client, as_json: bool) -> anyhow::Result<Exit> {
     // Stderr and JSON tell it alike: a reader of statuses knows first whether anybody keeps them true.
-    client.warn_if_absent();
+    reactor::warn_if_absent(client);
     let rows = client.list().await?;
     if as_json {
+        let reactor = reactor::to_json(&client.reactor());
         let apps: Vec<_> = rows.iter().map(|stored| row_json::row(stored, false)).collect();
-        output::json(&json!({ "Reactor": client.reactor(), "Apps": apps }), true);
+        output::json(&json!({ "Reactor": reactor, "Apps": apps }), true);
         return Ok(Exit::Done);
     }
     if rows.is_empty() {
         output::note("there is no app yet");
-        output::hint(&format!("`{}` makes one", client.command("put NAME --repo URL")));
+        output::hint(&format!("`{}` makes one", client.location().command("put NAME --repo URL")));
         return Ok(Exit::Done);
     }
     let lines: Vec<_> = rows

@@ -1,7 +1,6 @@
 //! The commands on rows, one file each, the same on either platform.
 
 mod args;
-mod branch;
 pub mod change;
 mod environment;
 mod events;
@@ -11,7 +10,9 @@ mod ls;
 pub mod names;
 mod open;
 mod put;
+mod reactor;
 mod redeploy;
+pub mod repository;
 mod rm;
 mod rollback;
 pub mod row_json;
@@ -21,7 +22,6 @@ mod show;
 pub mod wait;
 
 pub use args::{Read, RowCommand, Waiting};
-pub use branch::default_branch;
 pub use put::no_repository;
 
 use crate::client::Client;

@@ -1,7 +1,8 @@
 //! Names that somebody may have meant.
 
-use rowhouse_core::AppName;
+use rowhouse_core::{AppName, RowKey, StoredRow, shortened};
 
+use crate::client::Client;
 use crate::failure::bad_input;
 use crate::output::clean;
 
@@ -11,6 +12,32 @@ const SHOWN: usize = 20;
 /// A name for an app that need not exist yet.
 pub fn new(text: &str) -> anyhow::Result<AppName> {
     AppName::parse(text).map_err(|reason| bad_input(reason, format!("such as `{}`", label(text))))
+}
+
+/// A name as somebody typed it for an app that need not exist.
+pub(crate) fn known(client: &impl Client, text: &str) -> anyhow::Result<AppName> {
+    AppName::parse(text).map_err(|reason| {
+        bad_input(reason, format!("`{}` lists the apps", client.location().command("ls")))
+    })
+}
+
+/// The row of that name, or an error that says which there are.
+pub(crate) async fn row(client: &impl Client, name: &str) -> anyhow::Result<StoredRow> {
+    match client.get(&RowKey(name.to_owned())).await? {
+        Some(row) => Ok(row),
+        None => Err(no_such_app(client, name).await?),
+    }
+}
+
+/// The error for a name that nothing has.
+pub(crate) async fn no_such_app(client: &impl Client, name: &str) -> anyhow::Result<anyhow::Error> {
+    let rows = client.list().await?;
+    let names: Vec<String> = rows.into_iter().map(|stored| stored.row.key.0).collect();
+    let hint = hint(&names, name).unwrap_or_else(|| {
+        let command = client.location().command("put NAME --repo URL");
+        format!("there is no app yet: `{command}` makes one")
+    });
+    Ok(bad_input(format!("no app is named {}", shortened(name)), hint))
 }
 
 /// A legal host name that is as close to the text as can be.
@@ -29,7 +56,7 @@ pub fn label(text: &str) -> String {
 }
 
 /// Says which names there are, the closest first; `None` where there are none.
-pub fn hint(names: &[String], typed: &str) -> Option<String> {
+fn hint(names: &[String], typed: &str) -> Option<String> {
     if names.is_empty() {
         return None;
     }

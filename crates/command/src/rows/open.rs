@@ -9,26 +9,27 @@ use crate::failure::{Exit, bad_input};
 use crate::output;
 use crate::output::clean;
 use crate::rows::args::Open;
+use crate::rows::{names, reactor};
 
 pub(crate) async fn open(client: &impl Client, open: &Open) -> anyhow::Result<Exit> {
     let name = &open.name;
-    let stored = client.row(name).await?;
+    let stored = names::row(client, name).await?;
     // Anything may stand in the row; only a web address goes to a program.
     let is_web = |url: &String| url.starts_with("http://") || url.starts_with("https://");
     let Some(url) = stored.row.report.url.clone().filter(is_web) else {
         return Err(bad_input(
             format!("`{}` has no URL yet", clean(name)),
-            format!("`{}` says why", client.command(&format!("show {}", clean(name)))),
+            format!("`{}` says why", client.location().command(&format!("show {}", clean(name)))),
         ));
     };
-    client.warn_if_absent();
+    reactor::warn_if_absent(client);
     if stored.row.report.healthy == 0 {
         let why = match stored.row.user.get(&Attribute::Scale) {
             Some(Value::Whole(0)) => "it is scaled to 0",
             Some(_) | None => "no instance answers now",
         };
         output::warning(&format!("`{}` does not answer: {why}", clean(name)));
-        let show = client.command(&format!("show {}", clean(name)));
+        let show = client.location().command(&format!("show {}", clean(name)));
         output::hint(&format!("`{show}` says more"));
     }
     let browser = std::env::var("BROWSER").unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::failure::{Exit, bad_input};
 use crate::rows::args::Put;
 use crate::rows::change::{Unchanged, carry_out, number, text};
 use crate::rows::environment::EnvironmentChange;
-use crate::rows::{Opening, names};
+use crate::rows::{Opening, names, repository};
 
 /// The platform is opened once it is known that the options are no mistake: what is made for an app is not made for
 /// one.
@@ -16,9 +16,11 @@ pub(crate) async fn put<C: Client>(
     put: Put,
 ) -> anyhow::Result<Exit> {
     let name = names::new(&put.name)?;
+    // A path means something on this machine alone.
+    let typed = |text: &str| if C::IS_HERE { repository::typed(text) } else { Ok(text.to_owned()) };
     let mut changes = given(&put);
     if let Some(repo) = &put.repo {
-        changes.insert(Attribute::Repo, or_default(&C::typed_repository(repo)?));
+        changes.insert(Attribute::Repo, or_default(&typed(repo)?));
     }
     let (env, build_env) = (EnvironmentChange::of_app(&put)?, EnvironmentChange::of_build(&put)?);
     let has_repository = matches!(changes.get(&Attribute::Repo), Some(Some(_)));
@@ -76,13 +78,12 @@ fn given(put: &Put) -> Changes {
 }
 
 /// The branch that the repository itself takes for its main one.
-async fn default_version(client: &impl Client, changes: &Changes) -> anyhow::Result<String> {
+async fn default_version<C: Client>(client: &C, changes: &Changes) -> anyhow::Result<String> {
     let given = match changes.get(&Attribute::Repo) {
         Some(Some(Value::Text(repo))) => Some(repo.clone()),
-        Some(_) | None => client.repository(),
+        Some(_) | None => client.settings().and_then(|settings| settings.repository),
     };
-    let is_here = client.settings().local_repositories;
-    client.default_branch(&given.ok_or_else(|| no_repository(is_here))?).await
+    client.default_branch(&given.ok_or_else(|| no_repository(C::IS_HERE))?).await
 }
 
 /// The error where nobody says what a new app is made from. `is_here`: the platform is on this machine.

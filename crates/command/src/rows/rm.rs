@@ -5,6 +5,7 @@ use rowhouse_core::RowKey;
 use crate::client::{Client, Left};
 use crate::failure::Exit;
 use crate::rows::args::Remove;
+use crate::rows::names;
 use crate::rows::wait::{self, Leaving, Progress};
 
 /// Deletes rows; a name without one is rung where something of it is left.
@@ -13,7 +14,7 @@ pub(crate) async fn rm(client: &impl Client, remove: Remove) -> anyhow::Result<E
     for name in &remove.names {
         let key = RowKey(name.clone());
         if client.get(&key).await?.is_none() && client.left(&key).await? == Left::Nothing {
-            return Err(client.no_such_app(name).await?);
+            return Err(names::no_such_app(client, name).await?);
         }
     }
     let mut leaving = Vec::new();

@@ -2,20 +2,22 @@
 
 use rowhouse_core::{Attribute, Commit, Row, Status, StoredEntry, Value};
 
-use crate::client::{Changes, Client};
+use crate::client::{Changes, Client, Rows};
 use crate::failure::{Exit, bad_input};
 use crate::output;
 use crate::output::clean;
 use crate::output::quoted;
 use crate::rows::args::Rollback;
 use crate::rows::change::{Unchanged, carry_out, text};
+use crate::rows::names;
 
 pub(crate) async fn rollback(client: &impl Client, rollback: Rollback) -> anyhow::Result<Exit> {
-    let row = client.row(&rollback.name).await?.row;
+    let row = names::row(client, &rollback.name).await?.row;
     let key = row.key.clone();
     let history = client.history(&key).await?;
     let name = clean(key.as_str());
-    let look = format!("`{}` lists what ran", client.command(&format!("history {name}")));
+    let look =
+        format!("`{}` lists what ran", client.location().command(&format!("history {name}")));
     let good = good(&history, repository(client, &row).as_deref());
     let commit = match &rollback.revision {
         None => {
@@ -37,7 +39,7 @@ pub(crate) async fn rollback(client: &impl Client, rollback: Rollback) -> anyhow
         // `Follow` is turned off with the rollback, so it is turned on with the return.
         let follow = if follows(&row) { " --follow true" } else { "" };
         let back = format!("put {name} --version {}{follow}", quoted(&clean(branch)));
-        output::note(&format!("to return to the branch: {}", client.command(&back)));
+        output::note(&format!("to return to the branch: {}", client.location().command(&back)));
     }
     let edit = move |_: Option<&Row>| {
         Ok(Changes::from([
@@ -49,11 +51,11 @@ pub(crate) async fn rollback(client: &impl Client, rollback: Rollback) -> anyhow
 }
 
 /// Where the row's commits come from; `None`: nobody knows now.
-fn repository(client: &impl Client, row: &Row) -> Option<String> {
+fn repository(rows: &impl Rows, row: &Row) -> Option<String> {
     match row.user.get(&Attribute::Repo) {
         Some(Value::Text(repository)) => Some(repository.clone()),
         Some(_) => None,
-        None => client.repository(),
+        None => rows.settings()?.repository,
     }
 }
 

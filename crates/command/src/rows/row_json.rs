@@ -1,8 +1,10 @@
 //! Rows as JSON: the contract of `--json`, with the attribute names of the table on either platform.
 
+use jiff::Timestamp;
 use rowhouse_core::{Attribute, Commit, StoredEntry, StoredRow, Value, without_password};
 use serde_json::{Map, json};
 
+use crate::client::ListedInstance;
 use crate::rows::row_text;
 
 /// One row; secrets are masked unless `reveal`. Attributes that stand nowhere are left out.
@@ -70,4 +72,59 @@ pub fn entry(entry: &StoredEntry) -> serde_json::Value {
         "Target": entry.target,
         "EnvDigest": entry.env,
     })
+}
+
+/// One instance of an app. What its platform does not know is null.
+pub fn instance(instance: &ListedInstance) -> serde_json::Value {
+    json!({
+        "Id": instance.id,
+        "Pid": instance.pid,
+        "Port": instance.port,
+        "State": instance.state.to_string(),
+        "Revision": instance.revision,
+        "StartedAt": instance.started_at.map(time),
+    })
+}
+
+/// A time to the millisecond.
+pub(crate) fn time(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::client::InstanceState;
+
+    use super::*;
+
+    #[test]
+    fn an_instance_is_told_as_it_always_was_to_the_byte() {
+        let running = ListedInstance {
+            id: "1-2".to_owned(),
+            pid: Some(7),
+            port: Some(4711),
+            state: InstanceState::Running,
+            revision: Commit::parse(&"c".repeat(40)),
+            started_at: Some("2026-01-02T03:04:05.6789Z".parse().unwrap()),
+        };
+        assert_eq!(
+            instance(&running).to_string(),
+            format!(
+                r#"{{"Id":"1-2","Pid":7,"Port":4711,"Revision":"{}","StartedAt":"2026-01-02T03:04:05.678Z","State":"running"}}"#,
+                "c".repeat(40)
+            )
+        );
+        let on_aws = ListedInstance {
+            id: "i-1".to_owned(),
+            pid: None,
+            port: None,
+            state: InstanceState::Other("terminating:wait".to_owned()),
+            revision: None,
+            started_at: None,
+        };
+        assert_eq!(
+            instance(&on_aws).to_string(),
+            r#"{"Id":"i-1","Pid":null,"Port":null,"Revision":null,"StartedAt":null,"State":"terminating:wait"}"#
+        );
+    }
 }

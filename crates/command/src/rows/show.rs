@@ -1,30 +1,31 @@
 //! `rowhouse show`: one app, and its instances.
 
-use rowhouse_core::AppName;
+use rowhouse_core::{AppName, Commit};
 use serde_json::{Map, Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, ListedInstance};
 use crate::failure::Exit;
 use crate::output;
 use crate::output::clean;
 use crate::rows::args::Show;
-use crate::rows::{row_json, row_text};
+use crate::rows::{names, reactor, row_json, row_text};
 
 /// What people look for first; the rest follows.
 const ORDER: [&str; 10] =
     ["Name", "status", "URL", "Reason", "Revision", "Healthy", "Scale", "Version", "Repo", "Path"];
 
 pub(crate) async fn show(client: &impl Client, show: &Show) -> anyhow::Result<Exit> {
-    let stored = client.row(&show.name).await?;
-    client.warn_if_absent();
+    let stored = names::row(client, &show.name).await?;
+    reactor::warn_if_absent(client);
     let instances = match AppName::parse(&show.name) {
         Ok(name) => client.instances(&name).await?,
         Err(_) => Vec::new(),
     };
     let mut object = row_json::row(&stored, show.reveal);
     if show.json {
+        let instances: Vec<_> = instances.iter().map(row_json::instance).collect();
         object.insert("Instances".to_owned(), json!(instances));
-        object.insert("Reactor".to_owned(), client.reactor());
+        object.insert("Reactor".to_owned(), reactor::to_json(&client.reactor()));
         output::json(&object.into(), true);
         return Ok(Exit::Done);
     }
@@ -46,14 +47,7 @@ pub(crate) async fn show(client: &impl Client, show: &Show) -> anyhow::Result<Ex
     }
     if !instances.is_empty() {
         output::line("");
-        let rows: Vec<_> = instances
-            .iter()
-            .map(|instance| {
-                ["Id", "Pid", "Port", "State", "Revision", "StartedAt"]
-                    .map(|name| cell(name, &instance[name]))
-                    .to_vec()
-            })
-            .collect();
+        let rows: Vec<_> = instances.iter().map(cells).collect();
         output::table(&["instance", "pid", "port", "state", "revision", "started"], &rows);
     }
     Ok(Exit::Done)
@@ -68,11 +62,16 @@ fn variable_lines(name: &str, variables: &Map<String, Value>) {
     }
 }
 
-fn cell(name: &str, value: &Value) -> String {
-    match value.as_str() {
-        Some(text) if name == "Revision" => text.get(..7).unwrap_or(text).to_owned(),
-        Some(text) => text.to_owned(),
-        None if value.is_null() => "-".to_owned(),
-        None => value.to_string(),
+fn cells(instance: &ListedInstance) -> Vec<String> {
+    fn cell<T: ToString>(value: Option<T>) -> String {
+        value.map_or_else(|| "-".to_owned(), |value| value.to_string())
     }
+    vec![
+        instance.id.clone(),
+        cell(instance.pid),
+        cell(instance.port),
+        instance.state.to_string(),
+        cell(instance.revision.as_ref().map(Commit::short)),
+        cell(instance.started_at.map(row_json::time)),
+    ]
 }

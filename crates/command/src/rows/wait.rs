@@ -7,7 +7,7 @@ use rowhouse_core::{AppName, Commit, Generation, Row, RowKey, Status};
 use rowhouse_machine::git::Unreached;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::client::{Client, Event, Left, News as _, Removed};
+use crate::client::{Client, Event, Left, News as _, Removed, Sight};
 use crate::failure::Exit;
 use crate::output;
 use crate::output::clean;
@@ -24,7 +24,7 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(150);
 
 /// A pause of somebody who follows what comes.
 pub(crate) async fn follow_pause(client: &impl Client) {
-    tokio::time::sleep(client.pause().max(FOLLOW_EVERY)).await;
+    tokio::time::sleep(client.location().pause.max(FOLLOW_EVERY)).await;
 }
 
 /// Follows until somebody does not want to any more, which is how following ends.
@@ -102,16 +102,16 @@ pub async fn outcome<C: Client>(
 ) -> anyhow::Result<Exit> {
     let shown = row_text::name(written);
     let generation = Generation::of(&written.user);
-    if !client.is_at_work() {
+    if !client.reactor().is_at_work() {
         output::note(&format!("the row `{shown}` is written, and waits: no platform is at work"));
-        output::hint(&client.cure());
+        output::hint(&client.location().cure);
         return Ok(Exit::Done);
     }
     if waiting.no_wait {
         output::note(&format!("the row `{shown}` is written"));
         return Ok(Exit::Done);
     }
-    let look = client.command(&format!("show {shown}"));
+    let look = client.location().command(&format!("show {shown}"));
     let began = Instant::now();
     let mut silence = Silence::default();
     loop {
@@ -137,11 +137,11 @@ pub async fn outcome<C: Client>(
                 return Ok(Exit::Yours);
             }
         }
-        if !client.is_at_work() {
+        if !client.reactor().is_at_work() {
             output::problem(&format!(
                 "the platform has ended; the row `{shown}` waits for the next"
             ));
-            output::hint(&client.cure());
+            output::hint(&client.location().cure);
             return Ok(Exit::Ours);
         }
         if began.elapsed() > waiting.timeout {
@@ -151,11 +151,11 @@ pub async fn outcome<C: Client>(
             ));
             output::hint(&format!(
                 "`{}` goes on telling",
-                client.command(&format!("events {shown} -f"))
+                client.location().command(&format!("events {shown} -f"))
             ));
             return Ok(Exit::Ours);
         }
-        tokio::time::sleep(client.pause()).await;
+        tokio::time::sleep(client.location().pause).await;
     }
 }
 
@@ -189,8 +189,8 @@ fn tell_unreached(client: &impl Client, row: &Row) {
     output::note("the repository is asked again and again until it answers or the row changes");
     output::hint(&format!(
         "`{}` gives another address; `{}` goes on telling",
-        client.command(&format!("put {name} --repo URL")),
-        client.command(&format!("events {name} -f"))
+        client.location().command(&format!("put {name} --repo URL")),
+        client.location().command(&format!("events {name} -f"))
     ));
 }
 
@@ -210,13 +210,16 @@ async fn answer(client: &impl Client, row: &Row) -> anyhow::Result<Option<Exit>>
             tell_what_stays(row);
             // A hint is not worth failing for.
             if has_log(client, row).await.unwrap_or(false) {
-                output::hint(&format!("`{}` shows more", client.command(&format!("logs {name}"))));
+                output::hint(&format!(
+                    "`{}` shows more",
+                    client.location().command(&format!("logs {name}"))
+                ));
             }
             Some(Exit::Yours)
         }
         Status::Invalid => {
             output::problem(&format!("`{name}` is invalid: {reason}"));
-            let change = client.command(&format!("put {name} …"));
+            let change = client.location().command(&format!("put {name} …"));
             output::hint(&format!("`{change}` changes what is given; what runs is left alone"));
             Some(Exit::Yours)
         }
@@ -248,9 +251,9 @@ fn tell_what_stays(row: &Row) {
 }
 
 /// Whether anything of the app has ever printed something.
-async fn has_log(client: &impl Client, row: &Row) -> anyhow::Result<bool> {
+async fn has_log(sight: &impl Sight, row: &Row) -> anyhow::Result<bool> {
     let Ok(name) = AppName::parse(row.key.as_str()) else { return Ok(false) };
-    Ok(match client.lines(&name, 1).await? {
+    Ok(match sight.lines(&name, 1).await? {
         Some(mut lines) => !lines.news().await?.is_empty(),
         None => false,
     })
@@ -271,7 +274,7 @@ pub async fn unless_interrupted(
                 [name] => format!("events {} -f", clean(name)),
                 _ => "events -f".to_owned(),
             };
-            output::hint(&format!("`{}` goes on telling", client.command(&follow)));
+            output::hint(&format!("`{}` goes on telling", client.location().command(&follow)));
             output::leave()
         }
     }
@@ -283,9 +286,9 @@ pub(crate) async fn gone<C: Client>(
     mut apps: Vec<Leaving<C>>,
     waiting: &Waiting,
 ) -> anyhow::Result<Exit> {
-    if !client.is_at_work() {
+    if !client.reactor().is_at_work() {
         output::note("no platform is at work: what runs of them goes when one starts");
-        output::hint(&client.cure());
+        output::hint(&client.location().cure);
         return Ok(Exit::Done);
     }
     if waiting.no_wait {
@@ -318,7 +321,7 @@ pub(crate) async fn gone<C: Client>(
                         output::problem(&format!("`{shown}` cannot be deleted: {reason}"));
                         output::hint(&format!(
                             "`{}` tells what happened",
-                            client.command(&format!("events {shown}"))
+                            client.location().command(&format!("events {shown}"))
                         ));
                         return Ok(Exit::Ours);
                     }
@@ -332,18 +335,21 @@ pub(crate) async fn gone<C: Client>(
                 output::problem(&format!("superseded: `{shown}` was put again meanwhile"));
                 return Ok(Exit::Yours);
             }
-            let is_at_work = client.is_at_work();
+            let is_at_work = client.reactor().is_at_work();
             if began.elapsed() > waiting.timeout || !is_at_work {
                 let why = if is_at_work { "it goes on" } else { "the platform has ended" };
                 output::problem(&format!("`{shown}` is still being deleted; {why}"));
                 output::hint(&if is_at_work {
-                    format!("`{}` goes on telling", client.command(&format!("events {shown} -f")))
+                    format!(
+                        "`{}` goes on telling",
+                        client.location().command(&format!("events {shown} -f"))
+                    )
                 } else {
-                    client.cure()
+                    client.location().cure.clone()
                 });
                 return Ok(Exit::Ours);
             }
-            tokio::time::sleep(client.pause()).await;
+            tokio::time::sleep(client.location().pause).await;
         }
         output::line(&format!("{shown}  deleted"));
     }
@@ -352,6 +358,8 @@ pub(crate) async fn gone<C: Client>(
 
 #[cfg(test)]
 mod tests {
+    use crate::client::EventId;
+
     use super::*;
 
     #[test]
@@ -396,7 +404,7 @@ mod tests {
             ("failed", "exited with status 1", None),
         ] {
             let event = Event {
-                id: 1.into(),
+                id: EventId::Number(1),
                 at: String::new(),
                 name: "shop".to_owned(),
                 kind: kind.to_owned(),

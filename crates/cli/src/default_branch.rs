@@ -11,7 +11,7 @@ use crate::output::quoted;
 ///
 /// # Errors
 /// It is no address that git may be given, does not answer, or has none.
-pub async fn default_branch(mirrors: &Mirrors, repository: &str) -> anyhow::Result<String> {
+pub(crate) async fn default_branch(mirrors: &Mirrors, repository: &str) -> anyhow::Result<String> {
     let repository = Repository::parse(repository)
         .map_err(|error| bad_input(error.to_string(), "give another one with `--repo`"))?;
     mirrors.default_branch(&repository).await.map_err(|error| match error {
