@@ -440,7 +440,7 @@ fn show_as_json_tells_of_instances_and_who_is_at_work_as_it_always_has_to_the_by
 "#;
     assert_eq!(shown, expected);
     let people = run(&house, &["show", "shop"]).out;
-    let table = "\n\ninstance  pid  port  state        revision  started\n\
+    let table = "\n\nINSTANCE  PID  PORT  STATE        REVISION  STARTED\n\
                  1-1       -    4711  not running  fedcba9   -\n";
     assert!(people.ends_with(table), "{people}");
 }
