@@ -1,5 +1,5 @@
-//! The branch that a repository takes for its main one, asked by the git of whoever types the command: it may read what
-//! its user may.
+//! The branch that a repository takes for its main one, asked by the git of whoever types the
+//! command: it may read what its user may.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -28,7 +28,10 @@ pub(crate) async fn ask(repository: &str) -> anyhow::Result<String> {
             if output.status.success() {
                 return branch(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
                     bad_input(
-                        format!("repository `{shown}` has no default branch (is it empty?); name a version"),
+                        format!(
+                            "repository `{shown}` has no default branch (is it empty?); name a \
+                             version"
+                        ),
                         "name the version with `--version REF`",
                     )
                 });

@@ -21,7 +21,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     named.as_deref().unwrap_or(text).parse().map_err(|_| {
-        "write an address and a port, such as `127.0.0.1:8080`, `[::1]:8080`, or `0.0.0.0:80` for every address"
+        "write an address and a port, such as `127.0.0.1:8080`, `[::1]:8080`, or `0.0.0.0:80` for \
+         every address"
             .to_owned()
     })
 }

@@ -1,5 +1,5 @@
-//! What the commands `rowhouse` and `rowhouse-aws` have in common: the commands on rows, the one place that prints, and
-//! whose a failure is.
+//! What the commands `rowhouse` and `rowhouse-aws` have in common: the commands on rows, the one
+//! place that prints, and whose a failure is.
 
 pub mod argument;
 pub mod client;

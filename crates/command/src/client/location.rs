@@ -14,8 +14,8 @@ pub struct Location {
 }
 
 impl Location {
-    /// `before` and `after`: the options that choose it, on either side of a command's own words; empty where it is the
-    /// one that is meant anyway.
+    /// `before` and `after`: the options that choose it, on either side of a command's own words;
+    /// empty where it is the one that is meant anyway.
     pub fn new(before: String, after: String, cure: String, pause: Duration) -> Location {
         Location { before, after, cure, pause }
     }

@@ -1,6 +1,6 @@
-//! A platform, as far as the commands on rows need it: its rows, what is seen of what runs for them, and where it is.
-//! It has no words for people; the commands have those, and no rules: they write rows, and read what the reactor has
-//! answered.
+//! A platform, as far as the commands on rows need it: its rows, what is seen of what runs for
+//! them, and where it is. It has no words for people; the commands have those, and no rules: they
+//! write rows, and read what the reactor has answered.
 
 mod location;
 mod rows;

@@ -25,8 +25,9 @@ pub trait Rows {
     /// Reads every row, in order of the key.
     async fn list(&self) -> anyhow::Result<Vec<StoredRow>>;
 
-    /// Writes user attributes of a row that is as it was seen, or is not there as it was not; the others stay. The
-    /// row as it stands then; `None`: it is another by now, and nothing was written.
+    /// Writes user attributes of a row that is as it was seen, or is not there as it was not; the
+    /// others stay. The row as it stands then; `None`: it is another by now, and nothing was
+    /// written.
     async fn write(
         &self,
         key: &RowKey,
@@ -40,12 +41,14 @@ pub trait Rows {
     /// Has the reactor look at a name that has no row.
     async fn ring(&self, key: &RowKey) -> anyhow::Result<()>;
 
-    /// Whether nothing comes any more of what the reactor may have begun before the row was deleted.
+    /// Whether nothing comes any more of what the reactor may have begun before the row was
+    /// deleted.
     async fn is_heard(&self, removed: &Removed) -> anyhow::Result<bool>;
 
     /// Reads an app's history, newest first; it outlives the row.
     async fn history(&self, key: &RowKey) -> anyhow::Result<Vec<StoredEntry>>;
 
-    /// The platform's settings, which a row is checked against before it is written; `None`: nobody can tell here.
+    /// The platform's settings, which a row is checked against before it is written; `None`: nobody
+    /// can tell here.
     fn settings(&self) -> Option<Settings>;
 }

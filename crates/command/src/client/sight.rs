@@ -1,4 +1,5 @@
-//! What is seen of a platform beside its rows: its reactor, the stacks of its apps, what happens and what is printed.
+//! What is seen of a platform beside its rows: its reactor, the stacks of its apps, what happens
+//! and what is printed.
 
 use std::fmt;
 
@@ -41,7 +42,8 @@ pub trait Sight {
 pub trait News {
     type Item;
 
-    /// What has come since the last time, the oldest first; the first time, what it was told to begin with.
+    /// What has come since the last time, the oldest first; the first time, what it was told to
+    /// begin with.
     async fn news(&mut self) -> anyhow::Result<Vec<Self::Item>>;
 }
 

@@ -23,7 +23,8 @@ fn warning(reactor: &Reactor) -> Option<String> {
             Some(format!("no reactor is at work ({seen}): nothing changes until one is"))
         }
         Reactor::Function(Function { hearing: Hearing::Schedules, .. }) => Some(
-            "the stream of the table is off: the reactor sees a change within a minute, and a deletion within 15"
+            "the stream of the table is off: the reactor sees a change within a minute, and a \
+             deletion within 15"
                 .to_owned(),
         ),
         Reactor::Function(Function { hearing: Hearing::Stream | Hearing::Unknown, .. })
@@ -70,7 +71,7 @@ mod tests {
 
     fn function(hearing: Hearing) -> Reactor {
         Reactor::Function(Function {
-            name: "app-demo-reactor-lambda".to_owned(),
+            name: "reactor".to_owned(),
             account: "123456789012".to_owned(),
             region: "eu-west-1".to_owned(),
             hearing,
@@ -82,7 +83,7 @@ mod tests {
         let text = |hearing| serde_json::to_string(&to_json(&function(hearing))).unwrap();
         let expected = |stream: &str| {
             format!(
-                r#"{{"Account":"123456789012","AtWork":true,"Function":"app-demo-reactor-lambda","Region":"eu-west-1","Stream":{stream}}}"#
+                r#"{{"Account":"123456789012","AtWork":true,"Function":"reactor","Region":"eu-west-1","Stream":{stream}}}"#
             )
         };
         assert_eq!(text(Hearing::Stream), expected("true"));

@@ -15,7 +15,8 @@ pub fn typed(text: &str) -> anyhow::Result<String> {
     let path = std::path::absolute(text)?;
     let path = path.canonicalize().map_err(|error| {
         bad_input(
-            // As it was typed: an address that was misspelt comes here too, perhaps with its password.
+            // As it was typed: an address that was misspelt comes here too, perhaps with its
+            // password.
             format!("the repository `{}` cannot be found: {error}", without_password(text)),
             "`--repo` is a git URL, or the path of a git repository on this machine",
         )
