@@ -1,12 +1,13 @@
 //! What a command works on: the data folder, its table and its journal.
 
 use std::cell::{OnceCell, RefCell, RefMut};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rowhouse_command::client::Location;
-use rowhouse_machine::folder::{DataFolder, Holder, Presence};
+use rowhouse_machine::folder::{DataFolder, FolderError, Holder, Presence};
 use rowhouse_machine::journal::JournalFile;
 use rowhouse_machine::table::TableFile;
 
@@ -153,4 +154,22 @@ fn location(option: String) -> Location {
     let up = if option.is_empty() { "up".to_owned() } else { format!("up {option}") };
     let cure = format!("`rowhouse {up}` starts one");
     Location::new(String::new(), option, cure, PAUSE)
+}
+
+/// What to do about a data folder that cannot be used.
+pub(crate) fn folder_hint(error: &FolderError) -> String {
+    match error {
+        FolderError::Held { path, .. } => {
+            let path = quoted(&path.display().to_string());
+            format!("`rowhouse down --data {path}` stops it")
+        }
+        FolderError::Make { source, .. }
+            if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) =>
+        {
+            "that is a file: name a folder with `--data DIR`".to_owned()
+        }
+        FolderError::Make { .. } | FolderError::Write { .. } => {
+            "make it writable for this user, or choose another with `--data DIR`".to_owned()
+        }
+    }
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use crate::notes::Notes;
+use crate::signal::Signal;
 
 /// How long one call may take, its own retries included.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -48,22 +49,6 @@ pub(crate) enum Precondition<'a> {
     Absent,
     /// It is as it was when it had this tag.
     Unchanged(&'a str),
-}
-
-/// How a rollout ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signal {
-    Success,
-    Failure,
-}
-
-impl Signal {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Signal::Success => "SUCCESS",
-            Signal::Failure => "FAILURE",
-        }
-    }
 }
 
 impl Account {

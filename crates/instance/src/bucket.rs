@@ -1,6 +1,5 @@
 //! What the machine is made from, as objects: fetched once, verified, and kept, so that a restart needs no network.
 
-use std::fmt;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -9,35 +8,14 @@ use rowhouse_core::Manifest;
 use sha2::{Digest as _, Sha256};
 
 use crate::account::Account;
+use crate::address::Address;
 use crate::certificate::Certificate;
 use crate::notes::Notes;
-use crate::{Instance, Refused, check};
+use crate::options::Instance;
+use crate::refused::Refused;
 
 /// How long an object is asked for: a machine that has just booted may wait for its network and its rights.
 const PATIENCE: Duration = Duration::from_mins(3);
-
-/// Where an object lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    bucket: String,
-    key: String,
-}
-
-impl Address {
-    pub(crate) fn parse(text: &str) -> Result<Address, String> {
-        text.strip_prefix("s3://")
-            .and_then(|rest| rest.split_once('/'))
-            .filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty())
-            .map(|(bucket, key)| Address { bucket: bucket.to_owned(), key: key.to_owned() })
-            .ok_or_else(|| "an address is `s3://BUCKET/KEY`".to_owned())
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "s3://{}/{}", self.bucket, self.key)
-    }
-}
 
 /// The manifest that the digest names, and nothing else.
 pub(crate) async fn manifest(
@@ -63,6 +41,22 @@ pub(crate) async fn manifest(
         .map_err(|_| Refused("the manifest is not of this version of Rowhouse".to_owned()))?;
     check(&manifest, instance)?;
     Ok(manifest)
+}
+
+/// What a manifest must be for this machine.
+fn check(manifest: &Manifest, instance: &Instance) -> Result<(), Refused> {
+    if manifest.name != instance.app || manifest.commit != instance.commit {
+        return Err(Refused(format!(
+            "the manifest is of `{}` at {}, and this machine was started for `{}` at {}",
+            manifest.name, manifest.commit, instance.app, instance.commit
+        )));
+    }
+    if !manifest.repo.starts_with("https://") && !instance.any_repository {
+        return Err(Refused(
+            "the repository of the manifest is not on the web (`https://`)".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// The certificate and its key.
@@ -109,22 +103,4 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").expect("a String takes all text");
         text
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_a_bucket_and_a_key() {
-        let address = Address::parse("s3://keys/backend/shop-1.json").unwrap();
-        assert_eq!(
-            (address.bucket.as_str(), address.key.as_str()),
-            ("keys", "backend/shop-1.json")
-        );
-        assert_eq!(address.to_string(), "s3://keys/backend/shop-1.json");
-        for bad in ["", "keys/a", "s3://keys", "s3:///a", "s3://keys/"] {
-            assert!(Address::parse(bad).is_err(), "{bad}");
-        }
-    }
 }

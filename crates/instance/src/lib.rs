@@ -7,37 +7,42 @@
 //! rollout ended: once.
 
 mod account;
+mod address;
 mod bucket;
 mod certificate;
 mod front;
 mod notes;
+mod options;
 mod probe;
+mod refused;
 mod shared_build;
+mod signal;
 mod source;
 mod traffic;
 mod turn;
 mod watch;
 
+pub use options::Instance;
+
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
-use rowhouse_command::argument::{address, duration};
 use rowhouse_command::failure::Exit;
 use rowhouse_command::output;
-use rowhouse_core::{AppName, Commit, Manifest};
+use rowhouse_core::Manifest;
 use rowhouse_machine::supply::{Order, Supply};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::account::{Account, Signal};
-use crate::bucket::Address;
+use crate::account::Account;
+use crate::address::Address;
 use crate::front::Front;
 use crate::notes::Notes;
+use crate::refused::Refused;
 use crate::shared_build::SharedBuild;
+use crate::signal::Signal;
 use crate::turn::Turn;
 use crate::watch::Watch;
 
@@ -45,69 +50,6 @@ use crate::watch::Watch;
 const DATA: &str = "/var/lib/rowhouse";
 /// Where cloud-init keeps the name of the machine.
 const INSTANCE_ID: &str = "/var/lib/cloud/data/instance-id";
-
-#[derive(Debug, Args)]
-pub struct Instance {
-    /// The app
-    #[arg(long, value_parser = AppName::parse)]
-    app: AppName,
-    /// The commit that it runs
-    #[arg(long, value_parser = commit)]
-    commit: Commit,
-    /// The app answers at APP.DOMAIN
-    #[arg(long)]
-    domain: String,
-    /// Bucket of manifests, builds and reasons of failures
-    #[arg(long)]
-    bucket: String,
-    /// Digest of the manifest
-    #[arg(long, value_parser = digest)]
-    manifest: String,
-    /// Address of the certificate and its key
-    #[arg(long, value_parser = Address::parse, value_name = "s3://BUCKET/KEY")]
-    certificate: Address,
-    #[arg(long)]
-    region: String,
-    /// The stack to signal, by its id, and the resource in it
-    #[arg(long)]
-    stack: String,
-    #[arg(long)]
-    resource: String,
-    /// Folder of this half: nobody else may read it
-    #[arg(long, default_value = "/var/lib/rowhouse-instance", value_name = "DIR")]
-    notes: PathBuf,
-    /// Folder of what is laid out for the platform, which its user reads
-    #[arg(long, default_value = "/var/lib/rowhouse-supply", value_name = "DIR")]
-    supply: PathBuf,
-    /// Where TLS is spoken while the app is healthy
-    #[arg(long, default_value = "[::]:8443", value_parser = address)]
-    listen: SocketAddr,
-    /// Where the platform beside this one listens
-    #[arg(long, default_value = "127.0.0.1:8080", value_parser = address)]
-    platform: SocketAddr,
-    /// What the machine is called in signals [default: as cloud-init knows it]
-    #[arg(long = "instance-id", value_name = "ID")]
-    id: Option<String>,
-    /// How long the app must answer without fail before it counts
-    #[arg(long, default_value = "10s", value_parser = duration)]
-    steady: Duration,
-    /// How long anything may take before it counts as failed; less than the stack waits
-    #[arg(long, default_value = "25m", value_parser = duration)]
-    patience: Duration,
-    /// How long an instance that goes first may be silent before another one takes its place
-    #[arg(long, default_value = "90s", value_parser = duration)]
-    lease: Duration,
-    /// How long open requests may take when this is told to end
-    #[arg(long, default_value = "30s", value_parser = duration)]
-    drain: Duration,
-    /// Also repositories that are not on the web, for tests
-    #[arg(long)]
-    any_repository: bool,
-}
-
-/// Why a rollout failed, in words for the row.
-#[derive(Debug)]
-pub(crate) struct Refused(pub(crate) String);
 
 /// Runs until it is told to end, or until the rollout has failed and that was said.
 pub async fn run(data: Option<&Path>, instance: Instance) -> anyhow::Result<Exit> {
@@ -290,30 +232,4 @@ async fn say(account: &Account, notes: &Notes, manifest: &str, signal: Signal) {
     if let Err(error) = notes.has_said(manifest, signal) {
         output::warning(&format!("a signal could not be noted: {error}"));
     }
-}
-
-fn commit(text: &str) -> Result<Commit, String> {
-    Commit::parse(text).ok_or_else(|| "a commit has 40 hex digits".to_owned())
-}
-
-fn digest(text: &str) -> Result<String, String> {
-    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    let fits = text.len() == 64 && text.bytes().all(digit);
-    fits.then(|| text.to_owned()).ok_or_else(|| "a digest has 64 lower-case hex digits".to_owned())
-}
-
-/// What a manifest must be for this machine.
-fn check(manifest: &Manifest, instance: &Instance) -> Result<(), Refused> {
-    if manifest.name != instance.app || manifest.commit != instance.commit {
-        return Err(Refused(format!(
-            "the manifest is of `{}` at {}, and this machine was started for `{}` at {}",
-            manifest.name, manifest.commit, instance.app, instance.commit
-        )));
-    }
-    if !manifest.repo.starts_with("https://") && !instance.any_repository {
-        return Err(Refused(
-            "the repository of the manifest is not on the web (`https://`)".to_owned(),
-        ));
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::account::Signal;
+use crate::signal::Signal;
 
 /// The folder.
 #[derive(Debug)]

@@ -21,10 +21,10 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use crate::Refused;
 use crate::account::{Account, Precondition};
 use crate::bucket::sha256;
 use crate::notes::Notes;
+use crate::refused::Refused;
 
 /// How often the platform's offer is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -15,9 +15,9 @@ use rowhouse_machine::supply::Supply;
 use tokio::time::sleep;
 use url::Url;
 
-use crate::Refused;
 use crate::account::Account;
 use crate::notes::Notes;
+use crate::refused::Refused;
 
 /// The user for a token that comes without one: GitHub and GitLab take any.
 const TOKEN_USER: &str = "x-access-token";

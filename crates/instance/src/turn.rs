@@ -14,7 +14,8 @@ use tokio::time::sleep;
 use crate::account::{Account, Precondition};
 use crate::bucket::sha256;
 use crate::notes::Notes;
-use crate::{Instance, Refused};
+use crate::options::Instance;
+use crate::refused::Refused;
 
 /// How often those who wait look.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -75,22 +76,12 @@ pub(crate) async fn take<'a>(
 ) -> Result<Turn<'a>, Refused> {
     let key = key(&instance.stack, manifest);
     let book = Book { account, notes, key };
-    let began = Instant::now();
-    let mut seen: Option<(String, Instant)> = None;
-    let mut is_told = false;
+    let mut wait = Wait { instance, began: Instant::now(), seen: None, is_told: false };
     loop {
         let found = match book.read().await {
             Ok(found) => found,
             Err(error) => {
-                if began.elapsed() > instance.patience {
-                    let error = output::clean(&error);
-                    return Err(Refused(format!("cannot read whose turn it is: {error}")));
-                }
-                output::warning(&format!(
-                    "cannot read whose turn it is: {}",
-                    output::clean(&error)
-                ));
-                sleep(LOOK_EVERY).await;
+                wait.bear("read whose turn it is", &error).await?;
                 continue;
             }
         };
@@ -98,7 +89,8 @@ pub(crate) async fn take<'a>(
             None => Some(Precondition::Absent),
             Some((TurnRecord::Done { .. }, _)) => return Ok(Turn::After),
             Some((TurnRecord::Failed { instance: other, at, reason, manifest }, tag)) => {
-                // Of another manifest it says nothing: how the app's health is asked may have been mended.
+                // Of another manifest it says nothing: how the app's health is asked may have been
+                // mended.
                 if is_recent(*at) && *manifest == instance.manifest {
                     return Err(Refused(format!("`{other}`, which went first, failed: {reason}")));
                 }
@@ -109,28 +101,7 @@ pub(crate) async fn take<'a>(
                 Some(Precondition::Unchanged(tag))
             }
             Some((TurnRecord::Running { instance: other, .. }, tag)) => {
-                // By our own clock, so that it does not matter what others take for the time.
-                let since = match &seen {
-                    Some((before, since)) if before == tag => *since,
-                    Some(_) | None => seen.insert((tag.clone(), Instant::now())).1,
-                };
-                if !is_told {
-                    output::note(&format!("`{other}` goes first; waiting for it"));
-                    is_told = true;
-                }
-                if began.elapsed() > instance.patience {
-                    let minutes = instance.patience.as_secs() / 60;
-                    return Err(Refused(format!(
-                        "`{other}` went first, and was not done after {minutes} minutes"
-                    )));
-                }
-                let has_died = since.elapsed() > instance.lease;
-                if has_died {
-                    output::warning(&format!(
-                        "`{other}` does nothing any more; going in its place"
-                    ));
-                }
-                has_died.then_some(Precondition::Unchanged(tag))
+                wait.has_outlived(other, tag)?.then_some(Precondition::Unchanged(tag))
             }
         };
         let Some(condition) = condition else {
@@ -146,15 +117,58 @@ pub(crate) async fn take<'a>(
                 return Ok(Turn::First(Claim { book, since, lease, tag, manifest }));
             }
             Ok(None) => {}
-            Err(error) => {
-                let error = output::clean(&error);
-                if began.elapsed() > instance.patience {
-                    return Err(Refused(format!("cannot take the turn: {error}")));
-                }
-                output::warning(&format!("cannot take the turn: {error}"));
-                sleep(LOOK_EVERY).await;
-            }
+            Err(error) => wait.bear("take the turn", &error).await?,
         }
+    }
+}
+
+/// Waiting for a turn that may be another instance's.
+struct Wait<'a> {
+    instance: &'a Instance,
+    began: Instant,
+    /// The tag of what another one has written last, and since when it stands there by our own
+    /// clock, so that it does not matter what others take for the time.
+    seen: Option<(String, Instant)>,
+    is_told: bool,
+}
+
+impl Wait<'_> {
+    fn is_over(&self) -> bool {
+        self.began.elapsed() > self.instance.patience
+    }
+
+    /// Puts up with trouble, for as long as anybody waits.
+    async fn bear(&self, what: &str, error: &str) -> Result<(), Refused> {
+        let trouble = format!("cannot {what}: {}", output::clean(error));
+        if self.is_over() {
+            return Err(Refused(trouble));
+        }
+        output::warning(&trouble);
+        sleep(LOOK_EVERY).await;
+        Ok(())
+    }
+
+    /// Whether the instance that has the turn has died.
+    fn has_outlived(&mut self, other: &str, tag: &str) -> Result<bool, Refused> {
+        let since = match &self.seen {
+            Some((before, since)) if before == tag => *since,
+            Some(_) | None => self.seen.insert((tag.to_owned(), Instant::now())).1,
+        };
+        if !self.is_told {
+            output::note(&format!("`{other}` goes first; waiting for it"));
+            self.is_told = true;
+        }
+        if self.is_over() {
+            let minutes = self.instance.patience.as_secs() / 60;
+            return Err(Refused(format!(
+                "`{other}` went first, and was not done after {minutes} minutes"
+            )));
+        }
+        let has_died = since.elapsed() > self.instance.lease;
+        if has_died {
+            output::warning(&format!("`{other}` does nothing any more; going in its place"));
+        }
+        Ok(has_died)
     }
 }
 

@@ -12,9 +12,9 @@ use rowhouse_machine::table::TableFile;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::Refused;
 use crate::front::Front;
 use crate::probe::Probe;
+use crate::refused::Refused;
 use crate::source;
 
 /// How often the row is read.

@@ -9,8 +9,7 @@ use rowhouse_command::finding::{self, Finding, State};
 use rowhouse_machine::folder::{FolderError, Presence};
 use serde_json::json;
 
-use crate::commands::folder_hint;
-use crate::context::{Context, Missing, OPEN};
+use crate::context::{Context, Missing, OPEN, folder_hint};
 use crate::failure::Exit;
 use crate::output::quoted;
 use crate::output::{clean, cut};

@@ -7,7 +7,6 @@ pub(crate) mod down;
 pub(crate) mod up;
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use rowhouse_command::program;
@@ -16,9 +15,8 @@ use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::UpError;
 
 use crate::args::{Arguments, Command};
-use crate::context::{Context, Missing, of_variable};
+use crate::context::{Context, Missing, folder_hint, of_variable};
 use crate::failure::{Exit, bad_input};
-use crate::output::quoted;
 use crate::{demo, output};
 
 /// Runs the command that the arguments are.
@@ -106,22 +104,4 @@ fn folder_error(error: &anyhow::Error) -> Option<&FolderError> {
         UpError::Folder(folder) => Some(folder),
         UpError::Listen { .. } | UpError::Start { .. } | UpError::Unreachable(_) => None,
     })
-}
-
-/// What to do about a data folder that cannot be used.
-pub(crate) fn folder_hint(error: &FolderError) -> String {
-    match error {
-        FolderError::Held { path, .. } => {
-            let path = quoted(&path.display().to_string());
-            format!("`rowhouse down --data {path}` stops it")
-        }
-        FolderError::Make { source, .. }
-            if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) =>
-        {
-            "that is a file: name a folder with `--data DIR`".to_owned()
-        }
-        FolderError::Make { .. } | FolderError::Write { .. } => {
-            "make it writable for this user, or choose another with `--data DIR`".to_owned()
-        }
-    }
 }

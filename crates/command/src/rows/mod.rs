@@ -9,6 +9,7 @@ mod logs;
 mod ls;
 pub mod names;
 mod open;
+mod opening;
 mod put;
 mod reactor;
 mod redeploy;
@@ -22,20 +23,12 @@ mod show;
 pub mod wait;
 
 pub use args::{Read, RowCommand, Waiting};
+pub use opening::Opening;
 pub use put::no_repository;
 
 use crate::client::Client;
 use crate::failure::Exit;
 use crate::rows::Opening::Existing;
-
-/// Why a command opens the platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
-    /// It asks about what is there, or changes it.
-    Existing,
-    /// It may be the first of all. `names_source`: it says where its app comes from, so that it needs nobody else.
-    First { names_source: bool },
-}
 
 /// Runs a command on the platform that `open` opens.
 pub async fn run<C: Client>(

@@ -7,7 +7,8 @@ use crate::failure::{Exit, bad_input};
 use crate::rows::args::Put;
 use crate::rows::change::{Unchanged, carry_out, number, text};
 use crate::rows::environment::EnvironmentChange;
-use crate::rows::{Opening, names, repository};
+use crate::rows::opening::Opening;
+use crate::rows::{names, repository};
 
 /// The platform is opened once it is known that the options are no mistake: what is made for an app is not made for
 /// one.
