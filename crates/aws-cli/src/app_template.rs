@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use rowhouse_aws::{Template, digest};
+use rowhouse_aws::Template;
+use rowhouse_core::ObjectDigest;
 
 use crate::account::{Account, told};
 use crate::bucket;
@@ -58,7 +59,7 @@ pub(crate) async fn of(
             "templates/app.yaml has the parameters and outputs that the reactor passes and reads",
         ));
     }
-    let digest = digest(text.as_bytes());
+    let digest = ObjectDigest::of(text.as_bytes()).to_string();
     Ok(Some(AppTemplate { text, digest }))
 }
 

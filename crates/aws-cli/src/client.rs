@@ -12,7 +12,7 @@ use rowhouse_command::client::{
     Sight,
 };
 use rowhouse_core::{
-    App, AppName, Commit, Resolution, Row, RowKey, Settings, SettingsDigest, StoredEntry,
+    App, AppName, Commit, Obstacle, Resolution, Row, RowKey, Settings, SettingsDigest, StoredEntry,
     StoredRow, Written,
 };
 
@@ -191,9 +191,8 @@ impl Rows for AwsClient {
     }
 
     async fn is_heard(&self, removed: &Removed) -> anyhow::Result<bool> {
-        // What waits for a repository has claimed nothing.
-        let reason = removed.row.report.reason.as_deref();
-        if reason.is_some_and(|reason| reason.starts_with("retrying: ")) {
+        // What waits for something has claimed nothing.
+        if Obstacle::of(&removed.row.report).is_some() {
             return Ok(true);
         }
         let since = Timestamp::now().as_second() - removed.mark;
@@ -206,11 +205,10 @@ impl Rows for AwsClient {
 
     /// Those of the reactor.
     fn settings(&self) -> Option<Settings> {
-        let known = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         self.config.as_ref().map(|config| Settings {
             digest: SettingsDigest::of("for validation alone"),
-            repository: known(&config.repository),
-            path: known(&config.path),
+            repository: config.default_repository(),
+            path: Some(config.path.clone()).filter(|path| !path.is_empty()),
             max_scale: config.max_scale,
             local_repositories: false,
         })
@@ -301,7 +299,9 @@ impl Sight for AwsClient {
         let repositories = Repositories::new(hosts.unwrap_or_default(), Some(secrets));
         match repositories.resolve(&app.repository, &app.version).await {
             Resolution::Known(commit) => Some(commit),
-            Resolution::NoSuchVersion { .. } | Resolution::Unreachable { .. } => None,
+            Resolution::NoSuchVersion { .. }
+            | Resolution::Denied { .. }
+            | Resolution::Unreachable { .. } => None,
         }
     }
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rowhouse_aws::digest;
 use rowhouse_aws::package::{self, Architecture};
+use rowhouse_core::ObjectDigest;
 use tempfile::TempDir;
 
 use crate::account::Account;
@@ -59,7 +59,7 @@ async fn under_digest(
     let file = folder.join(name);
     let bytes =
         std::fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let key = format!("functions/{}/{name}", digest(&bytes));
+    let key = format!("functions/{}/{name}", ObjectDigest::of(&bytes));
     bucket::upload(account, bucket, &key, &file).await?;
     Ok(key)
 }

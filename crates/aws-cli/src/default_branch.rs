@@ -5,8 +5,9 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rowhouse_core::{password, without_password};
+use rowhouse_core::{Repository, Silent};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::failure::bad_input;
 use crate::output::{clean, quoted};
@@ -17,38 +18,38 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// The default branch of a repository.
 ///
 /// # Errors
-/// It does not answer, or has none.
-pub(crate) async fn ask(repository: &str) -> anyhow::Result<String> {
-    let shown = without_password(repository);
-    let output = tokio::time::timeout(LIMIT, git(repository).output()).await;
-    let reason = match output {
+/// It is no address that git may be given, does not answer, or has none.
+pub(crate) async fn ask(address: &str) -> anyhow::Result<String> {
+    let repository = Repository::parse(address)
+        .map_err(|refused| bad_input(refused.to_string(), "give another one with `--repo`"))?;
+    let said = match timeout(LIMIT, git(&repository).output()).await {
         Ok(output) => {
             let output =
                 output.context("cannot run `git`: install it, on Debian with `apt install git`")?;
             if output.status.success() {
-                return branch(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
-                    bad_input(
-                        format!(
-                            "repository `{shown}` has no default branch (is it empty?); name a \
-                             version"
-                        ),
-                        "name the version with `--version REF`",
-                    )
-                });
+                let found = branch(&String::from_utf8_lossy(&output.stdout));
+                return found.ok_or_else(|| without_branch(&repository));
             }
-            said(repository, &output)
+            complaint(&repository, &output)
         }
         Err(_) => format!("git did not end within {} seconds", LIMIT.as_secs()),
     };
-    let ask = format!("git ls-remote {}", quoted(&shown));
+    let ask = format!("git ls-remote {}", quoted(&repository.to_string()));
     Err(bad_input(
-        clean(&format!("cannot reach repository `{shown}`: {reason}")),
+        Silent { repository: &repository, said: &said }.to_string(),
         format!("look at the address: `{ask}` must answer, and ask for nothing"),
     ))
 }
 
-/// A question that is never answered by a prompt, nor by a program that the address names.
-fn git(repository: &str) -> Command {
+fn without_branch(repository: &Repository) -> anyhow::Error {
+    bad_input(
+        format!("repository `{repository}` has no default branch (is it empty?); name a version"),
+        "name the version with `--version REF`",
+    )
+}
+
+/// A question that no prompt answers, and that is put by no other way than an address may name.
+fn git(repository: &Repository) -> Command {
     let mut command = Command::new("git");
     command
         // Where no repository's own configuration counts.
@@ -61,7 +62,7 @@ fn git(repository: &str) -> Command {
         .env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oConnectTimeout=20")
         .args(["-c", "protocol.allow=never"])
         .args(["-c", "protocol.https.allow=always", "-c", "protocol.ssh.allow=always"])
-        .args(["ls-remote", "--quiet", "--symref", "--", repository, "HEAD"])
+        .args(["ls-remote", "--quiet", "--symref", "--", repository.as_str(), "HEAD"])
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
@@ -76,15 +77,10 @@ fn branch(listed: &str) -> Option<String> {
 }
 
 /// What git complains of first, without the secret of the address.
-fn said(repository: &str, output: &Output) -> String {
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    let mut said = complaints.replace(repository, &without_password(repository));
-    if let Some(secret) = password(repository) {
-        said = said.replace(secret, "***");
-    }
-    let told = said.lines().map(str::trim).find(|line| line.starts_with("fatal: "));
-    told.and_then(|line| line.strip_prefix("fatal: "))
-        .map_or_else(|| format!("git ended with {}", output.status), str::to_owned)
+fn complaint(repository: &Repository, output: &Output) -> String {
+    let said = repository.mask(&String::from_utf8_lossy(&output.stderr));
+    let fatal = said.lines().find_map(|line| line.trim().strip_prefix("fatal: "));
+    fatal.map_or_else(|| format!("git ended with {}", output.status), clean)
 }
 
 #[cfg(test)]
@@ -101,12 +97,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_may_name_no_program_and_shows_no_secret() {
-        for address in ["ext::touch /tmp/x", "--upload-pack=id", "/srv/nothing"] {
-            let error = ask(address).await.unwrap_err().to_string();
-            assert!(error.starts_with("cannot reach repository `"), "{error}");
+    async fn an_address_names_no_program_and_no_path_of_this_machine() {
+        for address in ["ext::touch /tmp/x", "--upload-pack=id", "/"] {
+            assert!(ask(address).await.is_err(), "{address}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_git_complains_of_is_told_without_the_secret_of_the_address() {
         let error = ask("https://user:hunter2@127.0.0.1:1/a").await.unwrap_err().to_string();
+        assert!(error.starts_with("cannot reach repository `https://user:***@127.0.0.1:1/a`: "));
         assert!(!error.contains("hunter2"), "{error}");
     }
 }

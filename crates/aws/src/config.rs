@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use rowhouse_core::{Repository, Transport, without_password};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -139,6 +140,11 @@ impl Config {
         }
     }
 
+    /// The repository of rows without `Repo`.
+    pub fn default_repository(&self) -> Option<Repository> {
+        Repository::parse(&self.repository).ok()
+    }
+
     /// Whether all apps share a load balancer.
     pub fn is_shared(&self) -> bool {
         !self.listener_arn.is_empty()
@@ -193,6 +199,12 @@ impl Config {
             let allowed = format!("empty, or an ARN of `{service}`");
             need(key, value, value.is_empty() || is_arn(value, service), &allowed);
         }
+        let is_https = self
+            .default_repository()
+            .is_some_and(|repository| repository.transport() == Transport::Https);
+        let allowed = "empty, or the `https://` URL of a repository";
+        let shown = without_password(&self.repository);
+        need("Repository", &shown, self.repository.is_empty() || is_https, allowed);
         let is_prefix = self.stack_prefix.starts_with(|first: char| first.is_ascii_alphabetic())
             && self.stack_prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && self.stack_prefix.len() <= 64;

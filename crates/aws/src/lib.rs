@@ -11,7 +11,6 @@ mod edit;
 mod event;
 mod history;
 mod item;
-mod manifest;
 mod message;
 mod metric;
 #[cfg(test)]
@@ -33,7 +32,6 @@ mod token;
 
 pub use doorbell::{Doorbell, Ring};
 pub use event::Event;
-pub use manifest::digest;
 pub use platform::CloudFormationPlatform;
 pub use priority::MOST_APPS;
 pub use reactor::Reactor;

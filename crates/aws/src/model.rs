@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use rowhouse_core::testing::{MemoryTable, TableUser as _, run_at_once};
 use rowhouse_core::{
     App, AppName, AppTable as _, Attribute, Base, Commit, Deployment, Generation, Observed,
-    Operation, Outcome, Platform, Resolution, Row, RowKey, Settings, SettingsDigest, Source,
-    Status, Target, Unreachable, UserAttributes, Value, Version, Waking, reconcile,
+    Operation, Outcome, Platform, Repository, Resolution, Row, RowKey, Settings, SettingsDigest,
+    Source, Status, Target, Unreachable, UserAttributes, Value, Version, Waking, reconcile,
 };
 
 use crate::collision::{self, Remembered};
@@ -330,7 +330,7 @@ impl Platform for Model {
         }))
     }
 
-    async fn resolve(&self, _: &str, version: &Version) -> Resolution {
+    async fn resolve(&self, _: &Repository, version: &Version) -> Resolution {
         Resolution::Known(Commit::parse(version.as_str()).unwrap())
     }
 
@@ -425,7 +425,7 @@ fn deployment(digit: char) -> Deployment {
     };
     let app = App::parse(&row, &settings).unwrap();
     Deployment {
-        target: Target::of(&generation, Some(&commit), &settings),
+        target: Target::of(&generation, &commit, &settings.digest),
         generation,
         source: Source::of(&app),
         commit,

@@ -9,7 +9,8 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url};
-use rowhouse_core::{Unreachable, shortened};
+use rowhouse_core::shortened;
+use thiserror::Error;
 use url::Host;
 
 use crate::client::choose_cryptography;
@@ -28,7 +29,18 @@ pub(crate) struct Outbound {
     policy: HostPolicy,
     roots: Vec<Certificate>,
     /// Made when first needed: reading the system's roots would lengthen every cold start.
-    client: OnceLock<Result<Client, Unreachable>>,
+    client: OnceLock<Result<Client, OutboundError>>,
+}
+
+/// Why a host gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum OutboundError {
+    /// It may not be asked, or answers with what nobody would read to its end.
+    #[error("{0}")]
+    Forbidden(String),
+    /// It did not answer, or not to its end.
+    #[error("{0}")]
+    Silent(String),
 }
 
 /// What a host answered, read to its end.
@@ -62,9 +74,9 @@ impl Outbound {
         method: Method,
         url: Url,
         prepare: impl FnOnce(RequestBuilder) -> RequestBuilder + Send,
-    ) -> Result<Answer, Unreachable> {
+    ) -> Result<Answer, OutboundError> {
         if let Some(reason) = self.objection(&url) {
-            return Err(Unreachable { reason });
+            return Err(OutboundError::Forbidden(reason));
         }
         let client = self.client.get_or_init(|| self.client()).as_ref().map_err(Clone::clone)?;
         let response = prepare(client.request(method, url)).send().await.map_err(trouble)?;
@@ -73,7 +85,7 @@ impl Outbound {
         Ok(Answer { status, url, body })
     }
 
-    fn client(&self) -> Result<Client, Unreachable> {
+    fn client(&self) -> Result<Client, OutboundError> {
         choose_cryptography();
         let policy = self.policy.clone();
         Client::builder()
@@ -91,14 +103,13 @@ impl Outbound {
     }
 }
 
-async fn bounded(mut response: Response) -> Result<Vec<u8>, Unreachable> {
+async fn bounded(mut response: Response) -> Result<Vec<u8>, OutboundError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(trouble)? {
         if body.len() + chunk.len() > SIZE_LIMIT {
             let megabytes = SIZE_LIMIT / 1024 / 1024;
-            return Err(Unreachable {
-                reason: format!("its answer is longer than {megabytes} MB"),
-            });
+            let reason = format!("its answer is longer than {megabytes} MB");
+            return Err(OutboundError::Forbidden(reason));
         }
         body.extend_from_slice(&chunk);
     }
@@ -106,19 +117,22 @@ async fn bounded(mut response: Response) -> Result<Vec<u8>, Unreachable> {
 }
 
 /// The innermost cause says what happened; the outer ones repeat the address, with whatever stands in it.
-fn trouble(error: reqwest::Error) -> Unreachable {
+fn trouble(error: reqwest::Error) -> OutboundError {
     let error = error.without_url();
     if error.is_timeout() {
         let seconds = TOTAL_LIMIT.as_secs();
-        return Unreachable { reason: format!("no answer within {seconds} seconds") };
+        return OutboundError::Silent(format!("no answer within {seconds} seconds"));
     }
     let mut cause: &dyn std::error::Error = &error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let text: String =
-        cause.to_string().chars().filter(|letter| !letter.is_control()).take(200).collect();
-    Unreachable { reason: text }
+    // Ours comes back from where a connection is made, and from where a redirect is followed.
+    if let Some(forbidden) = cause.downcast_ref::<OutboundError>() {
+        return forbidden.clone();
+    }
+    let said = cause.to_string();
+    OutboundError::Silent(said.chars().filter(|letter| !letter.is_control()).take(200).collect())
 }
 
 /// Which hosts may be asked: public ones, and those that are named here.
@@ -146,10 +160,14 @@ impl HostPolicy {
 
     fn redirected(&self, attempt: Attempt<'_>) -> reqwest::redirect::Action {
         if attempt.previous().len() > REDIRECT_LIMIT {
-            return attempt.error(format!("it redirects more than {REDIRECT_LIMIT} times"));
+            let reason = format!("it redirects more than {REDIRECT_LIMIT} times");
+            return attempt.error(OutboundError::Forbidden(reason));
         }
         match self.objection(attempt.url()) {
-            Some(reason) => attempt.error(format!("it redirects to where {reason}")),
+            Some(reason) => {
+                let reason = format!("it redirects to where {reason}");
+                attempt.error(OutboundError::Forbidden(reason))
+            }
             None => attempt.follow(),
         }
     }
@@ -166,7 +184,7 @@ impl Resolve for HostPolicy {
                 let refused = addresses.first().map(SocketAddr::ip);
                 addresses.retain(|address| is_public(address.ip()));
                 if let (true, Some(refused)) = (addresses.is_empty(), refused) {
-                    return Err(forbidden(host, refused).into());
+                    return Err(OutboundError::Forbidden(forbidden(host, refused)).into());
                 }
             }
             Ok(Box::new(addresses.into_iter()) as Addrs)

@@ -1,5 +1,6 @@
 //! The package: the functions as zips for upload, and what lies beside them for the way by hand.
 
+use rowhouse_core::ObjectDigest;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::config::{self, Config, ConfigError};
-use crate::{manifest, template};
+use crate::template;
 
 /// The reactor's zip, named as the seed names its function.
 pub const REACTOR: &str = "AppDemoReactorLambda.zip";
@@ -117,7 +118,7 @@ pub fn lay(
     let reactor = read(&programs.reactor, architecture)?;
     let certificates = read(&programs.certificates, architecture)?;
     let instance = read(&programs.instance, architecture)?;
-    let digest = manifest::digest(&instance);
+    let digest = ObjectDigest::of(&instance).to_string();
     let kept = out.join("programs");
     fs::create_dir_all(&kept)
         .map_err(|source| PackageError::Unwritable { path: kept.clone(), source })?;

@@ -8,8 +8,9 @@ use aws_sdk_s3::primitives::ByteStream;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use rowhouse_core::{
-    AppName, Base, Commit, Manifest, Observed, Operation, Outcome, Plan, Platform, Resolution,
-    Settings, SettingsDigest, Unreachable, Version,
+    AppName, Base, Commit, Manifest, ObjectDigest, Observed, Operation, Outcome, Plan, Platform,
+    Repository, Resolution, Settings, SettingsDigest, Unreachable, Version, failure_key,
+    manifest_key,
 };
 use serde_json::json;
 use tracing::warn;
@@ -17,7 +18,6 @@ use tracing::warn;
 use crate::collision::{self, Collision, Remembered};
 use crate::config::Config;
 use crate::event::{self, Event};
-use crate::manifest;
 use crate::priority::{self, MOST_APPS};
 use crate::refusal::Failure;
 use crate::repository::Repositories;
@@ -71,7 +71,7 @@ impl CloudFormationPlatform {
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let settings = Settings {
             digest: SettingsDigest::of(&form.to_string()),
-            repository: given(&config.repository),
+            repository: config.default_repository(),
             path: given(&config.path),
             max_scale: config.max_scale,
             local_repositories: false,
@@ -143,7 +143,7 @@ impl CloudFormationPlatform {
     /// update's rollback the stack shows nothing of what was tried but the commit.
     async fn said(&self, name: &AppName, commit: &Commit, since: i64) -> Option<String> {
         let bucket = self.config.artifacts();
-        let key = manifest::failure(name, commit);
+        let key = failure_key(name, commit);
         let sent = self.objects.get_object().bucket(bucket).key(&key).range(FIRST_BYTES).send();
         // Without it the reason is what CloudFormation says; the next look asks again.
         let object = match sent.await.map_err(|error| Failure::of(&error)) {
@@ -327,13 +327,13 @@ impl CloudFormationPlatform {
     /// The parameters of a plan, once what its instances are made from is stored.
     async fn parameters(&self, plan: &Plan) -> Result<Vec<cfn::Parameter>, Outcome> {
         let bytes = Manifest::of(plan).to_json();
-        let digest = manifest::digest(&bytes);
+        let digest = ObjectDigest::of(&bytes);
         let bucket = self.config.artifacts();
         let sent = self
             .objects
             .put_object()
             .bucket(bucket)
-            .key(manifest::key(&digest))
+            .key(manifest_key(&digest))
             .content_type("application/json")
             .body(ByteStream::from(bytes))
             .send()
@@ -343,7 +343,7 @@ impl CloudFormationPlatform {
             return Err(failure.outcome(&format!("cannot store the manifest in bucket `{bucket}`")));
         }
         let all = self.template.of_platform(&self.config).into_iter();
-        Ok(all.chain(Template::of_plan(plan, &digest)).map(sdk::parameter).collect())
+        Ok(all.chain(Template::of_plan(plan, digest.as_str())).map(sdk::parameter).collect())
     }
 
     /// A priority for the rule of a new app.
@@ -414,7 +414,7 @@ impl Platform for CloudFormationPlatform {
         }
     }
 
-    async fn resolve(&self, repository: &str, version: &Version) -> Resolution {
+    async fn resolve(&self, repository: &Repository, version: &Version) -> Resolution {
         self.repositories.resolve(repository, version).await
     }
 

@@ -118,6 +118,7 @@ impl Reactor {
         let mut names: BTreeMap<RowKey, Waking> =
             sweep.ring.into_iter().map(|key| (key, Waking::Change)).collect();
         names.extend(sweep.catch_up.into_iter().map(|key| (key, Waking::CatchUp)));
+        names.extend(sweep.ask_again.into_iter().map(|key| (key, Waking::AskAgain)));
         // What fails now is restless still at the next sweep.
         let _ = self.look_at(names, deadline).await;
     }

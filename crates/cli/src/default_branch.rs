@@ -1,8 +1,8 @@
 //! The branch that a repository takes for its main one, asked through the git of this machine.
 
-use rowhouse_machine::git::GitError;
+use rowhouse_core::Repository;
+use rowhouse_machine::git_error::GitError;
 use rowhouse_machine::mirror::Mirrors;
-use rowhouse_machine::repository::Repository;
 
 use crate::failure::bad_input;
 use crate::output::quoted;
@@ -16,10 +16,10 @@ pub(crate) async fn default_branch(mirrors: &Mirrors, repository: &str) -> anyho
         .map_err(|error| bad_input(error.to_string(), "give another one with `--repo`"))?;
     mirrors.default_branch(&repository).await.map_err(|error| match error {
         GitError::Refused { reason } => bad_input(reason, "name the version with `--version REF`"),
-        GitError::Unreachable { reason } => {
+        error @ (GitError::Denied { .. } | GitError::Unreachable { .. }) => {
             let ask = format!("git ls-remote {}", quoted(&repository.to_string()));
             bad_input(
-                reason,
+                error.to_string(),
                 format!("look at the address: `{ask}` must answer, and ask for nothing"),
             )
         }

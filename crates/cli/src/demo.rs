@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use rowhouse_command::client::{Changes, Rows as _};
 use rowhouse_command::rows::Waiting;
 use rowhouse_command::rows::wait::{self, Progress};
-use rowhouse_core::{Attribute, RowKey, Value};
+use rowhouse_core::{Attribute, Repository, RowKey, Value};
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::{Config, House};
 
@@ -48,7 +48,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         domain: "localhost".to_owned(),
         only: None,
         supply: None,
-        repository: Some(repository.display().to_string()),
+        repository: Some(Repository::parse(&repository.display().to_string())?),
         path: None,
         max_scale: 3,
         build_timeout: Duration::from_mins(15),

@@ -11,7 +11,6 @@ use rowhouse_machine::folder::{Holder, Presence};
 use rowhouse_machine::journal::JournalFile;
 use rowhouse_machine::log::{Follow, LogLine, logs, tail};
 use rowhouse_machine::mirror::{Mirrors, Resolved};
-use rowhouse_machine::repository::Repository;
 use rowhouse_machine::stack::Ongoing;
 use rowhouse_machine::supervised::snapshot;
 
@@ -212,9 +211,8 @@ impl Sight for Context {
     }
 
     async fn resolve(&self, app: &App) -> Option<Commit> {
-        let repository = Repository::parse(&app.repository).ok()?;
         let mirrors = Mirrors::new(self.folder.mirrors());
-        match mirrors.resolve(&repository, app.version.as_str()).await {
+        match mirrors.resolve(&app.repository, &app.version).await {
             Ok(Resolved::Commit(commit)) => Some(commit),
             Ok(Resolved::NoSuchVersion { .. }) | Err(_) => None,
         }

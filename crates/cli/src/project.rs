@@ -5,8 +5,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use rowhouse_command::rows::names::label;
-use rowhouse_core::password;
-use rowhouse_machine::repository::Repository;
+use rowhouse_core::Repository;
 
 use crate::failure::bad_input;
 use crate::output::clean;
@@ -120,11 +119,9 @@ fn origin(folder: &Path) -> anyhow::Result<(Option<String>, Origin)> {
         return Ok((None, Origin::NoRemote));
     };
     // A path may mean something else elsewhere, and the repository at hand is as good.
-    let is_allowed = Repository::parse(&url).is_ok_and(|repository| !repository.is_local());
-    if !is_allowed {
-        return Ok((None, Origin::NotAllowed));
-    }
-    if password(&url).is_some() {
+    let repository = Repository::parse(&url).ok().filter(|repository| !repository.is_local());
+    let Some(repository) = repository else { return Ok((None, Origin::NotAllowed)) };
+    if repository.has_password() {
         return Ok((None, Origin::HasPassword));
     }
     let branches = git(folder, &["branch", "--remotes", "--contains", "HEAD"])?.text;

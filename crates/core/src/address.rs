@@ -1,11 +1,11 @@
 //! Addresses of repositories as people may see them: without the password that may stand in one. What is allowed
-//! is said in `app`.
+//! is said in `repository`.
 
 use std::ops::Range;
 
 /// The password of `user:password@`, or a token that stands there alone, as forges allow. Addresses that no
 /// platform takes have theirs too, for they are shown where they are refused.
-pub fn password(address: &str) -> Option<&str> {
+pub(crate) fn password(address: &str) -> Option<&str> {
     place(address).map(|place| &address[place])
 }
 

@@ -1,88 +1,19 @@
 //! A valid app: what a row means once every attribute was understood.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::address::without_password;
-use crate::platform::Settings;
-use crate::row::{Attribute, Row, RowKey, UserAttributes, Value, shortened};
-
-/// A DNS label: the host name under the platform's domain, and the name of the stack.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct AppName(String);
-
-impl AppName {
-    /// `[a-z]([a-z0-9-]{0,61}[a-z0-9])?`, or the sentence that says what is wrong.
-    pub fn parse(text: &str) -> Result<AppName, String> {
-        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let fits = (1..=63).contains(&text.len())
-            && text.bytes().all(legal)
-            && text.starts_with(|first: char| first.is_ascii_lowercase())
-            && !text.ends_with('-');
-        fits.then(|| AppName(text.to_owned())).ok_or_else(|| {
-            format!(
-                "`Name` is {}: it must be a host name of 1 to 63 lower-case letters, digits and dashes \
-                 that begins with a letter and does not end with a dash",
-                shortened(text)
-            )
-        })
-    }
-
-    /// The label.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The key of the row that this app is.
-    pub fn key(&self) -> RowKey {
-        RowKey(self.0.clone())
-    }
-}
-
-impl fmt::Display for AppName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-/// A branch, a tag or a commit, checked so far that it can be handed to git.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Version(String);
-
-impl Version {
-    /// The text as the user wrote it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Environment variables, by name. Values are secrets: `Debug` shows the names alone.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Environment(BTreeMap<String, String>);
-
-impl Environment {
-    /// The variables with their values: for the process, a digest, or a person who asked.
-    pub fn revealed(&self) -> &BTreeMap<String, String> {
-        &self.0
-    }
-}
-
-impl From<BTreeMap<String, String>> for Environment {
-    fn from(variables: BTreeMap<String, String>) -> Environment {
-        Environment(variables)
-    }
-}
-
-impl fmt::Debug for Environment {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_map().entries(self.0.keys().map(|name| (name, "***"))).finish()
-    }
-}
+use crate::attribute::UserAttributes;
+use crate::digest::{EnvDigest, Source};
+use crate::environment::Environment;
+use crate::meaning::{self, Objection};
+use crate::name::AppName;
+use crate::repository::Repository;
+use crate::row::Row;
+use crate::settings::{Limits, Settings};
+use crate::version::Version;
 
 /// A valid row, the platform's defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +21,7 @@ pub struct App {
     pub name: AppName,
     pub version: Version,
     pub scale: u32,
-    pub repository: String,
+    pub repository: Repository,
     /// Folder inside the repository; empty is its root.
     pub path: String,
     pub env: Environment,
@@ -103,307 +34,144 @@ pub struct App {
     pub redeploy: u64,
 }
 
-/// Variables that every process of an app gets from the platform, and `Env` cannot set: an app that listens elsewhere
-/// than on its `PORT` would never be found. `PATH` and `LANG` are the row's to change.
-pub const PLATFORM_VARIABLES: [&str; 8] =
-    ["APP_NAME", "APP_REVISION", "APP_VERSION", "DATA_DIR", "HOME", "HOST", "PORT", "TMPDIR"];
+/// Why a row is no app: one sentence for each attribute that is bad, what it was and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    name: Option<String>,
+    objections: Vec<Objection>,
+}
 
-const TEXT_LIMIT: usize = 2048;
-const ENV_LIMIT: usize = 64 * 1024;
+impl fmt::Display for Invalid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let objections = self.objections.iter().map(Objection::to_string);
+        let sentences: Vec<String> = self.name.iter().cloned().chain(objections).collect();
+        formatter.write_str(&sentences.join("; "))
+    }
+}
 
 impl App {
-    /// Understands a row, or says in one sentence per bad attribute what it was and what is allowed.
-    pub fn parse(row: &Row, settings: &Settings) -> Result<App, String> {
-        let mut problems = Vec::new();
-        let mut keep = |problem: String| problems.push(problem);
-        let name = AppName::parse(row.key.as_str()).map_err(&mut keep).ok();
-        let version = version(&row.user).map_err(&mut keep).ok();
-        let scale = scale(&row.user, settings.max_scale).map_err(&mut keep).ok();
-        let repo = text(&row.user, Attribute::Repo)
-            .and_then(|repo| repo.map(|repo| repository(repo, settings)).transpose())
-            .map_err(&mut keep)
-            .ok();
-        let path = text(&row.user, Attribute::Path)
-            .and_then(|path| path.map(folder).transpose())
-            .map_err(&mut keep)
-            .ok();
-        let env = environment(&row.user, Attribute::Env)
-            .and_then(without_the_platforms)
-            .map_err(&mut keep)
-            .ok();
-        let build_env = environment(&row.user, Attribute::BuildEnv).map_err(&mut keep).ok();
-        let health = text(&row.user, Attribute::Health)
-            .and_then(|path| path.map(probe_path).transpose())
-            .map_err(&mut keep)
-            .ok();
-        let health_timeout =
-            whole(&row.user, Attribute::HealthTimeout, 60, 1..=3600).map_err(&mut keep).ok();
-        let follow = flag(&row.user, Attribute::Follow).map_err(&mut keep).ok();
-        let redeploy =
-            whole(&row.user, Attribute::Redeploy, 0, 0..=i64::MAX).map_err(&mut keep).ok();
-        // The platform's path is a folder of the platform's repository, so it goes with that one only.
-        let source = match (repo, path) {
-            (Some(Some(repo)), Some(path)) => Some((repo, path.unwrap_or_default())),
-            (Some(None), Some(path)) => settings.repository.clone().map(|default| {
-                (default, path.unwrap_or_else(|| settings.path.clone().unwrap_or_default()))
-            }),
-            (_, _) => None,
-        };
-        if settings.repository.is_none() && !row.user.contains_key(&Attribute::Repo) {
-            problems.push(
-                "`Repo` is missing, and this platform has no repository of its own: it must be a git \
-                 URL"
-                    .to_owned(),
-            );
-        }
-        let parsed = (|| {
-            let (repository, path) = source?;
-            Some(App {
-                name: name?,
-                version: version?,
-                scale: u32::try_from(scale?).ok()?,
-                repository,
-                path,
-                env: env?,
-                build_env: build_env?,
-                health: health?,
-                health_timeout: u32::try_from(health_timeout?).ok()?,
-                follow: follow?,
-                redeploy: u64::try_from(redeploy?).ok()?,
-            })
-        })();
-        parsed.filter(|_| problems.is_empty()).ok_or_else(|| problems.join("; "))
-    }
-}
-
-/// A yes or no, in the forms that tables have for it.
-pub(crate) fn as_flag(value: &Value) -> Option<bool> {
-    match value {
-        Value::Boolean(flag) => Some(*flag),
-        Value::Whole(0) => Some(false),
-        Value::Whole(1) => Some(true),
-        Value::Text(text) if text == "true" => Some(true),
-        Value::Text(text) if text == "false" => Some(false),
-        Value::Text(_) | Value::Whole(_) | Value::Real(_) | Value::Map(_) | Value::Other(_) => None,
-    }
-}
-
-fn wrong(attribute: Attribute, was: &str, allowed: &str) -> String {
-    format!("`{}` is {was}: it must be {allowed}", attribute.name())
-}
-
-fn text(user: &UserAttributes, attribute: Attribute) -> Result<Option<&str>, String> {
-    match user.get(&attribute) {
-        None => Ok(None),
-        Some(Value::Text(text)) if text.len() > TEXT_LIMIT => Err(wrong(
-            attribute,
-            &format!("a text of {} bytes", text.len()),
-            &format!("at most {TEXT_LIMIT} bytes long"),
-        )),
-        Some(Value::Text(text)) => Ok(Some(text)),
-        Some(other) => Err(wrong(attribute, &other.shown(), "a text")),
-    }
-}
-
-fn version(user: &UserAttributes) -> Result<Version, String> {
-    const ALLOWED: &str = "a branch, a tag or a commit of 40 hex digits: letters, digits and \
-                           `. _ - / + @ # =`, not beginning with `-`, `.` or `/`";
-    let Some(version) = text(user, Attribute::Version)? else {
-        return Err(format!("`Version` is missing: it must be {ALLOWED}"));
-    };
-    let legal = |letter: char| letter.is_alphanumeric() || "._-/+@#=".contains(letter);
-    // What git itself forbids in a reference, <https://git-scm.com/docs/git-check-ref-format>, and no more
-    // punctuation than names of branches have.
-    let fits = !version.is_empty()
-        && version.len() <= 255
-        && version.chars().all(legal)
-        && !version.starts_with(['-', '.', '/'])
-        && !version.ends_with(['.', '/'])
-        && !["..", "//", "/.", "@{"].iter().any(|bad| version.contains(bad))
-        && !version
-            .split('/')
-            .any(|part| part.rsplit_once('.').is_some_and(|(_, end)| end == "lock"))
-        && version != "@";
-    if fits {
-        Ok(Version(version.to_owned()))
-    } else {
-        Err(wrong(Attribute::Version, &shortened(version), ALLOWED))
-    }
-}
-
-fn scale(user: &UserAttributes, most: u32) -> Result<i64, String> {
-    let allowed = format!("a whole number from 0 to {most}");
-    match user.get(&Attribute::Scale) {
-        None => Err(format!("`Scale` is missing: it must be {allowed}")),
-        Some(Value::Whole(count)) if (0..=i64::from(most)).contains(count) => Ok(*count),
-        Some(other) => Err(wrong(Attribute::Scale, &other.shown(), &allowed)),
-    }
-}
-
-fn whole(
-    user: &UserAttributes,
-    attribute: Attribute,
-    default: i64,
-    range: std::ops::RangeInclusive<i64>,
-) -> Result<i64, String> {
-    match user.get(&attribute) {
-        None => Ok(default),
-        Some(Value::Whole(number)) if range.contains(number) => Ok(*number),
-        Some(other) if *range.end() == i64::MAX => {
-            Err(wrong(attribute, &other.shown(), "a whole number, 0 or more"))
-        }
-        Some(other) => Err(wrong(
-            attribute,
-            &other.shown(),
-            &format!("a whole number from {} to {}", range.start(), range.end()),
-        )),
-    }
-}
-
-fn flag(user: &UserAttributes, attribute: Attribute) -> Result<bool, String> {
-    match user.get(&attribute) {
-        None => Ok(false),
-        Some(value) => {
-            as_flag(value).ok_or_else(|| wrong(attribute, &value.shown(), "true or false"))
-        }
-    }
-}
-
-fn repository(text: &str, settings: &Settings) -> Result<String, String> {
-    let clean = !text.is_empty()
-        && !text.starts_with('-')
-        && !text.contains("::")
-        && !text
-            .chars()
-            .any(|letter| letter.is_control() || letter.is_whitespace() && letter != ' ');
-    // Folders have blanks in their names; addresses have none.
-    let has_blank = text.contains(' ');
-    let is_url = |scheme: &str| {
-        text.strip_prefix(scheme).is_some_and(|rest| {
-            !rest.starts_with(['/', '-', ':']) && rest.find('/').is_some_and(|at| at > 0)
-        })
-    };
-    // git's short form of ssh: user@host:path.
-    let is_short_ssh = || {
-        text.split_once(':').is_some_and(|(host, path)| {
-            !host.contains('/') && !path.is_empty() && !path.starts_with('-') && {
-                host.split_once('@').is_some_and(|(user, host)| {
-                    !user.is_empty() && !host.is_empty() && !host.starts_with('-')
-                })
+    /// Understands a row.
+    ///
+    /// # Errors
+    /// What is wrong with its name and its attributes, all at once.
+    pub fn parse(row: &Row, settings: &Settings) -> Result<App, Invalid> {
+        let name = AppName::parse(row.key.as_str());
+        match (name, read(&row.user, &settings.limits())) {
+            (Ok(name), Ok(attributes)) => attributes
+                .of(name, settings)
+                .map_err(|objection| Invalid { name: None, objections: vec![objection] }),
+            (name, attributes) => {
+                Err(Invalid { name: name.err(), objections: attributes.err().unwrap_or_default() })
             }
+        }
+    }
+}
+
+/// What is wrong with the attributes that somebody wrote or is about to write, in the order of the contract.
+pub fn objections(user: &UserAttributes, limits: &Limits) -> Vec<Objection> {
+    read(user, limits).err().unwrap_or_default()
+}
+
+/// Every attribute, understood; the platform's defaults are not filled in.
+struct Attributes {
+    version: Version,
+    scale: u32,
+    repository: Option<Repository>,
+    path: Option<String>,
+    env: Environment,
+    build_env: Environment,
+    health: Option<String>,
+    health_timeout: u32,
+    follow: bool,
+    redeploy: u64,
+}
+
+fn read(user: &UserAttributes, limits: &Limits) -> Result<Attributes, Vec<Objection>> {
+    let mut objections = Vec::new();
+    let objections_to = &mut objections;
+    let version = kept(meaning::version(user), objections_to);
+    let scale = kept(meaning::scale(user, limits), objections_to);
+    let repository = kept(meaning::repository(user, limits), objections_to);
+    let path = kept(meaning::path(user), objections_to);
+    let env = kept(meaning::env(user), objections_to);
+    let build_env = kept(meaning::build_env(user), objections_to);
+    let health = kept(meaning::health(user), objections_to);
+    let health_timeout = kept(meaning::health_timeout(user), objections_to);
+    let follow = kept(meaning::follow(user), objections_to);
+    let redeploy = kept(meaning::redeploy(user), objections_to);
+    let understood = || {
+        Some(Attributes {
+            version: version?,
+            scale: scale?,
+            repository: repository?,
+            path: path?,
+            env: env?,
+            build_env: build_env?,
+            health: health?,
+            health_timeout: health_timeout?,
+            follow: follow?,
+            redeploy: redeploy?,
         })
     };
-    let is_local = || text.starts_with('/') || text.starts_with("file:///");
-    let allowed = if settings.local_repositories {
-        "an `https://` or `ssh://` URL of git, `user@host:path`, or an absolute path on this machine, also as \
-         `file:///path`"
-    } else {
-        "an `https://` URL of git"
-    };
-    let fits = clean
-        && (is_url("https://")
-            || settings.local_repositories && (is_url("ssh://") || is_short_ssh() || is_local()))
-        && (!has_blank || is_local());
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(wrong(Attribute::Repo, &shortened(&without_password(text)), allowed))
-    }
+    understood().ok_or(objections)
 }
 
-fn folder(text: &str) -> Result<String, String> {
-    let trimmed = text.trim_end_matches('/');
-    let trimmed = if trimmed == "." { "" } else { trimmed.strip_prefix("./").unwrap_or(trimmed) };
-    let fits = !text.starts_with('/')
-        && !text.chars().any(|letter| letter.is_control() || letter == '\\')
-        && (trimmed.is_empty()
-            || trimmed.split('/').all(|part| !part.is_empty() && part != "." && part != ".."));
-    if fits {
-        Ok(trimmed.to_owned())
-    } else {
-        Err(wrong(
-            Attribute::Path,
-            &shortened(text),
-            "a folder inside the repository, such as `examples/hello`, without `..` and not \
-             beginning with `/`",
-        ))
-    }
+fn kept<T>(meaning: Result<T, Objection>, objections: &mut Vec<Objection>) -> Option<T> {
+    meaning.map_err(|objection| objections.push(objection)).ok()
 }
 
-fn probe_path(text: &str) -> Result<String, String> {
-    let fits = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
-    fits.then(|| text.to_owned()).ok_or_else(|| {
-        wrong(Attribute::Health, &shortened(text), "a path that begins with `/`, such as `/health`")
-    })
-}
-
-fn environment(user: &UserAttributes, attribute: Attribute) -> Result<Environment, String> {
-    let allowed = "an object of texts, such as {\"GREETING\": \"hello\"}";
-    let entries = match user.get(&attribute) {
-        None => return Ok(Environment::default()),
-        Some(Value::Map(entries)) => entries,
-        // The text of a bad one may hold half a secret, so it is not repeated.
-        Some(Value::Text(_)) => {
-            return Err(wrong(attribute, "a text that is no JSON object", allowed));
-        }
-        Some(other) => return Err(wrong(attribute, &other.shown(), allowed)),
-    };
-    let mut variables = BTreeMap::new();
-    let mut size = 0;
-    for (key, value) in entries {
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let fits = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && key.bytes().all(legal);
-        if !fits {
-            return Err(format!(
-                "`{}` has a variable named {}: a name must be letters, digits and `_`, not \
-                 beginning with a digit",
-                attribute.name(),
-                shortened(key)
-            ));
-        }
-        let Value::Text(value) = value else {
-            return Err(format!(
-                "`{}` has a value of `{key}` that is no text: put it in quotes",
-                attribute.name()
-            ));
+impl Attributes {
+    fn of(self, name: AppName, settings: &Settings) -> Result<App, Objection> {
+        // The platform's path is a folder of the platform's repository, so it goes with that one only.
+        let (repository, default_path) = match (self.repository, &settings.repository) {
+            (Some(repository), _) => (repository, None),
+            (None, Some(repository)) => (repository.clone(), settings.path.clone()),
+            (None, None) => return Err(meaning::no_repository()),
         };
-        if value.contains('\0') {
-            return Err(format!(
-                "`{}` has a NUL character in `{key}`: no process can be given one",
-                attribute.name()
-            ));
-        }
-        size += key.len() + value.len() + 2;
-        variables.insert(key.clone(), value.clone());
-    }
-    if size > ENV_LIMIT {
-        return Err(wrong(
-            attribute,
-            &format!("{size} bytes in all"),
-            &format!("at most {ENV_LIMIT} bytes"),
-        ));
-    }
-    Ok(Environment(variables))
-}
-
-fn without_the_platforms(env: Environment) -> Result<Environment, String> {
-    match PLATFORM_VARIABLES.into_iter().find(|name| env.0.contains_key(*name)) {
-        None => Ok(env),
-        Some(name) => Err(format!(
-            "`Env` has `{name}`, which the platform gives to every process itself: it must be left out, as must {}",
-            listed(PLATFORM_VARIABLES.into_iter().filter(|other| *other != name))
-        )),
+        Ok(App {
+            name,
+            version: self.version,
+            scale: self.scale,
+            repository,
+            path: self.path.or(default_path).unwrap_or_default(),
+            env: self.env,
+            build_env: self.build_env,
+            health: self.health,
+            health_timeout: self.health_timeout,
+            follow: self.follow,
+            redeploy: self.redeploy,
+        })
     }
 }
 
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.map(|name| format!("`{name}`")).collect::<Vec<String>>().join(", ")
+impl Source {
+    /// Of a valid row, with the platform's defaults filled in.
+    pub fn of(app: &App) -> Source {
+        Source::digest(&json!([
+            app.repository,
+            app.path,
+            app.version,
+            app.build_env.revealed(),
+            app.redeploy
+        ]))
+    }
+}
+
+impl EnvDigest {
+    /// Of a row's `Env`.
+    pub fn of(app: &App) -> EnvDigest {
+        EnvDigest::digest(&json!(app.env.revealed()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::attribute::{Attribute, Value};
+    use crate::environment::PLATFORM_VARIABLES;
+    use crate::name::RowKey;
     use crate::row::Report;
 
     fn settings() -> Settings {
@@ -426,7 +194,9 @@ mod tests {
     #[track_caller]
     fn refused(attribute: Attribute, value: Value) {
         let what = format!("{attribute:?} {value:?} must be refused");
-        let reason = App::parse(&row("shop", &[(attribute, value)]), &settings()).expect_err(&what);
+        let reason = App::parse(&row("shop", &[(attribute, value)]), &settings())
+            .expect_err(&what)
+            .to_string();
         assert!(reason.starts_with(&format!("`{}` ", attribute.name())), "{reason}");
         assert!(reason.contains("must") || reason.contains("put it") || reason.contains("can be"));
         assert!(reason.len() < 400, "{reason}");
@@ -450,48 +220,16 @@ mod tests {
     }
 
     #[test]
-    fn names_are_dns_labels() {
-        for name in ["a", "shop", "a-1", "x2", &"a".repeat(63)] {
-            assert!(AppName::parse(name).is_ok(), "{name}");
-        }
-        for name in ["", "A", "a_b", "-a", "a-", "1a", "a.b", "ä", " a", "a\n", &"a".repeat(64)] {
-            let reason = AppName::parse(name).unwrap_err();
-            assert!(reason.starts_with("`Name` is "), "{reason}");
-        }
-    }
-
-    #[test]
-    fn versions_are_what_git_takes_and_no_shell_would_mind() {
-        for version in ["main", "v1.2.3", "feature/x", "release-1", "größe", &"a".repeat(40)] {
-            assert_eq!(taken(Attribute::Version, of(version)).version.as_str(), version);
-        }
-        for version in [
-            "",
-            "--upload-pack=id",
-            "a;id",
-            "$(id)",
-            "a b",
-            "a..b",
-            "a\0b",
-            "x.lock",
-            "/a",
-            "a/",
-            "a//b",
-            "@",
-            "a@{1}",
-            "a~1",
-            "a^",
-            "a:b",
-            "`id`",
-            "a\nb",
-            "HEAD|id",
-            &"a".repeat(256),
-            &"a".repeat(100_000),
-        ] {
+    fn a_version_is_a_text_that_git_takes() {
+        assert_eq!(taken(Attribute::Version, of("feature/a,b")).version.as_str(), "feature/a,b");
+        for version in ["", "a b", "HEAD", "a\0b", &"a".repeat(256), &"a/".repeat(50_000)] {
             refused(Attribute::Version, of(version));
         }
         refused(Attribute::Version, Value::Real(1.5));
         refused(Attribute::Version, Value::Whole(12));
+        let row = row("shop", &[(Attribute::Version, of("a b"))]);
+        let reason = App::parse(&row, &settings()).unwrap_err().to_string();
+        assert!(reason.starts_with("`Version` is `a b`, which has a space"), "{reason}");
     }
 
     #[test]
@@ -516,7 +254,7 @@ mod tests {
             "file:///srv/a",
             "/srv/my site",
         ] {
-            assert_eq!(taken(Attribute::Repo, of(repo)).repository, repo);
+            assert_eq!(taken(Attribute::Repo, of(repo)).repository.as_str(), repo);
         }
         for repo in [
             "",
@@ -545,7 +283,7 @@ mod tests {
         for repo in ["http://bot:hunter2@git/x", "https://bot:hunter2@git/a b", "bot:hunter2@git:x"]
         {
             let row = row("shop", &[(Attribute::Repo, of(repo))]);
-            let reason = App::parse(&row, &settings()).unwrap_err();
+            let reason = App::parse(&row, &settings()).unwrap_err().to_string();
             assert!(!reason.contains("hunter2") && reason.contains("@git"), "{reason}");
         }
     }
@@ -555,14 +293,14 @@ mod tests {
         let settings = Settings { local_repositories: false, ..settings() };
         for repo in ["ssh://git@example.com/a", "git@example.com:a", "/srv/a", "file:///srv/a"] {
             let row = row("shop", &[(Attribute::Repo, of(repo))]);
-            assert!(App::parse(&row, &settings).unwrap_err().contains("`https://`"));
+            assert!(App::parse(&row, &settings).unwrap_err().to_string().contains("`https://`"));
         }
     }
 
     #[test]
     fn a_missing_repository_is_named_where_the_platform_has_none() {
         let settings = Settings { repository: None, ..settings() };
-        let reason = App::parse(&row("shop", &[]), &settings).unwrap_err();
+        let reason = App::parse(&row("shop", &[]), &settings).unwrap_err().to_string();
         assert!(reason.starts_with("`Repo` is missing"), "{reason}");
     }
 
@@ -602,7 +340,7 @@ mod tests {
         for name in PLATFORM_VARIABLES {
             refused(Attribute::Env, map(name));
             let row = row("shop", &[(Attribute::Env, map(name))]);
-            let reason = App::parse(&row, &settings()).unwrap_err();
+            let reason = App::parse(&row, &settings()).unwrap_err().to_string();
             assert!(reason.starts_with(&format!("`Env` has `{name}`, which")), "{reason}");
             // A build gets none of them but as it is told.
             taken(Attribute::BuildEnv, map(name));
@@ -639,7 +377,7 @@ mod tests {
     #[test]
     fn every_bad_attribute_of_a_row_is_named_at_once() {
         let bad = row("Shop", &[(Attribute::Scale, Value::Whole(9)), (Attribute::Path, of("/"))]);
-        let reason = App::parse(&bad, &settings()).unwrap_err();
+        let reason = App::parse(&bad, &settings()).unwrap_err().to_string();
         assert!(
             reason.contains("`Name`") && reason.contains("`Scale`") && reason.contains("`Path`")
         );

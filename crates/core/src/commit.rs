@@ -27,6 +27,20 @@ impl Commit {
     }
 }
 
+/// Why a version gives no commit, for certain: nothing can be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoCommit {
+    /// The repository answered, and has no such branch or tag.
+    NoSuchVersion,
+    /// The repository is not there, refuses us, or cannot be read.
+    Denied,
+}
+
+impl NoCommit {
+    /// Each of them.
+    pub const ALL: [NoCommit; 2] = [NoCommit::NoSuchVersion, NoCommit::Denied];
+}
+
 impl fmt::Display for Commit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)

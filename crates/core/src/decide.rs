@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::commit::Commit;
+use crate::commit::{Commit, NoCommit};
 use crate::digest::{Generation, SettingsDigest, Target};
 use crate::stack::{Deployment, Observed, Phase, Stack};
 
@@ -50,8 +50,9 @@ pub enum Pinned {
         commit: Commit,
         target: Target,
     },
-    /// The version names no commit. That too is a target, and a refused one.
-    NoSuchVersion {
+    /// There is none, for certain. That too is a target, and a refused one.
+    Nothing {
+        why: NoCommit,
         target: Target,
     },
     /// Nobody knows now.
@@ -171,7 +172,7 @@ fn decide_missing(desired: &Desired) -> Decision {
         Desired::Invalid => decision(Action::Rest, Because::Invalid),
         Desired::App(wanted) => match &wanted.commit {
             Pinned::Unreachable => decision(Action::Wait, Because::Unresolved),
-            Pinned::NoSuchVersion { .. } => decision(Action::Rest, Because::RefusedBefore),
+            Pinned::Nothing { .. } => decision(Action::Rest, Because::RefusedBefore),
             Pinned::Known { .. } if wanted.refused => {
                 decision(Action::Rest, Because::RefusedBefore)
             }
@@ -211,7 +212,7 @@ fn decide_unwanted(phase: &Phase) -> Decision {
 fn decide_wanted(wanted: &Wanted, stack: &Stack) -> Decision {
     let (target, refused) = match &wanted.commit {
         Pinned::Known { target, .. } => (target, wanted.refused),
-        Pinned::NoSuchVersion { target } => (target, true),
+        Pinned::Nothing { target, .. } => (target, true),
         Pinned::Unreachable => return decision(Action::Wait, Because::Unresolved),
     };
     let tried = stack.tried.as_ref().is_some_and(|attempt| attempt.target == *target);

@@ -55,7 +55,7 @@ pub fn entry(row: &Row, app: &App, report: &Report) -> Option<Entry> {
             generation: report.generation.clone()?,
             target: report.target.clone()?,
             version: app.version.as_str().to_owned(),
-            repository: app.repository.clone(),
+            repository: app.repository.as_str().to_owned(),
             revision: report.revision.clone(),
             scale: app.scale,
             status,

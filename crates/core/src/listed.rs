@@ -3,14 +3,19 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::app::{AppName, Version};
 use crate::digest::Base;
 use crate::history::Entry;
-use crate::platform::{Operation, Outcome, Platform, Resolution, Settings, Unreachable};
+use crate::name::{AppName, RowKey};
+use crate::operation::Operation;
+use crate::outcome::{Outcome, Resolution, Unreachable};
+use crate::platform::Platform;
 use crate::reconcile::{Waking, reconcile};
-use crate::row::{Report, Row, RowKey};
+use crate::repository::Repository;
+use crate::row::{Report, Row};
+use crate::settings::Settings;
 use crate::stack::Observed;
 use crate::table::{AppTable, Written};
+use crate::version::Version;
 
 /// A row and its stack, as they were listed.
 struct Listed<'a> {
@@ -62,7 +67,7 @@ impl Platform for Listed<'_> {
         Ok(self.observed.cloned().unwrap_or(Observed::Missing))
     }
 
-    async fn resolve(&self, _: &str, _: &Version) -> Resolution {
+    async fn resolve(&self, _: &Repository, _: &Version) -> Resolution {
         self.ask();
         Resolution::Unreachable { reason: "the lists have no commits".to_owned() }
     }

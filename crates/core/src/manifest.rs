@@ -1,19 +1,24 @@
 //! The manifest: what the instances of an app are made from, on a platform whose instances are machines of their own.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::app::{AppName, Environment};
+use crate::attribute::{Attribute, UserAttributes, Value};
 use crate::commit::Commit;
-use crate::platform::Plan;
-use crate::row::{Attribute, UserAttributes, Value};
+use crate::environment::Environment;
+use crate::name::AppName;
+use crate::operation::Plan;
+use crate::repository::Repository;
+use crate::version::Version;
 
 /// What an instance is made from. `Env` and `BuildEnv` hold secrets: their `Debug` shows names alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Manifest {
     pub name: AppName,
-    pub version: String,
-    pub repo: String,
+    pub version: Version,
+    #[serde(deserialize_with = "parsed")]
+    pub repo: Repository,
     pub path: String,
     pub commit: Commit,
     pub env: Environment,
@@ -30,7 +35,7 @@ impl Manifest {
         let app = &plan.app;
         Manifest {
             name: app.name.clone(),
-            version: app.version.as_str().to_owned(),
+            version: app.version.clone(),
             repo: app.repository.clone(),
             path: app.path.clone(),
             commit: plan.deployment.commit.clone(),
@@ -57,9 +62,9 @@ impl Manifest {
             Some(Value::Map(values.collect())).filter(|_| !revealed.is_empty())
         };
         [
-            (Attribute::Version, text(&self.version)),
+            (Attribute::Version, text(self.version.as_str())),
             (Attribute::Scale, Some(Value::Whole(1))),
-            (Attribute::Repo, text(&self.repo)),
+            (Attribute::Repo, text(self.repo.as_str())),
             (Attribute::Path, text(&self.path)),
             (Attribute::Env, variables(&self.env)),
             (Attribute::BuildEnv, variables(&self.build_env)),
@@ -72,11 +77,16 @@ impl Manifest {
     }
 }
 
+/// An object comes from elsewhere: its address is read as if a user had written it.
+fn parsed<'de, D: Deserializer<'de>>(text: D) -> Result<Repository, D::Error> {
+    Repository::parse(&String::deserialize(text)?).map_err(D::Error::custom)
+}
+
 #[cfg(test)]
 mod tests {
     use crate::app::App;
-    use crate::platform::Settings;
     use crate::row::{Report, Row};
+    use crate::settings::Settings;
 
     use super::*;
 

@@ -2,24 +2,31 @@
 
 use tracing::{debug, info, warn};
 
-use crate::app::{App, AppName};
-use crate::commit::Commit;
+use crate::app::App;
+use crate::commit::{Commit, NoCommit};
 use crate::decide::{Action, Decision, Desired, Pinned, Wanted, decide, only_lags};
 use crate::digest::{Generation, SettingsDigest, Source, Target};
 use crate::history;
-use crate::platform::{Operation, Outcome, Plan, Platform, Resolution, Settings, Unreachable};
+use crate::name::{AppName, RowKey};
+use crate::operation::{Operation, Plan};
+use crate::outcome::{Outcome, Resolution, Unreachable};
+use crate::platform::Platform;
 use crate::report::{Notes, Progress, report};
-use crate::row::{Report, Row, RowKey, Status};
+use crate::row::{Report, Row, Status};
+use crate::settings::Settings;
 use crate::stack::{Deployment, Observed};
 use crate::table::{AppTable, Written};
 
-/// Who rang. It decides nothing about an app but whether the platform's own changes may go out with it.
+/// Who rang. It decides nothing about an app but whether the platform's own changes may go out with it, and whether a
+/// repository that could not be read is asked once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Waking {
     /// The row or the stack changed, or somebody asked.
     Change,
     /// The full sweep, which gave this stack its turn to catch up with the platform's settings.
     CatchUp,
+    /// The full sweep, of a row whose repository was not there, refused us or could not be read: it may have changed.
+    AskAgain,
 }
 
 /// When to look at the name again, apart from what will ring by itself.
@@ -104,8 +111,8 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
             Ok(app) => {
                 (Desired::App(self.wanted(&row, &app, observed, &mut notes).await), Some(app))
             }
-            Err(reason) => {
-                notes.invalid = Some(reason);
+            Err(invalid) => {
+                notes.invalid = Some(invalid.to_string());
                 (Desired::Invalid, None)
             }
         };
@@ -184,7 +191,7 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
     }
 
     async fn wanted(&self, row: &Row, app: &App, observed: &Observed, notes: &mut Notes) -> Wanted {
-        let generation = Generation::of(&row.user);
+        let generation = row.generation();
         let commit = self.pin(row, app, &generation, observed, notes).await;
         let mut wanted = Wanted {
             settings: self.settings.digest.clone(),
@@ -209,44 +216,46 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
         observed: &Observed,
         notes: &mut Notes,
     ) -> Pinned {
-        let target = |commit: Option<&Commit>| Target::of(generation, commit, self.settings);
+        let digest = &self.settings.digest;
+        let target = |commit: &Commit| Target::of(generation, commit, digest);
         let unchanged = is_unchanged(row, generation);
-        let kept = kept_commit(app, unchanged, observed, |commit| target(Some(commit)));
-        let known = |commit: Commit| Pinned::Known { target: target(Some(&commit)), commit };
-        if !app.follow {
-            if let Some(commit) = kept {
-                return known(commit);
-            }
-            let nothing = target(None);
-            let says_so = row.report.status == Some(Status::DeployFailed)
-                && row.report.target.as_ref() == Some(&nothing);
-            if says_so {
+        let kept = kept_commit(app, unchanged, observed, target);
+        let known = |commit: Commit| Pinned::Known { target: target(&commit), commit };
+        let nothing =
+            |why| Pinned::Nothing { why, target: Target::without_commit(generation, why, digest) };
+        match (&kept, row.report.no_commit(digest).filter(|_| row.is_answered())) {
+            (Some(commit), _) if !app.follow => return known(commit.clone()),
+            (None, Some(why)) if self.stands(why, app) => {
                 notes.version.clone_from(&row.report.reason);
-                return Pinned::NoSuchVersion { target: nothing };
+                return nothing(why);
             }
+            (_, _) => {}
         }
-        match self.platform.resolve(&app.repository, &app.version).await {
-            Resolution::Known(commit) => known(commit),
-            Resolution::NoSuchVersion { reason } => match kept {
-                // The branch that the app follows is gone; what runs is still what was asked for.
-                Some(commit) if app.follow => {
-                    notes.version = Some(format!("cannot follow the branch: {reason}"));
-                    known(commit)
-                }
-                Some(_) | None => {
-                    notes.version = Some(reason);
-                    Pinned::NoSuchVersion { target: target(None) }
-                }
-            },
-            Resolution::Unreachable { reason } => {
-                if let Some(commit) = kept {
-                    notes.version = Some(format!("cannot look for newer commits: {reason}"));
-                    known(commit)
-                } else {
-                    notes.version = Some(reason);
-                    Pinned::Unreachable
-                }
+        let resolution = self.platform.resolve(&app.repository, &app.version).await;
+        let (note, pinned) = match (resolution, kept) {
+            (Resolution::Known(commit), _) => return known(commit),
+            // The branch that the app follows is gone; what runs is still what was asked for.
+            (Resolution::NoSuchVersion { reason }, Some(commit)) if app.follow => {
+                (format!("cannot follow the branch: {reason}"), known(commit))
             }
+            (Resolution::NoSuchVersion { reason }, _) => (reason, nothing(NoCommit::NoSuchVersion)),
+            // What was resolved before stands, whatever has become of the repository since.
+            (Resolution::Denied { reason } | Resolution::Unreachable { reason }, Some(commit)) => {
+                (format!("cannot look for newer commits: {reason}"), known(commit))
+            }
+            (Resolution::Denied { reason }, None) => (reason, nothing(NoCommit::Denied)),
+            (Resolution::Unreachable { reason }, None) => (reason, Pinned::Unreachable),
+        };
+        notes.version = Some(note);
+        pinned
+    }
+
+    /// Whether what the row says of its version is not asked for once more now.
+    fn stands(&self, why: NoCommit, app: &App) -> bool {
+        match why {
+            // A branch that is followed may come to be at any time.
+            NoCommit::NoSuchVersion => !app.follow,
+            NoCommit::Denied => self.waking != Waking::AskAgain,
         }
     }
 }
@@ -278,7 +287,7 @@ fn kept_commit(
 
 /// Whether the row itself witnesses that its target was refused before any operation began.
 fn was_refused(row: &Row, wanted: &Wanted, observed: &Observed) -> bool {
-    let (Pinned::Known { target, .. } | Pinned::NoSuchVersion { target }) = &wanted.commit else {
+    let (Pinned::Known { target, .. } | Pinned::Nothing { target, .. }) = &wanted.commit else {
         return false;
     };
     let settled = match row.report.status {
@@ -304,7 +313,7 @@ fn was_attempted(
         && row.report.generation.as_ref() == Some(generation);
     let on = |digest: &SettingsDigest| {
         observed.tried().is_some_and(|attempt| {
-            attempt.target == Target::on(generation, Some(&attempt.commit), digest)
+            attempt.target == Target::of(generation, &attempt.commit, digest)
         })
     };
     let before = observed.running().map(|running| &running.settings);
@@ -360,11 +369,11 @@ async fn answer_bad_name(
 ) -> Result<Reconciled, Unreachable> {
     let nothing = Reconciled { decision: None, again: Again::No };
     let Some(row) = row else { return Ok(nothing) };
-    let Err(reason) = App::parse(&row, settings) else { return Ok(nothing) };
+    let Err(invalid) = App::parse(&row, settings) else { return Ok(nothing) };
     let report = Report {
         status: Some(Status::Invalid),
-        reason: Some(reason),
-        generation: Some(Generation::of(&row.user)),
+        reason: Some(invalid.to_string()),
+        generation: Some(row.generation()),
         ..Default::default()
     };
     if report == row.report {

@@ -1,8 +1,9 @@
 //! What the row says: the status that never lies.
 
 use crate::decide::{Because, Decision, Desired, Pinned, Wanted, only_lags};
-use crate::digest::{Generation, Target};
-use crate::platform::Outcome;
+use crate::digest::Target;
+use crate::outcome::Outcome;
+use crate::reason::retrying;
 use crate::row::{Report, Row, Status};
 use crate::stack::{Observed, Phase};
 
@@ -45,7 +46,7 @@ pub fn report(
         reason,
         revision: observed.running().map(|running| running.commit.clone()),
         healthy: stack.map_or(0, |stack| stack.healthy),
-        generation: Some(Generation::of(&row.user)),
+        generation: Some(row.generation()),
         target: target(row, desired, observed, decision),
     })
 }
@@ -57,7 +58,7 @@ fn target(row: &Row, desired: &Desired, observed: &Observed, decision: Decision)
             observed.running().map(|running| running.target.clone())
         }
         Desired::App(Wanted {
-            commit: Pinned::Known { target, .. } | Pinned::NoSuchVersion { target },
+            commit: Pinned::Known { target, .. } | Pinned::Nothing { target, .. },
             ..
         }) => Some(target.clone()),
         // Nothing new is aimed at.
@@ -93,7 +94,7 @@ fn verdict(
             };
         }
         Progress::Performed(Outcome::Unreachable { reason }) => {
-            return (Status::Deploying, Some(format!("retrying: {reason}")));
+            return (Status::Deploying, Some(retrying(reason)));
         }
         Progress::Performed(Outcome::Started | Outcome::Busy) | Progress::Decided => {}
     }
@@ -119,7 +120,7 @@ fn verdict(
             (Status::DeployFailed, row.report.reason.clone())
         }
         Because::Unresolved => {
-            let reason = notes.version.as_ref().map(|reason| format!("retrying: {reason}"));
+            let reason = notes.version.as_deref().map(retrying);
             (Status::Deploying, reason)
         }
         // The row is the only witness of a refusal, and must not forget it while the way is cleared.
@@ -173,10 +174,10 @@ fn verdict(
 fn failure(row: &Row, wanted: &Wanted, observed: &Observed, notes: &Notes) -> Option<String> {
     let tried = observed.tried().filter(|attempt| match &wanted.commit {
         Pinned::Known { target, .. } => attempt.target == *target,
-        Pinned::NoSuchVersion { .. } | Pinned::Unreachable => false,
+        Pinned::Nothing { .. } | Pinned::Unreachable => false,
     });
     match (&wanted.commit, tried) {
-        (Pinned::NoSuchVersion { .. }, _) => notes.version.clone(),
+        (Pinned::Nothing { .. }, _) => notes.version.clone(),
         (_, Some(attempt)) => Some(attempt.reason.clone()),
         (_, None) if wanted.refused => row.report.reason.clone(),
         (_, None) => None,

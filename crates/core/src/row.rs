@@ -1,129 +1,13 @@
 //! The row as it stands in the table: whatever somebody wrote, and what the reactor answered.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::commit::Commit;
-use crate::digest::{Generation, Target};
-
-/// The primary key exactly as stored. It need not be a legal app name: bad rows are answered too.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RowKey(pub String);
-
-impl RowKey {
-    /// The key's text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RowKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-/// An attribute that the user owns; the reactor never writes one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Attribute {
-    Version,
-    Scale,
-    Repo,
-    Path,
-    Env,
-    BuildEnv,
-    Health,
-    HealthTimeout,
-    Follow,
-    Redeploy,
-}
-
-impl Attribute {
-    /// Every user attribute, in the order of the contract.
-    pub const ALL: [Attribute; 10] = [
-        Attribute::Version,
-        Attribute::Scale,
-        Attribute::Repo,
-        Attribute::Path,
-        Attribute::Env,
-        Attribute::BuildEnv,
-        Attribute::Health,
-        Attribute::HealthTimeout,
-        Attribute::Follow,
-        Attribute::Redeploy,
-    ];
-
-    /// The name in the contract, the same on both platforms.
-    pub fn name(self) -> &'static str {
-        match self {
-            Attribute::Version => "Version",
-            Attribute::Scale => "Scale",
-            Attribute::Repo => "Repo",
-            Attribute::Path => "Path",
-            Attribute::Env => "Env",
-            Attribute::BuildEnv => "BuildEnv",
-            Attribute::Health => "Health",
-            Attribute::HealthTimeout => "HealthTimeout",
-            Attribute::Follow => "Follow",
-            Attribute::Redeploy => "Redeploy",
-        }
-    }
-}
-
-/// A value as somebody wrote it, of whatever type.
-#[derive(Clone, PartialEq)]
-pub enum Value {
-    Text(String),
-    Whole(i64),
-    Real(f64),
-    Boolean(bool),
-    Map(BTreeMap<String, Value>),
-    /// A type that no attribute has; the word names it for the user ("a blob", "a list").
-    Other(&'static str),
-}
-
-impl Value {
-    /// The value for a sentence: its type where that says enough, shortened, control characters escaped.
-    pub fn shown(&self) -> String {
-        match self {
-            Value::Text(text) => shortened(text),
-            Value::Whole(number) => number.to_string(),
-            Value::Real(number) => number.to_string(),
-            Value::Boolean(flag) => flag.to_string(),
-            Value::Map(_) => "an object".to_owned(),
-            Value::Other(kind) => (*kind).to_owned(),
-        }
-    }
-}
-
-// Values may hold secrets (`Env`), so their debug form never shows one.
-impl fmt::Debug for Value {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Map(entries) => formatter.debug_set().entries(entries.keys()).finish(),
-            Value::Text(_)
-            | Value::Whole(_)
-            | Value::Real(_)
-            | Value::Boolean(_)
-            | Value::Other(_) => formatter.write_str(&self.shown()),
-        }
-    }
-}
-
-/// A user's text in quotes, at most 60 characters of it, nothing in it that could drive a terminal.
-pub fn shortened(text: &str) -> String {
-    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().nth(60).is_some() {
-        shown.push('…');
-    }
-    format!("`{shown}`")
-}
-
-/// The user's part of a row; an absent (or null) attribute has no entry.
-pub type UserAttributes = BTreeMap<Attribute, Value>;
+use crate::attribute::UserAttributes;
+use crate::commit::{Commit, NoCommit};
+use crate::digest::{Generation, SettingsDigest, Target};
+use crate::name::RowKey;
 
 /// What the reactor says of an app. The first three words are the seed's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -176,6 +60,18 @@ pub struct Report {
     pub target: Option<Target>,
 }
 
+impl Report {
+    /// Why there was no commit, where the row says that its version was refused for that on these settings. Of what
+    /// was refused before any operation began, the row is the only witness.
+    pub fn no_commit(&self, settings: &SettingsDigest) -> Option<NoCommit> {
+        let generation = self.generation.as_ref()?;
+        let target = self.target.as_ref().filter(|_| self.status == Some(Status::DeployFailed))?;
+        NoCommit::ALL
+            .into_iter()
+            .find(|why| *target == Target::without_commit(generation, *why, settings))
+    }
+}
+
 /// One row, read as a whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -187,6 +83,16 @@ pub struct Row {
 }
 
 impl Row {
+    /// Which desired state stands in the row now.
+    pub fn generation(&self) -> Generation {
+        Generation::of(&self.user)
+    }
+
+    /// Whether the status speaks of what stands in the row now.
+    pub fn is_answered(&self) -> bool {
+        self.report.status.is_some() && self.report.generation.as_ref() == Some(&self.generation())
+    }
+
     /// The row as it stands after the reactor wrote `report` into it.
     #[must_use]
     pub fn reported(&self, report: Report) -> Row {

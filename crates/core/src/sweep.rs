@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::app::{App, AppName};
-use crate::digest::{Generation, Target};
+use crate::app::App;
+use crate::attribute::{Attribute, Value};
+use crate::commit::NoCommit;
+use crate::digest::Target;
 use crate::listed::is_settled;
-use crate::platform::{Platform, Settings, Unreachable};
+use crate::name::{AppName, RowKey};
+use crate::outcome::Unreachable;
+use crate::platform::Platform;
 use crate::reconcile::is_unchanged;
-use crate::row::{Row, RowKey, Status};
+use crate::row::{Row, Status};
+use crate::settings::Settings;
 use crate::stack::{Deployment, Observed, Stack};
 use crate::table::AppTable;
 
@@ -21,6 +26,8 @@ pub struct Sweep {
     pub ring: BTreeSet<RowKey>,
     /// Names whose stacks may catch up with the platform's settings; none of them is in `ring`.
     pub catch_up: BTreeSet<RowKey>,
+    /// Names whose repositories may have become readable; none of them is in `ring` or `catch_up`.
+    pub ask_again: BTreeSet<RowKey>,
     /// Stacks without a row that are too many to be deleted unasked.
     pub refused_orphans: Vec<AppName>,
 }
@@ -47,10 +54,8 @@ pub async fn short_sweep(
 }
 
 fn is_restless(row: &Row) -> bool {
-    let follows =
-        row.user.get(&crate::row::Attribute::Follow).and_then(crate::app::as_flag) == Some(true);
-    let answered = row.report.generation.as_ref() == Some(&Generation::of(&row.user));
-    follows || !answered || matches!(row.report.status, None | Some(Status::Deploying))
+    let follows = row.user.get(&Attribute::Follow).and_then(Value::as_flag) == Some(true);
+    follows || !row.is_answered() || row.report.status == Some(Status::Deploying)
 }
 
 /// Every quarter of an hour and at each start: every row that the lists do not show settled, and the stacks that have
@@ -72,8 +77,12 @@ pub async fn full_sweep(
     let known: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
     let orphans: Vec<&AppName> =
         stacks.iter().filter(|(key, _)| !known.contains(key)).map(|(_, (name, _))| name).collect();
-    let mut ring = BTreeSet::new();
+    let (mut ring, mut ask_again) = (BTreeSet::new(), BTreeSet::new());
     for row in rows.iter().filter(|row| !catch_up.contains(&row.key)) {
+        if row.is_answered() && row.report.no_commit(&settings.digest) == Some(NoCommit::Denied) {
+            ask_again.insert(row.key.clone());
+            continue;
+        }
         let observed = stacks.get(&row.key).map(|(_, observed)| observed);
         if !is_settled(row, observed, &settings).await {
             ring.insert(row.key.clone());
@@ -85,7 +94,7 @@ pub async fn full_sweep(
     } else {
         orphans.into_iter().cloned().collect()
     };
-    Ok(Sweep { ring, catch_up, refused_orphans })
+    Ok(Sweep { ring, catch_up, ask_again, refused_orphans })
 }
 
 /// How many stacks a sweep may delete because their rows are gone. A table that reads empty is more likely a
@@ -123,7 +132,7 @@ fn catching_up(
 /// Whether what runs is what the row wants but for the settings: a turn given to another row would be lost,
 /// for it takes the new settings with its next change, or rests because it failed.
 fn may_take_a_turn(row: &Row, running: &Deployment) -> bool {
-    let generation = Generation::of(&row.user);
+    let generation = row.generation();
     if running.target.is_current_format() {
         running.generation == generation
     } else {
@@ -133,9 +142,9 @@ fn may_take_a_turn(row: &Row, running: &Deployment) -> bool {
 
 /// Whether this stack shows that today's settings were tried, and failed, for what it already runs.
 fn failed_on_settings(row: &Row, stack: &Stack, running: &Deployment, settings: &Settings) -> bool {
-    let today = Generation::of(&row.user);
+    let today = row.generation();
     let generation = if running.target.is_current_format() { &running.generation } else { &today };
-    let tried_now = Target::of(generation, Some(&running.commit), settings);
+    let tried_now = Target::of(generation, &running.commit, &settings.digest);
     let refused = row.report.status == Some(Status::Deployed)
         && row.report.target.as_ref() == Some(&tried_now)
         && running.target != tried_now;

@@ -3,8 +3,9 @@
 use std::future::Future;
 
 use crate::history::Entry;
-use crate::platform::Unreachable;
-use crate::row::{Report, Row, RowKey};
+use crate::name::RowKey;
+use crate::outcome::Unreachable;
+use crate::row::{Report, Row};
 
 /// A row with the time of its last change of status.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,16 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rowhouse_core::testing::{
     MemoryPlatform, MemoryTable, TableUser as _, platform_contract, run_at_once, table_contract,
 };
 use rowhouse_core::{
-    AppName, AppTable as _, Attempt, Attribute, Base, Commit, Deployment, Generation, Observed,
-    Operation, Outcome, Phase, Platform, Resolution, RowKey, Settings, SettingsDigest, Source,
-    Stack, Status, Target, Unreachable, UserAttributes, Value, Version, Waking, full_sweep,
-    reconcile, short_sweep,
+    Again, AppName, AppTable as _, Attempt, Attribute, Base, Commit, Deployment, Generation,
+    NoCommit, Observed, Operation, Outcome, Phase, Platform, Repository, Resolution, RowKey,
+    Settings, SettingsDigest, Source, Stack, Status, Target, Unreachable, UserAttributes, Value,
+    Version, Waking, full_sweep, reconcile, short_sweep,
 };
 
 #[test]
@@ -39,7 +39,7 @@ impl Platform for Shelf {
         Ok(Observed::Missing)
     }
 
-    async fn resolve(&self, _: &str, _: &Version) -> Resolution {
+    async fn resolve(&self, _: &Repository, _: &Version) -> Resolution {
         Resolution::Unreachable { reason: "nobody asks".to_owned() }
     }
 
@@ -61,14 +61,14 @@ fn stack(settings: &str, phase: Phase, tried_now: bool) -> Observed {
     let generation = Generation::of(&wish());
     let old = Settings { digest: SettingsDigest::of(settings), ..Settings::for_tests() };
     let running = Deployment {
-        target: Target::of(&generation, Some(&commit), &old),
+        target: Target::of(&generation, &commit, &old.digest),
         generation: generation.clone(),
         source: Source::stored("v1-x"),
         commit: commit.clone(),
         settings: old.digest.clone(),
     };
     let tried = tried_now.then(|| Attempt {
-        target: Target::of(&generation, Some(&commit), &Settings::for_tests()),
+        target: Target::of(&generation, &commit, &Settings::for_tests().digest),
         commit,
         reason: "it failed".to_owned(),
     });
@@ -113,6 +113,65 @@ fn a_table_that_reads_empty_costs_no_stack() {
         let (table, platform) = house(&[], &shelf(&Phase::Deleting));
         assert!(run_at_once(short_sweep(&table, &platform)).unwrap().ring.is_empty());
     }
+}
+
+/// A repository that is closed, or open again, of an app that nothing runs yet.
+struct Gate {
+    is_open: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl Platform for Gate {
+    fn settings(&self) -> Settings {
+        Settings::for_tests()
+    }
+
+    async fn observe(&self, _: &AppName) -> Result<Observed, Unreachable> {
+        Ok(Observed::Missing)
+    }
+
+    async fn resolve(&self, _: &Repository, _: &Version) -> Resolution {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.is_open.load(Ordering::Relaxed) {
+            Resolution::Known(Commit::parse(&"a".repeat(40)).unwrap())
+        } else {
+            Resolution::Denied { reason: "it is closed".to_owned() }
+        }
+    }
+
+    async fn perform(&self, _: &AppName, _: Operation, _: Option<Base>) -> Outcome {
+        Outcome::Started
+    }
+
+    async fn list(&self) -> Result<Vec<(AppName, Observed)>, Unreachable> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_repository_that_denies_us_is_asked_again_by_each_full_sweep_alone() {
+    let table = MemoryTable::default();
+    table.replace("a", &wish());
+    let gate = Gate { is_open: AtomicBool::new(false), asked: AtomicUsize::new(0) };
+    let key = RowKey("a".to_owned());
+    let look = |waking| run_at_once(reconcile(&key, waking, &table, &gate)).unwrap().again;
+    let row = || run_at_once(table.get(&key)).unwrap().unwrap();
+    assert_eq!(look(Waking::Change), Again::No);
+    let said = row();
+    assert_eq!(said.report.status, Some(Status::DeployFailed));
+    assert_eq!(said.report.reason.as_deref(), Some("it is closed"));
+    assert_eq!(said.report.no_commit(&gate.settings().digest), Some(NoCommit::Denied));
+    // Nobody else's doorbell asks once more, and the short sweep has no business with it.
+    assert_eq!((look(Waking::Change), look(Waking::CatchUp)), (Again::No, Again::No));
+    assert!(run_at_once(short_sweep(&table, &gate)).unwrap().ring.is_empty());
+    assert_eq!(gate.asked.load(Ordering::Relaxed), 1);
+    let sweep = run_at_once(full_sweep(&table, &gate)).unwrap();
+    assert_eq!((names(&sweep.ask_again), names(&sweep.ring)), (vec!["a"], vec![]));
+    assert_eq!(look(Waking::AskAgain), Again::No);
+    assert_eq!(row(), said, "what is as it was is not written again");
+    gate.is_open.store(true, Ordering::Relaxed);
+    assert_eq!(look(Waking::AskAgain), Again::No);
+    assert_eq!(row().report.status, Some(Status::Deploying), "it goes out by itself");
 }
 
 #[test]
@@ -209,7 +268,7 @@ impl Platform for Refusing {
         Ok(Observed::Missing)
     }
 
-    async fn resolve(&self, _: &str, _: &Version) -> Resolution {
+    async fn resolve(&self, _: &Repository, _: &Version) -> Resolution {
         Resolution::Known(Commit::parse(&"a".repeat(40)).unwrap())
     }
 

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use rowhouse_core::{
-    Action, Attempt, Base, Because, Commit, Deployment, Desired, Generation, Notes, Observed,
-    Outcome, Phase, Pinned, Progress, Report, Row, RowKey, Settings, SettingsDigest, Source, Stack,
-    Status, Target, UserAttributes, Wanted, decide, report,
+    Action, Attempt, Base, Because, Commit, Deployment, Desired, Generation, NoCommit, Notes,
+    Observed, Outcome, Phase, Pinned, Progress, Report, Row, RowKey, Settings, SettingsDigest,
+    Source, Stack, Status, Target, UserAttributes, Wanted, decide, report,
 };
 
 fn commit(number: u32) -> Commit {
@@ -22,7 +22,7 @@ fn settings(text: &str) -> Settings {
 /// The deployment of a wish at a commit under some settings.
 fn deployment(wish: &str, number: u32, under: &str) -> Deployment {
     Deployment {
-        target: Target::of(&generation(wish), Some(&commit(number)), &settings(under)),
+        target: Target::of(&generation(wish), &commit(number), &settings(under).digest),
         generation: generation(wish),
         source: Source::stored(format!("v1-source-{wish}")),
         commit: commit(number),
@@ -71,9 +71,17 @@ fn refused() -> Desired {
     Desired::App(Wanted { refused: true, ..wanted() })
 }
 
+fn nothing(why: NoCommit) -> Pinned {
+    let target = Target::without_commit(&generation("this"), why, &settings("now").digest);
+    Pinned::Nothing { why, target }
+}
+
 fn names_nothing() -> Desired {
-    let target = Target::of(&generation("this"), None, &settings("now"));
-    Desired::App(Wanted { commit: Pinned::NoSuchVersion { target }, ..wanted() })
+    Desired::App(Wanted { commit: nothing(NoCommit::NoSuchVersion), ..wanted() })
+}
+
+fn denied() -> Desired {
+    Desired::App(Wanted { commit: nothing(NoCommit::Denied), ..wanted() })
 }
 
 fn app() -> Desired {
@@ -115,11 +123,8 @@ fn row() -> Row {
 fn says(desired: &Desired, observed: &Observed) -> Option<(Status, Option<String>)> {
     let notes = Notes {
         invalid: Some("`Scale` is 9".to_owned()),
-        version: matches!(
-            desired,
-            Desired::App(Wanted { commit: Pinned::NoSuchVersion { .. }, .. })
-        )
-        .then(|| "there is no such branch".to_owned()),
+        version: matches!(desired, Desired::App(Wanted { commit: Pinned::Nothing { .. }, .. }))
+            .then(|| "there is no such branch".to_owned()),
     };
     let said =
         report(&row(), desired, observed, decide(desired, observed), &Progress::Decided, &notes)?;
@@ -250,6 +255,16 @@ fn what_was_tried_or_refused_is_never_tried_again() {
 }
 
 #[test]
+fn a_repository_that_denies_us_fails_the_deployment_and_costs_nothing_that_runs() {
+    let why = Some("there is no such branch".to_owned());
+    case(&denied(), &Observed::Missing, Action::Rest, Because::RefusedBefore);
+    assert_eq!(says(&denied(), &Observed::Missing), Some((Status::DeployFailed, why.clone())));
+    let up = stack(Phase::Up, Some(other()), None);
+    case(&denied(), &up, Action::Rest, Because::TriedBefore);
+    assert_eq!(says(&denied(), &up), Some((Status::DeployFailed, why)));
+}
+
+#[test]
 fn new_settings_wait_for_their_turn_and_leave_the_app_deployed_when_they_fail() {
     let lagging = stack(Phase::Up, Some(deployment("this", 1, "before")), None);
     case(&app(), &lagging, Action::Rest, Because::SettingsLag);
@@ -375,11 +390,11 @@ fn a_report_speaks_of_the_row_as_it_is_and_of_what_serves() {
 
 fn all_desired() -> Vec<Desired> {
     let mut all = vec![Desired::Nothing, Desired::Invalid];
-    let target = Target::of(&generation("this"), None, &settings("now"));
     for commit in [
         wanted().commit,
         Pinned::Known { commit: commit(2), target: other().target },
-        Pinned::NoSuchVersion { target },
+        nothing(NoCommit::NoSuchVersion),
+        nothing(NoCommit::Denied),
         Pinned::Unreachable,
     ] {
         for flags in 0..16 {

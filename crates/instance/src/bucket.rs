@@ -1,11 +1,9 @@
 //! What the machine is made from, as objects: fetched once, verified, and kept, so that a restart needs no network.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use rowhouse_command::output;
-use rowhouse_core::Manifest;
-use sha2::{Digest as _, Sha256};
+use rowhouse_core::{Manifest, ObjectDigest, Transport, manifest_key};
 
 use crate::account::Account;
 use crate::address::Address;
@@ -25,12 +23,11 @@ pub(crate) async fn manifest(
 ) -> Result<Manifest, Refused> {
     let digest = &instance.manifest;
     let name = format!("{digest}.json");
-    let mut kept = notes.read(&name).filter(|bytes| sha256(bytes) == *digest);
+    let mut kept = notes.read(&name).filter(|bytes| ObjectDigest::of(bytes) == *digest);
     if kept.is_none() {
-        let address =
-            Address { bucket: account.bucket.clone(), key: format!("manifests/{digest}.json") };
+        let address = Address { bucket: account.bucket.clone(), key: manifest_key(digest) };
         let bytes = fetch(&address, account, notes, &name).await?;
-        if sha256(&bytes) != *digest {
+        if ObjectDigest::of(&bytes) != *digest {
             return Err(Refused(format!("`{address}` is not what its digest says")));
         }
         kept = Some(bytes);
@@ -51,7 +48,7 @@ fn check(manifest: &Manifest, instance: &Instance) -> Result<(), Refused> {
             manifest.name, manifest.commit, instance.app, instance.commit
         )));
     }
-    if !manifest.repo.starts_with("https://") && !instance.any_repository {
+    if manifest.repo.transport() != Transport::Https && !instance.any_repository {
         return Err(Refused(
             "the repository of the manifest is not on the web (`https://`)".to_owned(),
         ));
@@ -65,7 +62,7 @@ pub(crate) async fn certificate(
     account: &Account,
     notes: &Notes,
 ) -> Result<Certificate, Refused> {
-    let name = format!("{}.pair", sha256(address.to_string().as_bytes()));
+    let name = format!("{}.pair", ObjectDigest::of(address.to_string().as_bytes()));
     if let Some(certificate) = notes.read(&name).and_then(|bytes| Certificate::parse(&bytes)) {
         return Ok(certificate);
     }
@@ -96,11 +93,4 @@ async fn fetch(
     }
     let path = notes.keep(&file, name).map_err(ours)?;
     std::fs::read(path).map_err(ours)
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes all text");
-        text
-    })
 }

@@ -32,7 +32,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rowhouse_command::failure::Exit;
 use rowhouse_command::output;
-use rowhouse_core::Manifest;
+use rowhouse_core::{Manifest, ObjectDigest, failure_key};
 use rowhouse_machine::supply::{Order, Supply};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -102,7 +102,7 @@ pub async fn run(data: Option<&Path>, instance: Instance) -> anyhow::Result<Exit
         return Ok(Exit::Ours);
     }
     {
-        let key = format!("failures/{}/{}.txt", instance.app, instance.commit);
+        let key = failure_key(&instance.app, &instance.commit);
         let text = format!("{id}: {reason}\n");
         if let Err(error) = account.put_text(&key, &text, &notes).await {
             output::warning(&format!("the reason could not be stored: {error}"));
@@ -214,7 +214,7 @@ fn wrong(address: &Address, why: &str) -> Refused {
 }
 
 /// Signals, until that has arrived or nobody waits for it.
-async fn say(account: &Account, notes: &Notes, manifest: &str, signal: Signal) {
+async fn say(account: &Account, notes: &Notes, manifest: &ObjectDigest, signal: Signal) {
     let mut pause = Duration::from_secs(1);
     loop {
         match account.signal(signal).await {

@@ -1,6 +1,7 @@
 //! What this half keeps over a restart, in a folder of its own: manifest, certificate, and whether the signal was sent.
 //! What it has in hand lies there, too, where nobody else may look.
 
+use rowhouse_core::ObjectDigest;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -62,7 +63,7 @@ impl Notes {
     }
 
     /// What was signalled of this manifest.
-    pub(crate) fn said(&self, manifest: &str) -> Option<Signal> {
+    pub(crate) fn said(&self, manifest: &ObjectDigest) -> Option<Signal> {
         let word = self.read(&said_of(manifest))?;
         [Signal::Success, Signal::Failure]
             .into_iter()
@@ -70,12 +71,12 @@ impl Notes {
     }
 
     /// It was signalled, and is not again.
-    pub(crate) fn has_said(&self, manifest: &str, signal: Signal) -> io::Result<()> {
+    pub(crate) fn has_said(&self, manifest: &ObjectDigest, signal: Signal) -> io::Result<()> {
         self.write(&said_of(manifest), signal.as_str().as_bytes()).map(drop)
     }
 }
 
-fn said_of(manifest: &str) -> String {
+fn said_of(manifest: &ObjectDigest) -> String {
     format!("{manifest}.signal")
 }
 
@@ -89,11 +90,11 @@ mod tests {
     fn a_signal_is_remembered_for_its_manifest_alone() {
         let room = tempfile::tempdir().unwrap();
         let notes = Notes::open(&room.path().join("notes")).unwrap();
-        assert_eq!(notes.said("a"), None);
-        notes.has_said("a", Signal::Failure).unwrap();
-        notes.has_said("b", Signal::Success).unwrap();
-        assert_eq!(notes.said("a"), Some(Signal::Failure));
-        assert_eq!(notes.said("b"), Some(Signal::Success));
+        assert_eq!(notes.said(&ObjectDigest::of(b"a")), None);
+        notes.has_said(&ObjectDigest::of(b"a"), Signal::Failure).unwrap();
+        notes.has_said(&ObjectDigest::of(b"b"), Signal::Success).unwrap();
+        assert_eq!(notes.said(&ObjectDigest::of(b"a")), Some(Signal::Failure));
+        assert_eq!(notes.said(&ObjectDigest::of(b"b")), Some(Signal::Success));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rowhouse_command::argument::{address, duration};
-use rowhouse_core::{AppName, Commit};
+use rowhouse_core::{AppName, Commit, ObjectDigest};
 
 use crate::address::Address;
 
@@ -26,7 +26,7 @@ pub struct Instance {
     pub(crate) bucket: String,
     /// Digest of the manifest
     #[arg(long, value_parser = digest)]
-    pub(crate) manifest: String,
+    pub(crate) manifest: ObjectDigest,
     /// Address of the certificate and its key
     #[arg(long, value_parser = Address::parse, value_name = "s3://BUCKET/KEY")]
     pub(crate) certificate: Address,
@@ -73,8 +73,6 @@ fn commit(text: &str) -> Result<Commit, String> {
     Commit::parse(text).ok_or_else(|| "a commit has 40 hex digits".to_owned())
 }
 
-fn digest(text: &str) -> Result<String, String> {
-    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    let fits = text.len() == 64 && text.bytes().all(digit);
-    fits.then(|| text.to_owned()).ok_or_else(|| "a digest has 64 lower-case hex digits".to_owned())
+fn digest(text: &str) -> Result<ObjectDigest, String> {
+    ObjectDigest::parse(text).ok_or_else(|| "a digest has 64 lower-case hex digits".to_owned())
 }

@@ -1,19 +1,18 @@
 //! The build that instances share: made by the first one, kept in the bucket, verified by whoever fetches it. Whatever
 //! is wrong with it, an instance can make its own.
 
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use rowhouse_command::output;
-use rowhouse_core::Manifest;
+use rowhouse_core::{Manifest, ObjectDigest};
 use rowhouse_machine::archive::PACKED_LIMIT;
 use rowhouse_machine::build::{BuildKey, Builds};
 use rowhouse_machine::folder::DataFolder;
-use rowhouse_machine::repository::Repository;
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::toolchain::Toolchains;
 use sha2::{Digest as _, Sha256};
@@ -22,7 +21,6 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::account::{Account, Precondition};
-use crate::bucket::sha256;
 use crate::notes::Notes;
 use crate::refused::Refused;
 
@@ -63,10 +61,8 @@ impl<'a> SharedBuild<'a> {
         notes: &'a Notes,
         supply: &'a Supply,
     ) -> Result<SharedBuild<'a>, Refused> {
-        let repository =
-            Repository::parse(&manifest.repo).map_err(|error| Refused(error.to_string()))?;
         let build_env = manifest.build_env.revealed();
-        let build = Builds::key(&repository, &manifest.path, &manifest.commit, build_env);
+        let build = Builds::key(&manifest.repo, &manifest.path, &manifest.commit, build_env);
         let key = format!("builds/{}/{}", manifest.name, alike(&build, data).await);
         let stage = watch::Sender::new(Stage::Awaited);
         Ok(SharedBuild { account, notes, supply, data, build, key, stage })
@@ -171,13 +167,13 @@ impl<'a> SharedBuild<'a> {
 
 /// What builds have in common that may take each other's place: what is built, with which tools, on what system, and
 /// where, since what is installed into a folder often knows the folder's name.
-async fn alike(build: &BuildKey, data: &Path) -> String {
+async fn alike(build: &BuildKey, data: &Path) -> ObjectDigest {
     let environment = std::env::vars().collect();
     let tools = Toolchains::probe(&environment).await.versions().await;
     let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let data = fs::canonicalize(data).unwrap_or_else(|_| data.to_owned());
     let parts = (1, build, std::env::consts::ARCH, system, tools, data);
-    sha256(&serde_json::to_vec(&parts).expect("texts have a JSON form"))
+    ObjectDigest::of(&serde_json::to_vec(&parts).expect("texts have a JSON form"))
 }
 
 /// Copies what the platform offers, and returns its digest and its bytes. The platform's user may have put anything there, so it is
@@ -198,7 +194,7 @@ fn copy(offer: &Path, owner: u32, to: &Path) -> io::Result<(String, u64)> {
     loop {
         let count = from.read(&mut buffer)?;
         if count == 0 {
-            return Ok((hex(&digest.finalize()), size));
+            return Ok((HEXLOWER.encode(&digest.finalize()), size));
         }
         size += count as u64;
         if size > PACKED_LIMIT {
@@ -215,17 +211,10 @@ fn digest_of(file: &Path) -> io::Result<String> {
     let mut buffer = vec![0; 64 << 10];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hex(&digest.finalize())),
+            0 => return Ok(HEXLOWER.encode(&digest.finalize())),
             count => digest.update(&buffer[..count]),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes all text");
-        text
-    })
 }
 
 #[cfg(test)]
@@ -244,7 +233,7 @@ mod tests {
         let (digest, size) = copy(&at("plain"), owner, &at("to")).unwrap();
         assert_eq!(size, 7);
         assert_eq!(fs::read_to_string(at("to")).unwrap(), "a build");
-        assert_eq!(digest, sha256(b"a build"));
+        assert_eq!(digest, ObjectDigest::of(b"a build").as_str());
         assert_eq!(digest, digest_of(&at("to")).unwrap());
 
         symlink("plain", at("link")).unwrap();

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rowhouse_command::output;
-use rowhouse_core::{Commit, Manifest};
-use rowhouse_machine::git::{GitError, Unreached, unreached};
+use rowhouse_core::{Commit, Manifest, Repository, token_secret};
+use rowhouse_machine::git_error::GitError;
 use rowhouse_machine::mirror::Mirrors;
-use rowhouse_machine::repository::Repository;
 use rowhouse_machine::supply::Supply;
 use tokio::time::sleep;
 use url::Url;
@@ -19,8 +18,6 @@ use crate::account::Account;
 use crate::notes::Notes;
 use crate::refused::Refused;
 
-/// The user for a token that comes without one: GitHub and GitLab take any.
-const TOKEN_USER: &str = "x-access-token";
 /// How long a repository is asked again that does not answer.
 const PATIENCE: Duration = Duration::from_mins(3);
 /// A repository with its submodules, and theirs.
@@ -34,13 +31,12 @@ pub(crate) async fn lay_out(
     notes: &Notes,
     supply: &Supply,
 ) -> Result<(), Refused> {
-    let repository =
-        Repository::parse(&manifest.repo).map_err(|error| Refused(error.to_string()))?;
+    let repository = &manifest.repo;
     let mut tokens = Tokens { account, notes, known: BTreeMap::new() };
-    if !tokens.has(&repository).await? {
+    if !tokens.has(repository).await? {
         return Ok(());
     }
-    let outcome = fetch(&mut tokens, &repository, &manifest.commit, supply).await;
+    let outcome = fetch(&mut tokens, repository, &manifest.commit, supply).await;
     forget(notes);
     outcome
 }
@@ -78,14 +74,14 @@ async fn fetch(
                 Err(error) => {
                     let reason = tokens.hide(&error.to_string());
                     let may_pass = match &error {
+                        GitError::Denied { .. } => return Err(tokens.denied(&repository)),
                         GitError::Refused { .. } => false,
-                        GitError::Unreachable { reason } => {
-                            unreached(reason) != Some(Unreached::Refused)
-                        }
-                        GitError::DiskFull { .. } | GitError::Io { .. } => true,
+                        GitError::Unreachable { .. }
+                        | GitError::DiskFull { .. }
+                        | GitError::Io { .. } => true,
                     };
                     if !may_pass || began.elapsed() > PATIENCE {
-                        return Err(tokens.refused(&repository, &reason));
+                        return Err(Refused(reason));
                     }
                     output::warning(&output::clean(&reason));
                     sleep(Duration::from_secs(5)).await;
@@ -132,7 +128,7 @@ impl Tokens<'_> {
                 }
             }
         };
-        let token = match text.as_deref().map(str::trim) {
+        let token = match text.as_deref() {
             None => None,
             Some(text) => Some(Token::parse(&url, text).ok_or_else(|| {
                 Refused(format!("the secret `{name}` must be plain text: `user:token` or a token"))
@@ -158,11 +154,8 @@ impl Tokens<'_> {
         tokens.fold(text.to_owned(), |text, token| text.replace(&token.password, "***"))
     }
 
-    fn refused(&self, repository: &Repository, reason: &str) -> Refused {
+    fn denied(&self, repository: &Repository) -> Refused {
         let name = address(repository).map(|(_, name)| name).unwrap_or_default();
-        if unreached(reason) != Some(Unreached::Refused) {
-            return Refused(reason.to_owned());
-        }
         let is_known = self.known.get(&name).is_some_and(Option::is_some);
         let how = if is_known {
             "with the token in the secret"
@@ -179,9 +172,8 @@ impl Tokens<'_> {
 const FILE: &str = "git-credentials";
 
 /// What may be wrong where this machine may not read a repository, and what to do about it.
-pub(crate) fn advice(repository: &str) -> Option<String> {
-    let repository = Repository::parse(repository).ok()?;
-    let (_, name) = address(&repository)?;
+pub(crate) fn advice(repository: &Repository) -> Option<String> {
+    let (_, name) = address(repository)?;
     Some(format!(
         "the repository `{repository}` cannot be read: correct `Repo`, or, if it is private, put a token into the \
          secret `{name}` and let instances read it (`TokenSecrets` of the platform)"
@@ -196,21 +188,14 @@ fn address(repository: &Repository) -> Option<(Url, String)> {
         return None;
     }
     let host = url.host_str()?;
-    let name = match url.port() {
-        None => format!("rowhouse/git/{host}"),
-        Some(port) => format!("rowhouse/git/{host}/{port}"),
-    };
+    let name = token_secret(host, url.port());
     Some((url, name))
 }
 
 impl Token {
     /// `user:token`, or a token alone. What the console of AWS stores as keys and values is neither.
     fn parse(server: &Url, text: &str) -> Option<Token> {
-        let is_plain = !text.is_empty() && !text.starts_with('{') && !text.contains('\n');
-        let (user, password) = text.split_once(':').unwrap_or((TOKEN_USER, text));
-        if !is_plain || password.is_empty() {
-            return None;
-        }
+        let rowhouse_core::Token { user, password } = rowhouse_core::Token::parse(text)?;
         let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
         let port = server.port().map(|port| format!(":{port}")).unwrap_or_default();
         let line = format!(

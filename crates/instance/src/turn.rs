@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rowhouse_command::output;
-use rowhouse_core::Manifest;
+use rowhouse_core::{Manifest, ObjectDigest};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use crate::account::{Account, Precondition};
-use crate::bucket::sha256;
 use crate::notes::Notes;
 use crate::options::Instance;
 use crate::refused::Refused;
@@ -91,7 +90,7 @@ pub(crate) async fn take<'a>(
             Some((TurnRecord::Failed { instance: other, at, reason, manifest }, tag)) => {
                 // Of another manifest it says nothing: how the app's health is asked may have been
                 // mended.
-                if is_recent(*at) && *manifest == instance.manifest {
+                if is_recent(*at) && *manifest == instance.manifest.as_str() {
                     return Err(Refused(format!("`{other}`, which went first, failed: {reason}")));
                 }
                 Some(Precondition::Unchanged(tag))
@@ -113,7 +112,7 @@ pub(crate) async fn take<'a>(
         match book.write(&record, condition).await {
             Ok(Some(tag)) => {
                 let tag = RefCell::new(tag);
-                let (lease, manifest) = (instance.lease, instance.manifest.clone());
+                let (lease, manifest) = (instance.lease, instance.manifest.to_string());
                 return Ok(Turn::First(Claim { book, since, lease, tag, manifest }));
             }
             Ok(None) => {}
@@ -271,7 +270,7 @@ fn key(stack: &str, manifest: &Manifest) -> String {
         (&manifest.version, env, build_env, manifest.redeploy),
     );
     let text = serde_json::to_vec(&parts).expect("texts and maps of texts have a JSON form");
-    format!("releases/{}/{}.json", manifest.name, sha256(&text))
+    format!("releases/{}/{}.json", manifest.name, ObjectDigest::of(&text))
 }
 
 fn is_recent(at: Timestamp) -> bool {
@@ -281,6 +280,8 @@ fn is_recent(at: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rowhouse_core::Version;
+
     use super::*;
 
     fn manifest(change: impl FnOnce(&mut Manifest)) -> Manifest {
@@ -299,7 +300,7 @@ mod tests {
         assert_eq!(plain, key("stack", &manifest(|one| one.health = Some("/up".to_owned()))));
         for (what, other) in [
             ("Redeploy", key("stack", &manifest(|one| one.redeploy = 1))),
-            ("Version", key("stack", &manifest(|one| one.version = "v1".to_owned()))),
+            ("Version", key("stack", &manifest(|one| one.version = Version::parse("v1").unwrap()))),
             ("Path", key("stack", &manifest(|one| one.path = "a".to_owned()))),
             ("the stack", key("another", &manifest(|_| {}))),
         ] {

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rowhouse_command::output;
-use rowhouse_core::{Attribute, Commit, Manifest, Row, RowKey, Status, UserAttributes};
-use rowhouse_machine::git::{Unreached, unreached};
+use rowhouse_core::{Attribute, Commit, Denied, Manifest, Row, RowKey, Status, UserAttributes};
 use rowhouse_machine::table::TableFile;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -20,8 +19,6 @@ use crate::source;
 /// How often the row is read.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a repository may refuse us before nobody waits for it any more. Servers do so, too, when they are asked too
-/// often.
-const REFUSED: Duration = Duration::from_secs(20);
 /// How often the app is asked, while it must be steady.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Beside its own time to be healthy, what an app that is deployed has until it must be steady.
@@ -90,27 +87,18 @@ impl<'a> Watch<'a> {
         let mut deployed: Option<Instant> = None;
         let mut answering: Option<Instant> = None;
         let mut last = String::from("it was not asked yet");
-        let mut refused: Option<Instant> = None;
         loop {
             let row = self.look().await;
             let reason = row.as_ref().and_then(|row| row.report.reason.clone());
             match self.verdict(row.as_ref()) {
                 Verdict::Failed => {
-                    return Err(Refused(reason.unwrap_or_else(|| "no reason is given".to_owned())));
+                    let is_denied = row.is_some_and(|row| Denied::is_told_by(&row.report));
+                    let advice = self.advice.clone().filter(|_| is_denied);
+                    return Err(Refused(
+                        advice.or(reason).unwrap_or_else(|| "no reason is given".to_owned()),
+                    ));
                 }
                 Verdict::Pending => {
-                    let why =
-                        reason.as_deref().and_then(|reason| reason.strip_prefix("retrying: "));
-                    if why.and_then(unreached) == Some(Unreached::Refused) {
-                        let since = *refused.get_or_insert_with(Instant::now);
-                        if let Some(advice) = &self.advice
-                            && since.elapsed() > REFUSED
-                        {
-                            return Err(Refused(advice.clone()));
-                        }
-                    } else if why.is_some() {
-                        refused = None;
-                    }
                     if self.began.elapsed() > patience {
                         let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
                         let minutes = patience.as_secs() / 60;
@@ -172,7 +160,7 @@ impl<'a> Watch<'a> {
     fn verdict(&self, row: Option<&Row>) -> Verdict {
         let Some(row) = row else { return Verdict::Pending };
         // What was said of an earlier row says nothing of this one.
-        if row.report.generation != Some(rowhouse_core::Generation::of(&row.user)) {
+        if !row.is_answered() {
             return Verdict::Pending;
         }
         match row.report.status {

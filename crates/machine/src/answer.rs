@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rowhouse_core::{AppName, Generation, Row, Status, Target};
+use rowhouse_core::{AppName, Generation, Obstacle, Row, Status};
 
 use crate::machine::Machine;
 use crate::platform::settings;
@@ -19,9 +19,11 @@ impl Answers {
         let report = &row.report;
         let (kind, reason) = match (report.status, &report.reason) {
             (Some(Status::Deploying), Some(reason)) => {
-                ("retrying", reason.strip_prefix("retrying: ").unwrap_or(reason))
+                ("retrying", Obstacle::of(report).map_or(reason.as_str(), Obstacle::why))
             }
-            (Some(Status::DeployFailed), Some(reason)) if names_nothing(machine, row) => {
+            (Some(Status::DeployFailed), Some(reason))
+                if report.no_commit(&settings(&machine.config).digest).is_some() =>
+            {
                 ("refused", reason.as_str())
             }
             // A try that has begun is not yet another answer.
@@ -37,11 +39,4 @@ impl Answers {
             machine.journal.tell(&name, kind, news.1).await;
         }
     }
-}
-
-/// Whether the row's version names no commit.
-fn names_nothing(machine: &Machine, row: &Row) -> bool {
-    let Some(generation) = &row.report.generation else { return false };
-    let nothing = Target::of(generation, None, &settings(&machine.config));
-    row.report.target.as_ref() == Some(&nothing)
 }

@@ -9,16 +9,15 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use rowhouse_core::Commit;
+use rowhouse_core::{Commit, Repository};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::archive;
 use crate::digest::digest;
-use crate::git::GitError;
+use crate::git_error::GitError;
 use crate::mirror::Mirrors;
 use crate::recipe::{Recipe, RecipeError, Step, recipe};
-use crate::repository::Repository;
 use crate::room::{is_full, remove_now};
 use crate::supply::Supply;
 use crate::toolchain::Toolchains;
@@ -161,7 +160,7 @@ impl BuildError {
             BuildError::Failed { .. }
             | BuildError::BadPath { .. }
             | BuildError::NoWay(_)
-            | BuildError::Git(GitError::Refused { .. }) => true,
+            | BuildError::Git(GitError::Refused { .. } | GitError::Denied { .. }) => true,
             BuildError::Git(
                 GitError::Unreachable { .. } | GitError::DiskFull { .. } | GitError::Io { .. },
             )

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rowhouse_core::AppName;
+use rowhouse_core::{AppName, Repository};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -47,7 +47,7 @@ pub struct Holder {
     pub domain: String,
     pub since: Timestamp,
     /// The default repository of rows without `Repo`.
-    pub repository: Option<String>,
+    pub repository: Option<Repository>,
     pub path: Option<String>,
     pub max_scale: u32,
 }

@@ -6,39 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rowhouse_core::Repository;
 use tokio::process::Command;
 
 use crate::command::{self, Outcome};
-use crate::repository::Repository;
+use crate::git_error::{GitError, said};
 use crate::room::is_full;
-
-/// Why git did not do what was asked, sorted by what the caller does next.
-#[derive(Debug, thiserror::Error)]
-pub enum GitError {
-    /// The row asks for something that cannot be had: tell its user, and do not try again.
-    #[error("{reason}")]
-    Refused { reason: String },
-    /// The repository did not answer, or not to us: try again later.
-    #[error("{reason}")]
-    Unreachable { reason: String },
-    /// There is no room for the files.
-    #[error("no space left on the device of `{}`; free some, or move the platform's folder", folder.display())]
-    DiskFull { folder: PathBuf },
-    /// This machine does not do what it must.
-    #[error("cannot {what}")]
-    Io { what: String, source: io::Error },
-}
-
-impl GitError {
-    /// What went wrong with a file or a program of ours, a full disk named as such.
-    pub(crate) fn io(what: impl Into<String>, folder: &Path, source: io::Error) -> GitError {
-        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-            GitError::DiskFull { folder: folder.to_owned() }
-        } else {
-            GitError::Io { what: what.into(), source }
-        }
-    }
-}
 
 /// Of the caller's `GIT_…` variables only these are kept: where the operator's own configuration
 /// is, and which certificates to trust.
@@ -131,6 +104,13 @@ impl<'a> Git<'a> {
         self
     }
 
+    /// A fetch of these references, and of nothing else; where the source has them no more, they go here as well.
+    pub(crate) fn fetching_from(self, source: &Repository, refs: &[&str]) -> Git<'a> {
+        let git = self.args(["--git-dir=.", "fetch", "--quiet", "--no-tags", "--force", "--prune"]);
+        let git = git.args(["--no-write-fetch-head", "--no-auto-maintenance"]);
+        git.args(["--no-recurse-submodules", "--", source.as_str()]).args(refs)
+    }
+
     pub(crate) fn writes(mut self, folder: &Path) -> Git<'a> {
         folder.clone_into(&mut self.written);
         self
@@ -162,184 +142,18 @@ impl<'a> Git<'a> {
         Err(GitError::Io { what: what.to_owned(), source: io::Error::other(said) })
     }
 
-    /// Runs it over the network: a failure is the repository's, and may pass.
+    /// Runs it over the network: a failure is the repository's.
     pub(crate) async fn reach(self, limit: Duration) -> Result<Outcome, GitError> {
         let repository = self.repository;
         let outcome = self.ask(limit).await?;
-        if outcome.success() { Ok(outcome) } else { Err(unreachable(repository, &outcome, limit)) }
-    }
-}
-
-pub(crate) fn unreachable(repository: &Repository, outcome: &Outcome, limit: Duration) -> GitError {
-    let said = said(outcome, limit);
-    let cure = cure(&said);
-    GitError::Unreachable { reason: format!("{UNREACHED} `{repository}`: {said}{cure}") }
-}
-
-/// How every reason begins that speaks of a repository which did not answer, or not to us.
-const UNREACHED: &str = "cannot reach repository";
-
-/// What git says where it is not allowed to read.
-const REFUSALS: [&str; 6] = [
-    "terminal prompts disabled",
-    "could not read Username",
-    "could not read Password",
-    "Authentication failed",
-    "Permission denied (",
-    "returned error: 403",
-];
-const UNKNOWN_HOST_KEY: &str = "Host key verification failed";
-/// What git says where there is no repository.
-const MISSING: [&str; 3] =
-    ["does not appear to be a git repository", "' not found", "Repository not found"];
-
-/// How a repository did not answer, by the words of a reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreached {
-    /// Time alone may mend it.
-    Silent,
-    /// Somebody must: its address, or what we may read.
-    Refused,
-}
-
-/// Whether a reason speaks of a repository that did not answer, and how.
-pub fn unreached(reason: &str) -> Option<Unreached> {
-    let said = reason.strip_prefix(UNREACHED)?;
-    let is_refused = REFUSALS.iter().chain(&MISSING).chain([&UNKNOWN_HOST_KEY]);
-    let mut is_refused = is_refused.filter(|words| said.contains(**words));
-    Some(if is_refused.next().is_some() { Unreached::Refused } else { Unreached::Silent })
-}
-
-/// What keeps `version` from being the name of a branch or a tag, by git's own rules
-/// (`git check-ref-format`).
-pub(crate) fn version_objection(version: &str) -> Option<&'static str> {
-    let forbidden = |letter: char| letter.is_control() || " ~^:?*[\\".contains(letter);
-    #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "git's rule is exact")]
-    let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
-    if version.is_empty() {
-        Some("it is empty")
-    } else if version.len() > 200 {
-        Some("it is longer than 200 bytes")
-    } else if version.starts_with('-') {
-        Some("it begins with `-`")
-    } else if version.contains(forbidden) {
-        Some("it has a space, a control character or one of `~^:?*[\\` in it")
-    } else if version.contains("..") || version.contains("@{") || version == "@" {
-        Some("it has `..` or `@{` in it, or is `@`")
-    } else if version.ends_with('.') || version.split('/').any(bad_part) {
-        Some("a part of it is empty, begins or ends with `.`, or ends with `.lock`")
-    } else {
-        None
+        if outcome.success() {
+            Ok(outcome)
+        } else {
+            Err(GitError::of_repository(repository, &outcome, limit))
+        }
     }
 }
 
 fn disk_is_full(said: &str) -> bool {
     said.contains("No space left on device") || said.contains("Disk quota exceeded")
-}
-
-/// What git says after every failure of a connection.
-const EMPTY_WORDS: [&str; 3] = [
-    "Could not read from remote repository",
-    "Please make sure you have the correct access rights",
-    "and the repository exists",
-];
-
-/// What git said, on one line, without what says nothing.
-fn said(outcome: &Outcome, limit: Duration) -> String {
-    let Some(status) = outcome.status else {
-        return format!("git did not end within {} seconds", limit.as_secs());
-    };
-    let lines = outcome.stderr.lines().map(|line| {
-        let line = line.trim();
-        line.strip_prefix("fatal: ").or_else(|| line.strip_prefix("error: ")).unwrap_or(line)
-    });
-    let telling = |line: &&str| {
-        !line.is_empty()
-            && !line.starts_with("warning: ")
-            && !EMPTY_WORDS.iter().any(|words| line.starts_with(words))
-    };
-    let lines: Vec<&str> = lines.filter(telling).take(6).collect();
-    if lines.is_empty() { format!("git ended with {status}") } else { lines.join("; ") }
-}
-
-fn cure(said: &str) -> &'static str {
-    if REFUSALS.iter().any(|refusal| said.contains(refusal)) {
-        "; if the repository is private, configure a git credential helper or an ssh key for the \
-         user that runs rowhouse; if not, look at the spelling of its address"
-    } else if said.contains(UNKNOWN_HOST_KEY) {
-        "; connect once by hand (`ssh -T user@host`) as the user that runs rowhouse, to accept the \
-         host's key"
-    } else {
-        ""
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_that_git_would_take_for_something_else_are_refused() {
-        for version in [
-            "",
-            "-x",
-            "--upload-pack=id",
-            "a b",
-            "a..b",
-            "a~1",
-            "a^",
-            "a^{}",
-            "a:b",
-            "a?",
-            "a*",
-            "a[b",
-            "a\\b",
-            "@",
-            "a@{1}",
-            "/a",
-            "a/",
-            "a//b",
-            ".a",
-            "a/.b",
-            "a.",
-            "a.lock",
-            "a.lock/b",
-            "a\nb",
-            "a\0b",
-        ] {
-            assert!(version_objection(version).is_some(), "{version:?}");
-        }
-    }
-
-    #[test]
-    fn names_of_branches_and_tags_are_taken() {
-        for version in ["main", "v1.0.0", "feature/x-1", "a@b", "größe", "#1", "$(id)", "a;b"] {
-            assert_eq!(version_objection(version), None, "{version:?}");
-        }
-    }
-
-    #[test]
-    fn a_wanted_password_has_a_cure() {
-        let said = "fatal: could not read Username for 'https://h': terminal prompts disabled";
-        assert!(cure(said).contains("credential helper"));
-        assert_eq!(cure("Could not resolve host: h"), "");
-    }
-
-    #[test]
-    fn what_time_may_mend_is_told_from_what_somebody_must() {
-        for (said, how) in [
-            ("Could not resolve host: h", Unreached::Silent),
-            ("git did not end within 20 seconds", Unreached::Silent),
-            ("'/tmp' does not appear to be a git repository", Unreached::Refused),
-            ("repository 'https://h/a/' not found", Unreached::Refused),
-            (
-                "could not read Username for 'https://h': terminal prompts disabled",
-                Unreached::Refused,
-            ),
-        ] {
-            let reason = format!("cannot reach repository `x`: {said}");
-            assert_eq!(unreached(&reason), Some(how), "{said}");
-        }
-        assert_eq!(unreached("no space left on the device of `/`"), None);
-    }
 }

@@ -19,7 +19,6 @@ use crate::operation::Failure;
 use crate::port::Ports;
 use crate::proxy::Routes;
 use crate::recipe::Web;
-use crate::repository::Repository;
 use crate::room::is_full;
 use crate::shim::ShimSpec;
 use crate::stack::InstanceRecord;
@@ -109,16 +108,14 @@ impl Machine {
     }
 
     /// What a plan is built from.
-    pub(crate) fn build_request(&self, plan: &Plan) -> Result<BuildRequest, Failure> {
-        let repository = Repository::parse(&plan.app.repository)
-            .map_err(|error| Failure::App(error.to_string()))?;
-        Ok(BuildRequest {
-            repository,
+    pub(crate) fn build_request(&self, plan: &Plan) -> BuildRequest {
+        BuildRequest {
+            repository: plan.app.repository.clone(),
             path: plan.app.path.clone(),
             commit: plan.deployment.commit.clone(),
             build_env: plan.app.build_env.revealed().clone(),
             home: self.folder.build_home(),
-        })
+        }
     }
 
     /// The environment of an app's process.

@@ -3,26 +3,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use rowhouse_core::Commit;
+use rowhouse_core::{Commit, Repository, Version};
 
 use crate::digest::digest;
-use crate::git::{Git, GitError, unreachable, version_objection};
+use crate::git::Git;
+use crate::git_error::GitError;
 use crate::remote::{ASK, Remotes};
-use crate::repository::Repository;
 use crate::room::remove_now;
 use crate::supply::Supply;
-use crate::upkeep::mark_used;
+use crate::upkeep::{mark_used, remove_half_fetched, remove_old_locks};
 
 pub(crate) const LOOK: Duration = Duration::from_mins(1);
 pub(crate) const FETCH: Duration = Duration::from_mins(15);
-const FILES: Duration = Duration::from_mins(5);
-/// Submodules of submodules, to this depth.
-const DEPTH: usize = 8;
+/// What a mirror has of its repository.
+const EVERYTHING: [&str; 2] = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
 
 /// What a version is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,23 +81,15 @@ impl Mirrors {
     /// before a tag, and a tag stands for the commit that it names.
     ///
     /// # Errors
-    /// [`GitError::Unreachable`] when the repository does not answer; [`GitError::Refused`] when it
-    /// keeps no commits of 40 hex digits.
+    /// [`GitError::Unreachable`] when the repository does not answer, [`GitError::Denied`] when it cannot be read,
+    /// [`GitError::Refused`] when it keeps no commits of 40 hex digits.
     pub async fn resolve(
         &self,
         repository: &Repository,
-        version: &str,
+        version: &Version,
     ) -> Result<Resolved, GitError> {
-        if let Some(commit) = Commit::parse(version) {
+        if let Some(commit) = version.commit() {
             return Ok(Resolved::Commit(commit));
-        }
-        if let Some(objection) = version_objection(version) {
-            let shown = version.escape_debug();
-            let reason = format!(
-                "version `{shown}` is refused: {objection}; allowed is a branch, a tag or a commit \
-                 of 40 hex digits"
-            );
-            return Ok(Resolved::NoSuchVersion { reason });
         }
         let (branch, tag) = (format!("refs/heads/{version}"), format!("refs/tags/{version}"));
         let peeled = format!("{tag}^{{}}");
@@ -127,99 +119,8 @@ impl Mirrors {
         })
     }
 
-    /// Makes `folder`, which must not exist, the files of `commit`, submodules included, without
-    /// any `.git`. It appears whole or not at all. A commit that was checked out once is kept in
-    /// the mirror until `tidy` lets it go, and needs no network again.
-    ///
-    /// # Errors
-    /// [`GitError::Refused`]: there is no such commit, or a submodule is not allowed.
-    /// [`GitError::Unreachable`]: it had to be fetched and could not be.
-    pub async fn check_out(
-        &self,
-        repository: &Repository,
-        commit: &Commit,
-        folder: &Path,
-    ) -> Result<(), GitError> {
-        let folder = &std::path::absolute(folder).unwrap_or(folder.to_owned());
-        let above = folder.parent().unwrap_or(Path::new("/"));
-        let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let new = above.join(format!(".{name}.new"));
-        remove(&new)?;
-        make(&new)?;
-        let result = async {
-            self.fill(repository.clone(), commit.clone(), new.clone()).await?;
-            fs::rename(&new, folder).map_err(|error| {
-                GitError::io(format!("make `{}`", folder.display()), folder, error)
-            })
-        };
-        let result = result.await;
-        if result.is_err() {
-            remove(&new)?;
-        }
-        result
-    }
-
-    /// Fills `folder` and then those of the submodules in it, level by level.
-    async fn fill(
-        &self,
-        repository: Repository,
-        commit: Commit,
-        folder: PathBuf,
-    ) -> Result<(), GitError> {
-        let mut level = vec![(repository, commit, folder)];
-        for _ in 0..DEPTH {
-            let mut below = Vec::new();
-            for (repository, commit, folder) in level {
-                below.extend(self.files(&repository, &commit, &folder).await?);
-            }
-            if below.is_empty() {
-                return Ok(());
-            }
-            level = below;
-        }
-        let reason = format!("submodules lie in submodules more than {DEPTH} deep");
-        Err(GitError::Refused { reason })
-    }
-
-    /// Writes the files of one commit, and says which submodules go where.
-    async fn files(
-        &self,
-        repository: &Repository,
-        commit: &Commit,
-        folder: &Path,
-    ) -> Result<Vec<(Repository, Commit, PathBuf)>, GitError> {
-        let mirror = self.mirror(repository);
-        self.obtain(repository, commit, &mirror).await?;
-        let number = self.indexes.fetch_add(1, Ordering::Relaxed);
-        let index = mirror.join(format!("rowhouse-index-{number}"));
-        remove(&index)?;
-        let git = || {
-            let tree = format!("--work-tree={}", folder.display());
-            let git = Git::new(&mirror, repository).env("GIT_INDEX_FILE", &index);
-            git.writes(folder).args(["--git-dir=.", &tree])
-        };
-        let result = async {
-            let write = git().args(["read-tree", "--reset", "-u", commit.as_str()]);
-            write.run("write the files of a commit", FILES).await?;
-            let listed = git().args(["ls-files", "--stage", "-z"]);
-            listed.run("list the files of a commit", FILES).await
-        };
-        let listed = result.await;
-        remove(&index)?;
-        let listed = String::from_utf8_lossy(&listed?.stdout).into_owned();
-        let links = listed.split('\0').filter_map(|entry| {
-            let (mode_id_stage, path) = entry.strip_prefix("160000 ")?.split_once('\t')?;
-            Some((Commit::parse(mode_id_stage.split(' ').next()?)?, path))
-        });
-        let linked = linked(repository, commit, &mirror, links.collect()).await?;
-        let placed = linked
-            .into_iter()
-            .map(|(submodule, commit, path)| Ok((submodule, commit, place(folder, path)?)));
-        placed.collect()
-    }
-
-    /// Sees to it that the mirror has the commit, whole, and keeps it.
-    async fn obtain(
+    /// Sees to it that the mirror has the commit, whole, and keeps it. A mirror that is no good is made anew.
+    pub(crate) async fn obtain(
         &self,
         repository: &Repository,
         commit: &Commit,
@@ -227,6 +128,22 @@ impl Mirrors {
     ) -> Result<(), GitError> {
         let lock = self.lock(mirror);
         let _held = lock.lock().await;
+        match self.obtain_held(repository, commit, mirror).await {
+            Err(GitError::Io { what, source }) if mirror.join("HEAD").exists() => {
+                tracing::warn!(%repository, reason = %source, "cannot {what}; the mirror is made anew");
+                self.renew(repository, mirror).await?;
+                self.obtain_held(repository, commit, mirror).await
+            }
+            obtained => obtained,
+        }
+    }
+
+    async fn obtain_held(
+        &self,
+        repository: &Repository,
+        commit: &Commit,
+        mirror: &Path,
+    ) -> Result<(), GitError> {
         let git = || Git::new(mirror, repository).args(["--git-dir=."]);
         if !mirror.join("HEAD").is_file() {
             create(repository, mirror).await?;
@@ -241,13 +158,13 @@ impl Mirrors {
         if !reached(repository, commit, mirror).await? {
             remove_old_locks(mirror);
             remove_half_fetched(mirror);
-            let refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
-            self.fetching(repository, mirror, &refs).reach(FETCH).await?;
+            self.fetch_all(repository, mirror).await?;
             if !reached(repository, commit, mirror).await? {
                 self.fetch_alone(repository, commit, mirror, &pin).await?;
             }
         }
-        let kind = git().args(["cat-file", "-t", commit.as_str()]).ask(LOOK).await?.text();
+        let kind = git().args(["cat-file", "-t", commit.as_str()]);
+        let kind = kind.run("find a commit that was fetched", LOOK).await?.text();
         if kind != "commit" {
             git().args(["update-ref", "-d", &pin]).run("drop a mark", LOOK).await?;
             let reason = format!(
@@ -262,12 +179,41 @@ impl Mirrors {
         Ok(())
     }
 
+    /// Fetches all branches and tags. Where that fails though the repository answers, the mirror is to blame.
+    async fn fetch_all(&self, repository: &Repository, mirror: &Path) -> Result<(), GitError> {
+        match self.fetching(repository, mirror, &EVERYTHING).reach(FETCH).await {
+            Err(GitError::Denied { said, .. }) => {
+                self.list_raw(repository, &[], &["HEAD"]).await?;
+                let what = format!("fetch repository `{repository}`");
+                Err(GitError::Io { what, source: io::Error::other(said) })
+            }
+            fetched => fetched.map(drop),
+        }
+    }
+
+    /// Makes a mirror anew, with the commits that the old one still has. It stays as it is unless that succeeds. Whoever
+    /// calls this holds the mirror.
+    pub(crate) async fn renew(
+        &self,
+        repository: &Repository,
+        mirror: &Path,
+    ) -> Result<(), GitError> {
+        // Named as a mirror is, so that one which was left half-made goes when nobody has used it for long.
+        let new = mirror.with_extension("new.git");
+        create(repository, &new).await?;
+        self.fetching(repository, &new, &EVERYTHING).reach(FETCH).await?;
+        let old = Repository::parse(&mirror.display().to_string())?;
+        let kept = ["+refs/rowhouse/*:refs/rowhouse/*"];
+        // What the old one cannot give is fetched again when it is needed.
+        let _ = Git::new(&new, &old).fetching_from(&old, &kept).ask(FETCH).await?;
+        remove(mirror)?;
+        fs::rename(&new, mirror)
+            .map_err(|error| GitError::io("put a new mirror in its place", mirror, error))
+    }
+
     fn fetching<'a>(&self, repository: &'a Repository, mirror: &Path, refs: &[&str]) -> Git<'a> {
         let git = Git::new(mirror, repository).credentials(self.credentials.as_deref());
-        let git = git.args(["--git-dir=.", "fetch", "--quiet", "--no-tags"]);
-        let git =
-            git.args(["--force", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"]);
-        git.args(["--no-recurse-submodules", "--", repository.as_str()]).args(refs)
+        git.fetching_from(repository, refs)
     }
 
     /// Fetches a commit that no branch or tag leads to: most servers still give it.
@@ -296,7 +242,7 @@ impl Mirrors {
             );
             return Err(GitError::Refused { reason });
         }
-        Err(unreachable(repository, &outcome, FETCH))
+        Err(GitError::of_repository(repository, &outcome, FETCH))
     }
 
     /// Takes the commit from the supply, if it is there: its repository may be closed to us.
@@ -309,50 +255,21 @@ impl Mirrors {
         let fetched = async {
             let bundle = Repository::parse(&file.display().to_string())?;
             let pin = format!("+{0}:{0}", pin(commit));
-            // Nothing of the mirror is pruned: the bundle has this commit alone.
-            let git = Git::new(mirror, &bundle).args(["--git-dir=.", "fetch", "--quiet"]);
-            let git = git.args(["--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]);
-            let git = git.args(["--no-recurse-submodules", "--", bundle.as_str(), &pin]);
-            git.run("fetch a bundle", FETCH).await
+            Git::new(mirror, &bundle)
+                .fetching_from(&bundle, &[&pin])
+                .run("fetch a bundle", FETCH)
+                .await
         };
         if let Err(error) = fetched.await {
             tracing::warn!(reason = %error, "a supplied commit is no good");
         }
     }
 
-    /// Writes a commit with all that leads to it into a file, for a supply, and says which submodules it has.
-    ///
-    /// # Errors
-    /// As for [`Mirrors::check_out`].
-    pub async fn bundle(
+    async fn no_such(
         &self,
         repository: &Repository,
-        commit: &Commit,
-        supply: &Supply,
-    ) -> Result<Vec<(Repository, Commit)>, GitError> {
-        let mirror = self.mirror(repository);
-        self.obtain(repository, commit, &mirror).await?;
-        let file = supply.bundle(&name(&mirror));
-        let git = || Git::new(&mirror, repository).args(["--git-dir=."]);
-        // What a git that was killed has left: the next one would wait for it in vain.
-        let mut lock = file.clone().into_os_string();
-        lock.push(".lock");
-        // What cannot be removed git names itself.
-        let _ = fs::remove_file(lock);
-        let create = git().args(["bundle", "create", "--quiet"]).args([&file]).writes(&file);
-        create.args([pin(commit)]).run("write a bundle", FETCH).await?;
-        let list = git().args(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()]);
-        let listed = list.run("list the files of a commit", FILES).await?;
-        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        let links = listed.split('\0').filter_map(|entry| {
-            let (commit, path) = entry.strip_prefix("160000 commit ")?.split_once('\t')?;
-            Some((Commit::parse(commit)?, path))
-        });
-        let linked = linked(repository, commit, &mirror, links.collect()).await?;
-        Ok(linked.into_iter().map(|(submodule, commit, _)| (submodule, commit)).collect())
-    }
-
-    async fn no_such(&self, repository: &Repository, version: &str) -> Result<Resolved, GitError> {
+        version: &Version,
+    ) -> Result<Resolved, GitError> {
         let found = self.list(repository, &["--heads"], &[]).await?;
         let mut branches: Vec<&str> =
             found.keys().filter_map(|name| name.strip_prefix("refs/heads/")).collect();
@@ -364,8 +281,9 @@ impl Mirrors {
             1..=5 => format!("its branches are {shown}"),
             more => format!("some of its {more} branches are {shown}"),
         };
-        let is_abbreviated = (7..40).contains(&version.len())
-            && version.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digits = version.as_str();
+        let is_abbreviated =
+            (7..40).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         let commit = if is_abbreviated {
             format!(
                 "; a commit is named by all of its 40 digits: `git rev-parse {version}` tells them, and \
@@ -402,6 +320,11 @@ impl Mirrors {
         Ok(self.remotes.ask(repository, git.reach(ASK)).await?.text())
     }
 
+    /// A number that no other index file of this process has.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.indexes.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -418,12 +341,12 @@ impl Mirrors {
 }
 
 /// What keeps a commit in a mirror.
-fn pin(commit: &Commit) -> String {
+pub(crate) fn pin(commit: &Commit) -> String {
     format!("refs/rowhouse/{commit}")
 }
 
 /// What a mirror is called.
-fn name(mirror: &Path) -> String {
+pub(crate) fn name(mirror: &Path) -> String {
     mirror.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -456,106 +379,7 @@ async fn reached(
     Ok(outcome.success() && !outcome.stdout.is_empty())
 }
 
-/// Where the links of a commit lead, each a commit at a path. One without an address is an empty folder to everybody,
-/// and left out.
-async fn linked<'a>(
-    repository: &Repository,
-    commit: &Commit,
-    mirror: &Path,
-    links: Vec<(Commit, &'a str)>,
-) -> Result<Vec<(Repository, Commit, &'a str)>, GitError> {
-    if links.is_empty() {
-        return Ok(Vec::new());
-    }
-    let addresses = submodules(repository, commit, mirror).await?;
-    let mut found = Vec::new();
-    for (commit, path) in links {
-        if let Some(address) = addresses.get(path) {
-            found.push((repository.submodule(address)?, commit, path));
-        }
-    }
-    Ok(found)
-}
-
-/// The addresses of a commit's submodules, by their path.
-async fn submodules(
-    repository: &Repository,
-    commit: &Commit,
-    mirror: &Path,
-) -> Result<BTreeMap<String, String>, GitError> {
-    let blob = format!("--blob={commit}:.gitmodules");
-    let git = Git::new(mirror, repository).args(["--git-dir=.", "config", &blob]);
-    let outcome = git.args(["--null", "--no-includes", "--list"]).ask(LOOK).await?;
-    let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
-    let mut by_name: BTreeMap<&str, (Option<&str>, Option<&str>)> = BTreeMap::new();
-    for (key, value) in text.split('\0').filter_map(|entry| entry.split_once('\n')) {
-        let Some((name, field)) =
-            key.strip_prefix("submodule.").and_then(|key| key.rsplit_once('.'))
-        else {
-            continue;
-        };
-        let entry = by_name.entry(name).or_default();
-        match field {
-            "path" => entry.0 = Some(value),
-            "url" => entry.1 = Some(value),
-            _ => {}
-        }
-    }
-    let pairs = by_name.into_values().filter_map(|(path, url)| path.zip(url));
-    Ok(pairs.map(|(path, url)| (path.to_owned(), url.to_owned())).collect())
-}
-
-/// Where a submodule goes: a folder of the checkout itself, reached without a symbolic link.
-fn place(folder: &Path, path: &str) -> Result<PathBuf, GitError> {
-    let what = || format!("find the submodule folder `{path}`");
-    let inner = folder.join(path);
-    let real = fs::canonicalize(&inner).map_err(|error| GitError::io(what(), folder, error))?;
-    let root = fs::canonicalize(folder).map_err(|error| GitError::io(what(), folder, error))?;
-    if real == root || real != root.join(path) {
-        let reason = format!("submodule `{path}` leads out of its checkout");
-        return Err(GitError::Refused { reason });
-    }
-    Ok(real)
-}
-
-/// A git that was killed leaves locks which would stop every later one. Whoever calls this holds
-/// the mirror, and no git works longer than [`FETCH`].
-fn remove_old_locks(mirror: &Path) {
-    let mut folders = vec![mirror.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            let (path, Ok(about)) = (entry.path(), entry.metadata()) else { continue };
-            if about.is_dir() && entry.file_name() != "objects" {
-                folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "lock") {
-                let changed = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                if changed.elapsed().is_ok_and(|age| age > FETCH) {
-                    // What cannot be removed git names itself.
-                    let _ = fs::remove_file(path);
-                }
-            }
-        }
-    }
-}
-
-/// A fetch that was ended leaves what it had, which nobody uses and which may fill the disk.
-/// Whoever calls this holds the mirror.
-fn remove_half_fetched(mirror: &Path) {
-    let objects = mirror.join("objects");
-    for folder in [objects.join("pack"), objects] {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with("tmp_") {
-                // What cannot be removed only takes room.
-                let _ = remove_now(&entry.path());
-            }
-        }
-    }
-}
-
-fn make(folder: &Path) -> Result<(), GitError> {
+pub(crate) fn make(folder: &Path) -> Result<(), GitError> {
     fs::create_dir_all(folder).map_err(|error| {
         GitError::io(format!("make the folder `{}`", folder.display()), folder, error)
     })

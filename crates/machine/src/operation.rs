@@ -117,7 +117,7 @@ async fn converge(
     plan: &Plan,
     moved: bool,
 ) -> Result<(), Failure> {
-    let key = machine.build_request(plan)?.key();
+    let key = machine.build_request(plan).key();
     let built = match (plan.app.scale, moved) {
         // At scale 0 nothing runs, so nothing needs to be built either.
         (0, _) => None,
@@ -454,9 +454,8 @@ pub(crate) async fn adopt(machine: &Arc<Machine>, stack: &Arc<LiveStack>) {
     if let Some(plan) = &record.running
         && !deleting
     {
-        if let Ok(request) = machine.build_request(plan) {
-            stack.set_note(machine.builds.finished(&request.key()).as_ref().and_then(not_run));
-        }
+        let key = machine.build_request(plan).key();
+        stack.set_note(machine.builds.finished(&key).as_ref().and_then(not_run));
         stack.move_traffic(machine, serving.clone(), plan.app.scale);
         for id in &serving {
             if let Some(instance) = stack.instance(id) {

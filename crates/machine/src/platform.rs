@@ -4,17 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use rowhouse_core::{
-    AppName, Base, Observed, Operation, Outcome, Plan, Platform, Resolution, Settings,
+    AppName, Base, Observed, Operation, Outcome, Plan, Platform, Repository, Resolution, Settings,
     SettingsDigest, Unreachable, Version,
 };
 
-use crate::git::GitError;
+use crate::git_error::GitError;
 use crate::instance::lock;
 use crate::live::LiveStack;
 use crate::machine::Machine;
 use crate::mirror::Resolved;
 use crate::operation;
-use crate::repository::Repository;
 use crate::stack::{Ongoing, StackRecord};
 use crate::supply::Supply;
 
@@ -42,18 +41,15 @@ impl Platform for MachinePlatform {
         Ok(self.machine.stack(name).observe(&self.machine).await)
     }
 
-    async fn resolve(&self, repository: &str, version: &Version) -> Resolution {
+    async fn resolve(&self, repository: &Repository, version: &Version) -> Resolution {
         if let Some(order) = self.machine.config.supply.as_ref().and_then(Supply::order) {
             return Resolution::Known(order.commit);
         }
-        let parsed = match Repository::parse(repository) {
-            Ok(parsed) => parsed,
-            Err(error) => return Resolution::NoSuchVersion { reason: error.to_string() },
-        };
-        match self.machine.mirrors.resolve(&parsed, version.as_str()).await {
+        match self.machine.mirrors.resolve(repository, version).await {
             Ok(Resolved::Commit(commit)) => Resolution::Known(commit),
-            Ok(Resolved::NoSuchVersion { reason }) | Err(GitError::Refused { reason }) => {
-                Resolution::NoSuchVersion { reason }
+            Ok(Resolved::NoSuchVersion { reason }) => Resolution::NoSuchVersion { reason },
+            Err(error @ (GitError::Refused { .. } | GitError::Denied { .. })) => {
+                Resolution::Denied { reason: error.to_string() }
             }
             Err(
                 error @ (GitError::Unreachable { .. }

@@ -39,7 +39,7 @@ impl Machine {
         stack: &LiveStack,
         plan: &Plan,
     ) -> Result<Built, Failure> {
-        let request = self.build_request(plan)?;
+        let request = self.build_request(plan);
         if let Some(built) = self.builds.finished(&request.key()) {
             return Ok(built);
         }

@@ -119,7 +119,7 @@ impl Queue {
                 self.order.push_back(entry.key().clone());
                 entry.insert(waking);
             }
-            Entry::Occupied(mut entry) if waking == Waking::CatchUp => {
+            Entry::Occupied(mut entry) if waking != Waking::Change => {
                 entry.insert(waking);
             }
             Entry::Occupied(_) => {}
@@ -132,6 +132,9 @@ impl Queue {
         }
         for key in sweep.catch_up {
             self.ring(key, Waking::CatchUp);
+        }
+        for key in sweep.ask_again {
+            self.ring(key, Waking::AskAgain);
         }
     }
 

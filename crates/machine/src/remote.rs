@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rowhouse_core::Repository;
 use tokio::sync::Semaphore;
 
-use crate::git::GitError;
-use crate::repository::Repository;
+use crate::git_error::GitError;
 
 /// How long a repository may take to name its branches. Others wait meanwhile.
 pub(crate) const ASK: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ struct Remote {
 struct Silence {
     since: Instant,
     /// What git said of it.
-    reason: String,
+    said: String,
 }
 
 impl Remotes {
@@ -45,14 +45,15 @@ impl Remotes {
         let remote = self.remote(repository);
         let _turn = remote.turns.acquire().await;
         if let Some(silence) = remote.silence().filter(|silence| silence.since.elapsed() < SILENT) {
-            return Err(GitError::Unreachable { reason: silence.reason });
+            let repository = repository.clone();
+            return Err(GitError::Unreachable { repository, said: silence.said });
         }
         let began = Instant::now();
         let answer = question.await;
         remote.set_silence(match &answer {
             // One that refuses at once keeps nobody waiting.
-            Err(GitError::Unreachable { reason }) if began.elapsed() > ASK / 2 => {
-                Some(Silence { since: Instant::now(), reason: reason.clone() })
+            Err(GitError::Unreachable { said, .. }) if began.elapsed() > ASK / 2 => {
+                Some(Silence { since: Instant::now(), said: said.clone() })
             }
             Ok(_) | Err(_) => None,
         });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rowhouse_core::{AppName, Commit, Unreachable};
+use rowhouse_core::{AppName, Commit, Repository, Unreachable};
 use tracing::warn;
 
 use crate::build::{BuildKey, BuildRequest, Builds};
@@ -13,7 +13,6 @@ use crate::instance::lock;
 use crate::live::LiveStack;
 use crate::log;
 use crate::machine::Machine;
-use crate::repository::Repository;
 use crate::stack::Ongoing;
 use crate::table::SqliteTable;
 
@@ -96,10 +95,9 @@ async fn kept(machine: &Machine) -> (BTreeSet<BuildKey>, Vec<BuildRequest>) {
             Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => None,
         };
         for plan in [aimed, record.running.as_ref()].into_iter().flatten() {
-            if let Ok(request) = machine.build_request(plan) {
-                builds.insert(request.key());
-                requests.push(request);
-            }
+            let request = machine.build_request(plan);
+            builds.insert(request.key());
+            requests.push(request);
         }
     }
     (builds, requests)

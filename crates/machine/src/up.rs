@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rowhouse_core::{AppName, Platform, Row, RowKey, Sweep, Unreachable};
+use rowhouse_core::{AppName, Platform, Repository, Row, RowKey, Sweep, Unreachable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -51,7 +51,7 @@ pub struct Config {
     /// What another program lays out for that app.
     pub supply: Option<Supply>,
     /// The repository of rows without `Repo`.
-    pub repository: Option<String>,
+    pub repository: Option<Repository>,
     /// The folder of rows without `Repo` and `Path`.
     pub path: Option<String>,
     pub max_scale: u32,

@@ -7,11 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rowhouse_core::Commit;
+use rowhouse_core::{Commit, Repository};
 
-use crate::git::{Git, GitError};
+use crate::git::Git;
+use crate::git_error::GitError;
 use crate::mirror::{FETCH, LOOK, Mirrors, remove};
-use crate::repository::Repository;
+use crate::room::remove_now;
 
 const DAY: Duration = Duration::from_hours(24);
 /// How long a mirror stays that no app's repository has.
@@ -82,6 +83,43 @@ impl Mirrors {
         let entries = fs::read_dir(self.folder()).into_iter().flatten().flatten();
         let is_mirror = |path: &PathBuf| path.extension().is_some_and(|end| end == "git");
         entries.map(|entry| entry.path()).filter(is_mirror).collect()
+    }
+}
+
+/// A git that was killed leaves locks which would stop every later one. Whoever calls this holds
+/// the mirror, and no git works longer than [`FETCH`].
+pub(crate) fn remove_old_locks(mirror: &Path) {
+    let mut folders = vec![mirror.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let (path, Ok(about)) = (entry.path(), entry.metadata()) else { continue };
+            if about.is_dir() && entry.file_name() != "objects" {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "lock") {
+                let changed = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                if changed.elapsed().is_ok_and(|age| age > FETCH) {
+                    // What cannot be removed git names itself.
+                    let _ = fs::remove_file(path);
+                }
+            }
+        }
+    }
+}
+
+/// A fetch that was ended leaves what it had, which nobody uses and which may fill the disk.
+/// Whoever calls this holds the mirror.
+pub(crate) fn remove_half_fetched(mirror: &Path) {
+    let objects = mirror.join("objects");
+    for folder in [objects.join("pack"), objects] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("tmp_") {
+                // What cannot be removed only takes room.
+                let _ = remove_now(&entry.path());
+            }
+        }
     }
 }
 

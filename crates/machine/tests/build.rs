@@ -14,12 +14,11 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use rowhouse_core::Commit;
+use rowhouse_core::{Commit, Repository};
 use rowhouse_machine::build::{BuildError, BuildKey, BuildRequest, Builds, Built, Runner, StepEnd};
-use rowhouse_machine::git::GitError;
+use rowhouse_machine::git_error::GitError;
 use rowhouse_machine::mirror::Mirrors;
 use rowhouse_machine::recipe::{RecipeError, Step, Web};
-use rowhouse_machine::repository::Repository;
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::toolchain::{Python, Toolchains};
 use tempfile::TempDir;
@@ -417,7 +416,7 @@ async fn errors_of_git_and_of_the_recipe_come_through() {
     fs::rename(workshop.room.path().join("origin"), workshop.room.path().join("away")).unwrap();
     request.commit = Commit::parse(&"1".repeat(40)).unwrap();
     let error = workshop.build(&request).await.unwrap_err();
-    assert!(matches!(error, BuildError::Git(GitError::Unreachable { .. })) && !error.is_refused());
+    assert!(matches!(error, BuildError::Git(GitError::Denied { .. })) && error.is_refused());
     assert!(workshop.there().is_empty());
 }
 

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use rowhouse_core::Commit;
-use rowhouse_machine::git::GitError;
+use rowhouse_core::{Commit, Repository, Version};
+use rowhouse_machine::git_error::GitError;
 use rowhouse_machine::mirror::{Mirrors, Resolved};
-use rowhouse_machine::repository::Repository;
 use rowhouse_machine::supply::Supply;
 use tempfile::TempDir;
 
@@ -70,7 +69,7 @@ impl Origin {
     }
 
     async fn resolve(&self, version: &str) -> Resolved {
-        self.mirrors().resolve(&self.repository(), version).await.unwrap()
+        self.mirrors().resolve(&self.repository(), &Version::parse(version).unwrap()).await.unwrap()
     }
 
     async fn no_such(&self, version: &str) -> String {
@@ -96,8 +95,10 @@ fn git(folder: &Path, args: &[&str]) -> String {
 fn refused(result: Result<(), GitError>) -> String {
     match result.unwrap_err() {
         GitError::Refused { reason } => reason,
-        error
-        @ (GitError::Unreachable { .. } | GitError::DiskFull { .. } | GitError::Io { .. }) => {
+        error @ (GitError::Denied { .. }
+        | GitError::Unreachable { .. }
+        | GitError::DiskFull { .. }
+        | GitError::Io { .. }) => {
             panic!("not refused: {error:?}")
         }
     }
@@ -136,7 +137,7 @@ async fn a_commit_that_lies_in_the_supply_needs_no_way_to_its_repository() {
     }
     let elsewhere = Mirrors::new(origin.room.path().join("elsewhere"));
     let unsupplied = elsewhere.check_out(&origin.repository(), &commit, &origin.target()).await;
-    assert!(matches!(unsupplied, Err(GitError::Unreachable { .. })), "{unsupplied:?}");
+    assert!(matches!(unsupplied, Err(GitError::Denied { .. })), "{unsupplied:?}");
     let elsewhere = elsewhere.with_supply(Some(supply));
     elsewhere.check_out(&origin.repository(), &commit, &origin.target()).await.unwrap();
     let text = fs::read_to_string(origin.target().join("file")).unwrap();
@@ -156,7 +157,7 @@ async fn an_annotated_tag_is_the_commit_that_it_names() {
 async fn only_the_whole_name_counts() {
     let origin = Origin::new();
     origin.git(&["branch", "feature/main2"]);
-    for version in ["main2", "mai", "heads/main", "refs/heads/main", "HEAD", "origin/main"] {
+    for version in ["main2", "mai", "heads/main", "refs/heads/main", "origin/main"] {
         origin.no_such(version).await;
     }
     assert!(matches!(origin.resolve("feature/main2").await, Resolved::Commit(_)));
@@ -167,7 +168,7 @@ async fn forty_hex_digits_are_a_commit_and_nobody_is_asked() {
     let mirrors = Mirrors::new(PathBuf::from("/nonexistent"));
     let repository = Repository::parse("/nonexistent/repository").unwrap();
     let text = "0123456789abcdef0123456789ABCDEF01234567";
-    let found = mirrors.resolve(&repository, text).await.unwrap();
+    let found = mirrors.resolve(&repository, &Version::parse(text).unwrap()).await.unwrap();
     assert_eq!(found, Resolved::Commit(Commit::parse(text).unwrap()));
 }
 
@@ -200,43 +201,109 @@ async fn the_default_branch_is_the_repository_s_own() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_an_option_is_refused_and_nothing_runs() {
+async fn a_version_that_a_shell_would_run_is_a_name_like_others_and_nothing_runs() {
     let origin = Origin::new();
-    let trace = origin.room.path().join("trace");
-    for version in [
-        format!("--upload-pack=touch {}", trace.display()),
-        format!("$(touch {})", trace.display()),
-        "--upload-pack=id".to_owned(),
-        "-x".to_owned(),
-        "main^{/x}".to_owned(),
-        "refs/*".to_owned(),
-    ] {
-        assert!(origin.no_such(&version).await.contains("is refused"), "{version}");
+    let reason = origin.no_such("$(id>trace);`id>trace`").await;
+    assert!(reason.contains("no branch or tag `$(id>trace)"), "{reason}");
+    let commit = origin.head("HEAD");
+    origin.git(&["branch", "feature/a,b;$(id)"]);
+    assert_eq!(origin.resolve("feature/a,b;$(id)").await, Resolved::Commit(commit));
+    let long = "b".repeat(220);
+    origin.git(&["branch", &long]);
+    assert!(matches!(origin.resolve(&long).await, Resolved::Commit(_)));
+}
+
+/// Every name of a few pieces that matter to git.
+fn names() -> Vec<String> {
+    let pieces = [
+        "a",
+        "/",
+        ".",
+        "-",
+        "@",
+        "{",
+        "..",
+        "~",
+        "^",
+        ":",
+        "?",
+        "*",
+        "[",
+        "]",
+        "\\",
+        " ",
+        ",",
+        "HEAD",
+        ".lock",
+        "lock",
+        "é",
+        "\u{7f}",
+        "\u{1}",
+        "\u{85}",
+        "#",
+        "=",
+        "}",
+        "'",
+        "refs/heads/x",
+    ];
+    let mut names = vec![String::new()];
+    for first in pieces {
+        names.push(first.to_owned());
+        for second in pieces {
+            names.push(format!("{first}{second}"));
+            names.push(format!("a{first}{second}a"));
+        }
     }
-    let reason = origin.no_such("$(id)").await;
-    assert!(reason.contains("no branch or tag `$(id)`"), "{reason}");
-    assert!(!trace.exists());
+    names
+}
+
+#[test]
+fn a_version_is_what_git_itself_takes_for_the_name_of_a_branch() {
+    let room = tempfile::tempdir().unwrap();
+    for name in names() {
+        let mut git = Command::new("git");
+        git.current_dir(&room).args(["check-ref-format", "--branch", &name]);
+        let output = git.output().unwrap();
+        // `@` alone is short for `HEAD` wherever git reads a revision, so no row means a branch by it.
+        let taken =
+            output.status.success() && output.stdout.trim_ascii() == name.as_bytes() && name != "@";
+        assert_eq!(Version::parse(&name).is_ok(), taken, "{name:?}");
+    }
 }
 
 #[tokio::test]
-async fn a_repository_that_does_not_answer_is_unreachable() {
+async fn a_repository_that_is_not_there_or_cannot_be_read_is_told_with_git_s_own_words() {
     let origin = Origin::new();
-    let nowhere = origin.room.path().join("nowhere");
-    let repository = Repository::parse(nowhere.to_str().unwrap()).unwrap();
-    let error = origin.mirrors().resolve(&repository, "main").await.unwrap_err();
-    assert!(matches!(error, GitError::Unreachable { .. }), "{error:?}");
-    assert!(error.to_string().contains("nowhere"), "{error}");
+    let no_repository = origin.room.path().join("folder");
+    fs::create_dir(&no_repository).unwrap();
+    let broken = Origin::new();
+    fs::write(broken.folder().join(".git/HEAD"), "rubbish").unwrap();
+    for (folder, words) in [
+        (origin.room.path().join("nowhere"), "does not appear to be a git repository"),
+        (no_repository, "does not appear to be a git repository"),
+        (broken.folder(), "does not appear to be a git repository"),
+    ] {
+        for address in [folder.display().to_string(), format!("file://{}", folder.display())] {
+            let repository = Repository::parse(&address).unwrap();
+            let main = Version::parse("main").unwrap();
+            let error = origin.mirrors().resolve(&repository, &main).await.unwrap_err();
+            assert!(matches!(error, GitError::Denied { .. }), "{error:?}");
+            let said = error.to_string();
+            assert!(said.contains(words) && said.contains(&address), "{said}");
+        }
+    }
 }
 
 #[tokio::test]
-async fn what_is_said_of_an_unreachable_host_has_no_password_in_it() {
+async fn a_server_that_does_not_answer_is_silent_and_told_without_its_password() {
     let origin = Origin::new();
     let repository = Repository::parse("https://user:hunter2@127.0.0.1:1/a").unwrap();
-    let error = origin.mirrors().resolve(&repository, "main").await.unwrap_err();
+    let main = Version::parse("main").unwrap();
+    let error = origin.mirrors().resolve(&repository, &main).await.unwrap_err();
     assert!(matches!(error, GitError::Unreachable { .. }), "{error:?}");
     let message = error.to_string();
     assert!(message.contains("https://user:***@127.0.0.1:1/a"), "{message}");
-    assert!(!message.contains("hunter2"), "{message}");
+    assert!(!message.contains("hunter2") && !format!("{error:?}").contains("hunter2"), "{message}");
 }
 
 #[tokio::test]
@@ -278,7 +345,90 @@ async fn what_is_in_the_mirror_needs_no_network() {
     }
     let unknown = Commit::parse(&"12".repeat(20)).unwrap();
     let error = mirrors.check_out(&repository, &unknown, &origin.target()).await.unwrap_err();
-    assert!(matches!(error, GitError::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, GitError::Denied { .. }), "{error:?}");
+}
+
+/// Spoils every object of a repository that holds this text.
+fn spoil(repository: &Path, commit: &Commit, file: &str) {
+    let id = git(repository, &["rev-parse", &format!("{commit}:{file}")]);
+    let pack = repository.join("objects/pack");
+    let loose = repository.join("objects").join(&id[..2]).join(&id[2..]);
+    let mut files = vec![loose];
+    files.extend(fs::read_dir(pack).unwrap().map(|entry| entry.unwrap().path()));
+    for path in files
+        .iter()
+        .filter(|path| path.is_file() && path.extension().is_none_or(|end| end == "pack"))
+    {
+        let mut bytes = fs::read(path).unwrap();
+        for byte in bytes.iter_mut().skip(12) {
+            *byte ^= 0x55;
+        }
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_mirror_is_made_anew_and_keeps_what_it_still_has() {
+    let origin = Origin::new();
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    let text = "x".repeat(4000);
+    let commit = origin.commit("file", &text);
+    mirrors.check_out(&repository, &commit, &origin.target()).await.unwrap();
+    spoil(&origin.mirror(), &commit, "file");
+    let again = origin.room.path().join("again");
+    mirrors.check_out(&repository, &commit, &again).await.unwrap();
+    assert_eq!(fs::read_to_string(again.join("file")).unwrap(), text);
+    // Not even git knows it for a repository any more.
+    fs::write(origin.mirror().join("HEAD"), "rubbish").unwrap();
+    let next = origin.commit("file", "two");
+    let target = origin.room.path().join("next");
+    mirrors.check_out(&repository, &next, &target).await.unwrap();
+    assert_eq!(fs::read_to_string(target.join("file")).unwrap(), "two");
+    assert_eq!(fs::read_dir(origin.room.path().join("mirrors")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_mirror_stays_as_it_is_while_its_repository_is_away() {
+    let origin = Origin::new();
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    let commit = origin.commit("file", &"x".repeat(4000));
+    mirrors.check_out(&repository, &commit, &origin.target()).await.unwrap();
+    spoil(&origin.mirror(), &commit, "file");
+    fs::rename(origin.folder(), origin.room.path().join("away")).unwrap();
+    let again = origin.room.path().join("again");
+    assert!(mirrors.check_out(&repository, &commit, &again).await.is_err());
+    assert_eq!(git(&origin.mirror(), &["rev-parse", "refs/heads/main"]), commit.as_str());
+    fs::rename(origin.room.path().join("away"), origin.folder()).unwrap();
+    mirrors.check_out(&repository, &commit, &again).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_with_a_path_that_git_refuses_is_told_in_its_words_and_costs_no_mirror() {
+    let origin = Origin::new();
+    let blob = origin.git(&["rev-parse", "HEAD:file"]);
+    let tree = |name: &str, kind: &str, id: &str| {
+        let mut git = Command::new("git")
+            .current_dir(origin.folder())
+            .args(["mktree"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let entry = format!("{kind} {id}\t{name}\n");
+        std::io::Write::write_all(&mut git.stdin.take().unwrap(), entry.as_bytes()).unwrap();
+        String::from_utf8(git.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
+    };
+    let inner = tree("config", "100644 blob", &blob);
+    let outer = tree(".git", "040000 tree", &inner);
+    let commit = origin.git(&["commit-tree", &outer, "-m", "evil"]);
+    origin.git(&["update-ref", "refs/heads/evil", &commit]);
+    let commit = Commit::parse(&commit).unwrap();
+    let (mirrors, repository) = (origin.mirrors(), origin.repository());
+    let reason = refused(mirrors.check_out(&repository, &commit, &origin.target()).await);
+    assert!(reason.contains("invalid path '.git/config'"), "{reason}");
+    assert!(!origin.target().exists());
+    mirrors.check_out(&repository, &origin.head("main"), &origin.target()).await.unwrap();
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn whatever_somebody_writes_is_taken_and_can_be_answered() {
     let rows = house.table.list().await.unwrap();
     assert_eq!(rows.len(), 15);
     for row in rows {
-        let reason = App::parse(&row, &Settings::for_tests()).expect_err("each is bad");
+        let reason = App::parse(&row, &Settings::for_tests()).expect_err("each is bad").to_string();
         assert!(reason.starts_with('`') && reason.len() < 1000, "{reason}");
         let report =
             Report { status: Some(Status::Invalid), reason: Some(reason), ..Report::default() };

@@ -3,11 +3,10 @@
 
 use percent_encoding::percent_decode_str;
 use reqwest::{RequestBuilder, Url};
+use rowhouse_core::{Token, token_secret};
 
 use crate::refusal::Failure;
-
-/// The user for a token that comes without one: GitHub and GitLab take any.
-const TOKEN_USER: &str = "x-access-token";
+use crate::repository::trouble::Trouble;
 
 /// A user and a password. No `Debug`: it would be shown sooner or later.
 pub(crate) struct Credentials {
@@ -24,12 +23,6 @@ impl Credentials {
             user: decoded(url.username()),
             password: decoded(url.password().unwrap_or_default()),
         })
-    }
-
-    /// `user:token`, or a token alone.
-    fn parse(text: &str) -> Credentials {
-        let (user, password) = text.split_once(':').unwrap_or((TOKEN_USER, text));
-        Credentials { user: user.to_owned(), password: password.to_owned() }
     }
 
     /// Adds them to a request. The client drops them where a redirect leads to another host.
@@ -49,17 +42,13 @@ impl Credentials {
 pub(crate) struct Secrets(pub(crate) Option<aws_sdk_secretsmanager::Client>);
 
 impl Secrets {
-    /// The secret for a host. Another port is another server, which must not get the token of the first.
+    /// The secret for the server of an address.
     pub(crate) fn name(address: &Url) -> String {
-        let host = address.host_str().unwrap_or_default();
-        match address.port() {
-            None => format!("rowhouse/git/{host}"),
-            Some(port) => format!("rowhouse/git/{host}/{port}"),
-        }
+        token_secret(address.host_str().unwrap_or_default(), address.port())
     }
 
     /// The credentials for a host; `Ok(None)`: there is no such secret. An error says what is wrong with it.
-    pub(crate) async fn credentials(&self, address: &Url) -> Result<Option<Credentials>, String> {
+    pub(crate) async fn credentials(&self, address: &Url) -> Result<Option<Credentials>, Trouble> {
         let Some(client) = &self.0 else { return Ok(None) };
         let name = Secrets::name(address);
         let answer = client.get_secret_value().secret_id(&name).send().await;
@@ -67,21 +56,22 @@ impl Secrets {
             Ok(secret) => secret.secret_string.unwrap_or_default(),
             Err(failure) if failure.code == "ResourceNotFoundException" => return Ok(None),
             Err(failure) if failure.is_denied() => {
-                return Err(format!(
+                return Err(Trouble::Denied(format!(
                     "the reactor's role may not read the secret `{name}` ({})",
                     failure.message
-                ));
+                )));
             }
             Err(failure) => {
-                return Err(format!("the secret `{name}` cannot be read: {}", failure.message));
+                let said = format!("the secret `{name}` cannot be read: {}", failure.message);
+                return Err(Trouble::Silent(said));
             }
         };
-        let text = text.trim();
-        // The console of AWS offers to store keys and values, which come as JSON.
-        if text.is_empty() || text.starts_with('{') {
-            return Err(format!("the secret `{name}` must be plain text: `user:token` or a token"));
-        }
-        Ok(Some(Credentials::parse(text)))
+        let token = Token::parse(&text).ok_or_else(|| {
+            let allowed = "`user:token` or a token";
+            Trouble::Denied(format!("the secret `{name}` must be plain text: {allowed}"))
+        })?;
+        let (user, password) = (token.user.to_owned(), token.password.to_owned());
+        Ok(Some(Credentials { user, password }))
     }
 }
 
@@ -92,12 +82,6 @@ mod tests {
     #[track_caller]
     fn check(credentials: &Credentials, user: &str, password: &str) {
         assert_eq!((credentials.user.as_str(), credentials.password.as_str()), (user, password));
-    }
-
-    #[test]
-    fn a_secret_is_a_token_or_a_user_and_a_token() {
-        check(&Credentials::parse("abc"), TOKEN_USER, "abc");
-        check(&Credentials::parse("me:a:b"), "me", "a:b");
     }
 
     #[test]

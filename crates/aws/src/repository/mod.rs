@@ -7,14 +7,16 @@ mod credentials;
 mod reference;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode, Url};
-use rowhouse_core::{Commit, Resolution, Unreachable, Version, shortened};
+use rowhouse_core::{Denied, Repository, Resolution, Silent, Version, shortened};
 
 use crate::outbound::Outbound;
 use crate::repository::credentials::{Credentials, Secrets};
-use crate::repository::reference::{Advertised, NotUnderstood, References};
+use crate::repository::reference::{Advertised, References};
+use crate::repository::trouble::Trouble;
 
 /// Repositories that are reached by https.
 #[derive(Debug)]
@@ -23,23 +25,11 @@ pub struct Repositories {
     secrets: Secrets,
 }
 
-/// Why there is no list of references.
-enum Failure {
+/// What a server answered to a request for references, or that it would answer to somebody else.
+enum Answer<T> {
+    Given(T),
     /// Only somebody else may see it, or nobody: hosts answer 404 for what is private.
-    Denied(StatusCode),
-    Unreachable(String),
-}
-
-impl From<Unreachable> for Failure {
-    fn from(Unreachable { reason }: Unreachable) -> Failure {
-        Failure::Unreachable(reason)
-    }
-}
-
-impl From<NotUnderstood> for Failure {
-    fn from(error: NotUnderstood) -> Failure {
-        Failure::Unreachable(error.to_string())
-    }
+    Closed(StatusCode),
 }
 
 impl Repositories {
@@ -56,45 +46,44 @@ impl Repositories {
     }
 
     /// Says which commit a version names; 40 hex digits name themselves, else a branch goes before a tag.
-    pub async fn resolve(&self, repository: &str, version: &Version) -> Resolution {
-        if let Some(commit) = Commit::parse(version.as_str()) {
+    pub async fn resolve(&self, repository: &Repository, version: &Version) -> Resolution {
+        if let Some(commit) = version.commit() {
             return Resolution::Known(commit);
         }
-        let (address, written) = match self.address(repository) {
-            Ok(address) => address,
-            Err(reason) => return Resolution::NoSuchVersion { reason },
+        let found = match self.address(repository) {
+            Ok((address, written)) => self.references(&address, written, version).await,
+            Err(trouble) => Err(trouble),
         };
-        match self.references(&address, written, version).await {
+        match found {
             Ok(references) => match references.commit() {
                 Some(commit) => Resolution::Known(commit),
-                None => Resolution::NoSuchVersion { reason: missing(&address, version) },
+                None => Resolution::NoSuchVersion { reason: missing(repository, version) },
             },
-            Err(reason) => Resolution::Unreachable {
-                reason: format!(
-                    "cannot ask the repository {}: {reason}",
-                    shortened(address.as_str())
-                ),
-            },
+            Err(Trouble::Denied(said)) => {
+                Resolution::Denied { reason: Denied { repository, said: &said }.to_string() }
+            }
+            Err(Trouble::Silent(said)) => {
+                Resolution::Unreachable { reason: Silent { repository, said: &said }.to_string() }
+            }
         }
     }
 
     /// The address without credentials, and the credentials that stood in it.
-    fn address(&self, repository: &str) -> Result<(Url, Option<Credentials>), String> {
+    fn address(&self, repository: &Repository) -> Result<(Url, Option<Credentials>), Trouble> {
         const ALLOWED: &str = "`Repo` must be the `https://` URL that `git clone` takes";
-        // What cannot be read may have a password anywhere, so it is not repeated.
-        let mut url = Url::parse(repository)
-            .map_err(|error| format!("`Repo` is no URL ({error}): {ALLOWED}"))?;
+        let denied = |objection: String| Trouble::Denied(format!("{objection}; {ALLOWED}"));
+        let mut url = Url::parse(repository.as_str())
+            .map_err(|error| denied(format!("it is no URL ({error})")))?;
         let written = Credentials::in_url(&url);
         // Neither fails for a URL with a host, and the next check refuses one without.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_fragment(None);
-        let shown = shortened(url.as_str());
         if let Some(objection) = self.outbound.objection(&url) {
-            return Err(format!("the repository {shown} may not be asked: {objection}; {ALLOWED}"));
+            return Err(denied(format!("it may not be asked: {objection}")));
         }
         if url.query().is_some() {
-            return Err(format!("`Repo` is {shown}, which has a query: {ALLOWED}"));
+            return Err(denied("it has a query".to_owned()));
         }
         Ok((url, written))
     }
@@ -105,38 +94,33 @@ impl Repositories {
         address: &Url,
         written: Option<Credentials>,
         version: &Version,
-    ) -> Result<References, String> {
-        let first = self.listed(address, written.as_ref(), version).await;
-        let status = match first {
-            Ok(references) => return Ok(references),
-            Err(Failure::Unreachable(reason)) => return Err(reason),
-            Err(Failure::Denied(status)) => status,
+    ) -> Result<References, Trouble> {
+        let status = match self.listed(address, written.as_ref(), version).await? {
+            Answer::Given(references) => return Ok(references),
+            Answer::Closed(status) => status,
         };
+        let secret = Secrets::name(address);
         if written.is_some() {
-            return Err(format!(
+            return Err(Trouble::Denied(format!(
                 "it answered {status} to the credentials in `Repo`: correct them, or leave them out \
-                 and put a token into the secret `{}`",
-                Secrets::name(address)
-            ));
+                 and put a token into the secret `{secret}`"
+            )));
         }
-        let stored = self.secrets.credentials(address).await.map_err(|reason| {
-            format!("it answered {status}, which may mean that it is private, and {reason}")
+        let stored = self.secrets.credentials(address).await.map_err(|trouble| {
+            trouble.after(&format!("it answered {status}, which may mean that it is private, and "))
         })?;
         let Some(stored) = stored else {
-            return Err(format!(
+            return Err(Trouble::Denied(format!(
                 "it answered {status}: correct `Repo`, or, if it is private, put a token (`user:token` \
-                 or the token alone) into a secret named `{}` in Secrets Manager",
-                Secrets::name(address)
-            ));
+                 or the token alone) into a secret named `{secret}` in Secrets Manager"
+            )));
         };
-        match self.listed(address, Some(&stored), version).await {
-            Ok(references) => Ok(references),
-            Err(Failure::Unreachable(reason)) => Err(reason),
-            Err(Failure::Denied(status)) => Err(format!(
-                "it answered {status} to the token in the secret `{}`: correct `Repo`, or put a token \
-                 there that may read the repository",
-                Secrets::name(address)
-            )),
+        match self.listed(address, Some(&stored), version).await? {
+            Answer::Given(references) => Ok(references),
+            Answer::Closed(status) => Err(Trouble::Denied(format!(
+                "it answered {status} to the token in the secret `{secret}`: correct `Repo`, or put a \
+                 token there that may read the repository"
+            ))),
         }
     }
 
@@ -146,7 +130,7 @@ impl Repositories {
         address: &Url,
         credentials: Option<&Credentials>,
         version: &Version,
-    ) -> Result<References, Failure> {
+    ) -> Result<Answer<References>, Trouble> {
         let discovery = below(address, "info/refs?service=git-upload-pack")?;
         let advertisement = self
             .outbound
@@ -155,9 +139,11 @@ impl Repositories {
                 Credentials::onto(request, credentials)
             })
             .await?;
-        granted(advertisement.status)?;
+        if let Answer::Closed(status) = granted(advertisement.status)? {
+            return Ok(Answer::Closed(status));
+        }
         let found = match reference::advertised(&advertisement.body, version)? {
-            Advertised::References(found) => return Ok(found),
+            Advertised::References(found) => return Ok(Answer::Given(found)),
             Advertised::Version2 => moved(&advertisement.url)?,
         };
         let is_same_host = found.origin() == address.origin();
@@ -172,40 +158,47 @@ impl Repositories {
                 Credentials::onto(request, credentials.filter(|_| is_same_host))
             })
             .await?;
-        granted(answer.status)?;
-        Ok(reference::listed(&answer.body, version)?)
+        if let Answer::Closed(status) = granted(answer.status)? {
+            return Ok(Answer::Closed(status));
+        }
+        Ok(Answer::Given(reference::listed(&answer.body, version)?))
     }
 }
 
-fn granted(status: StatusCode) -> Result<(), Failure> {
-    match status.as_u16() {
-        200 => Ok(()),
-        401 | 403 | 404 => Err(Failure::Denied(status)),
-        _ => Err(Failure::Unreachable(format!("it answered {status}"))),
+fn granted(status: StatusCode) -> Result<Answer<()>, Trouble> {
+    let said = || format!("it answered {status}");
+    match status {
+        StatusCode::OK => Ok(Answer::Given(())),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
+            Ok(Answer::Closed(status))
+        }
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(Trouble::Silent(said())),
+        _ if status.is_server_error() => Err(Trouble::Silent(said())),
+        _ => Err(Trouble::Denied(said())),
     }
 }
 
-fn below(address: &Url, path: &str) -> Result<Url, Failure> {
+fn below(address: &Url, path: &str) -> Result<Url, Trouble> {
     let text = format!("{}/{path}", address.as_str().trim_end_matches('/'));
-    Url::parse(&text).map_err(|error| Failure::Unreachable(error.to_string()))
+    Url::parse(&text).map_err(|error| Trouble::Denied(error.to_string()))
 }
 
 /// Where the repository is after redirects, as git itself reads it off the address that answered.
-fn moved(answered: &Url) -> Result<Url, Failure> {
+fn moved(answered: &Url) -> Result<Url, Trouble> {
     let mut address = answered.clone();
     address.set_query(None);
     let Some(path) = answered.path().strip_suffix("/info/refs") else {
-        return Err(Failure::Unreachable("it redirects to what is no repository".to_owned()));
+        return Err(Trouble::Denied("it redirects to what is no repository".to_owned()));
     };
     address.set_path(path);
     Ok(address)
 }
 
-fn missing(address: &Url, version: &Version) -> String {
+fn missing(repository: &Repository, version: &Version) -> String {
     format!(
         "the repository {} has no branch and no tag {}: push it, or correct `Version` (a commit is \
          named by all its 40 hex digits)",
-        shortened(address.as_str()),
+        shortened(&repository.to_string()),
         shortened(version.as_str())
     )
 }

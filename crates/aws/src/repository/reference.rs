@@ -173,7 +173,7 @@ mod tests {
     const PEELED: &str = "3333333333333333333333333333333333333333";
 
     fn version() -> Version {
-        serde_json::from_str("\"v1\"").unwrap()
+        Version::parse("v1").unwrap()
     }
 
     fn lines(texts: &[String]) -> Vec<u8> {

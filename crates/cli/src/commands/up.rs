@@ -8,14 +8,14 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rowhouse_command::rows::{repository, row_text};
-use rowhouse_core::Row;
+use rowhouse_core::{Repository, Row};
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::up::{Config, Ended, Failpoint, House, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Up;
 use crate::context::Context;
-use crate::failure::Exit;
+use crate::failure::{Exit, bad_input};
 use crate::output;
 use crate::output::quoted;
 
@@ -23,7 +23,7 @@ use crate::output::quoted;
 pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     output::work_on()?;
     context.warn_if_open();
-    let repository = up.repo.as_deref().map(repository::typed).transpose()?;
+    let repository = up.repo.as_deref().map(default_repository).transpose()?;
     let config = Config {
         data: context.folder.root().to_owned(),
         listen: up.listen,
@@ -150,4 +150,9 @@ fn hand_over(listener: TcpListener) -> anyhow::Error {
 
 fn instances(count: usize) -> String {
     if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") }
+}
+
+fn default_repository(text: &str) -> anyhow::Result<Repository> {
+    Repository::parse(&repository::typed(text)?)
+        .map_err(|refused| bad_input(refused.to_string(), "give another one with `--repo`"))
 }

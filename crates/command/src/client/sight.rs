@@ -4,7 +4,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use rowhouse_core::{App, AppName, Commit, RowKey};
+use rowhouse_core::{App, AppName, Commit, Repository, RowKey};
 
 /// What can be seen of a platform.
 #[expect(async_fn_in_trait, reason = "a command is one thread")]
@@ -77,7 +77,7 @@ pub struct Process {
     pub domain: String,
     pub since: Timestamp,
     /// The default repository of rows without `Repo`.
-    pub repository: Option<String>,
+    pub repository: Option<Repository>,
     pub path: Option<String>,
     pub max_scale: u32,
 }

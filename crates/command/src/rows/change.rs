@@ -1,8 +1,8 @@
 //! A change of one row: checked before it is written, written while nobody else writes, and carried to its outcome.
 
 use rowhouse_core::{
-    App, Attribute, Generation, Report, Row, RowKey, Settings, SettingsDigest, Status,
-    UserAttributes, Value,
+    App, AppName, Attribute, Generation, Limits, Obstacle, Row, RowKey, Status, UserAttributes,
+    Value, objections,
 };
 
 use crate::client::{Changes, Client};
@@ -73,19 +73,19 @@ pub async fn carry_out(
     for _ in 0..TRIES {
         let before = client.get(key).await?.map(|stored| stored.row);
         // It was written, and only the answer to that was lost.
-        if let Some(row) = before.as_ref().filter(|row| Some(Generation::of(&row.user)) == sent) {
+        if let Some(row) = before.as_ref().filter(|row| Some(row.generation()) == sent) {
             let outcome = wait::outcome(client, row, progress, waiting);
             return wait::unless_interrupted(client, std::slice::from_ref(&key.0), outcome).await;
         }
         let mut changes = edit(before.as_ref())?;
         let user = after(before.as_ref(), &changes);
-        if let Some(reason) = objection(key, &changes, &user, &settings(client)) {
+        if let Some(reason) = objection(key, &changes, &user, &limits(client)) {
             let hint =
                 format!("`{}` shows what can be given", client.location().command("put --help"));
             return Err(bad_input(reason, hint));
         }
         let same = before.as_ref();
-        if let Some(row) = same.filter(|row| Generation::of(&row.user) == Generation::of(&user)) {
+        if let Some(row) = same.filter(|row| row.generation() == Generation::of(&user)) {
             match again(row, has_moved) {
                 Again::Raise => changes.extend(raised(Some(&user))),
                 Again::Already => {
@@ -121,10 +121,14 @@ enum Again {
 }
 
 fn again(row: &Row, has_moved: bool) -> Again {
-    match (row.report.status, row_text::is_answered(row)) {
+    match (row.report.status, row.is_answered()) {
         (Some(Status::DeployFailed), true) => Again::Raise,
         // Asked anew, for what the row says may have been mended since.
-        (Some(Status::Deploying), true) if row_text::unreached(row).is_some() => Again::Raise,
+        (Some(Status::Deploying), true)
+            if matches!(Obstacle::of(&row.report), Some(Obstacle::Repository(_))) =>
+        {
+            Again::Raise
+        }
         (Some(Status::Deployed | Status::Deploying), _) if has_moved => Again::Raise,
         (Some(Status::Deployed), true) if all_answer(row) => Again::Already,
         (
@@ -146,48 +150,28 @@ fn after(before: Option<&Row>, changes: &Changes) -> UserAttributes {
     user
 }
 
-/// What a row is checked against: the platform's settings, or, where nobody can tell, what any could have.
-fn settings<C: Client>(client: &C) -> Settings {
-    let unknown = if C::IS_HERE {
-        "/unknown/until/rowhouse/up"
-    } else {
-        "https://unknown.example.com/until/it/is/read.git"
-    };
-    client.settings().unwrap_or_else(|| Settings {
-        digest: SettingsDigest::of("for validation alone"),
-        repository: Some(unknown.to_owned()),
-        path: None,
-        max_scale: u32::MAX,
-        local_repositories: C::IS_HERE,
-    })
+/// What a row is checked against, as far as it is known here.
+fn limits<C: Client>(client: &C) -> Limits {
+    client.settings().map_or(Limits::unknown(C::IS_HERE), |settings| settings.limits())
 }
 
-/// What is wrong with the attributes that are given. What else is wrong in the row, somebody else wrote: the
-/// reactor says so, and one attribute after the other can be set right.
+/// What is wrong with the name and the attributes that are given. What else is wrong in the row, somebody else wrote:
+/// the reactor says so, and one attribute after the other can be set right.
 fn objection(
     key: &RowKey,
     changes: &Changes,
     user: &UserAttributes,
-    settings: &Settings,
+    limits: &Limits,
 ) -> Option<String> {
-    let mut probe = UserAttributes::from([
-        (Attribute::Version, text("main")),
-        (Attribute::Scale, Value::Whole(0)),
-    ]);
-    if user.contains_key(&Attribute::Repo) {
-        // One that either platform takes.
-        probe.insert(Attribute::Repo, text("https://example.com/given/before.git"));
-    }
-    for attribute in changes.keys() {
-        match user.get(attribute) {
-            Some(value) => probe.insert(*attribute, value.clone()),
-            None => probe.remove(attribute),
-        };
-    }
-    let row = Row { key: key.clone(), user: probe, report: Report::default(), seq: 0 };
-    let reason = App::parse(&row, settings).err()?;
-    // Without a platform at work nobody knows its maximum.
-    Some(reason.replace(&format!("from 0 to {}", u32::MAX), "from 0 to the platform's maximum"))
+    let is_given = |attribute: Attribute| {
+        let has_no_repository = attribute == Attribute::Repo && !user.contains_key(&attribute);
+        changes.contains_key(&attribute) || has_no_repository
+    };
+    let name = AppName::parse(key.as_str()).err();
+    let objections = objections(user, limits);
+    let given = objections.iter().filter(|objection| is_given(objection.attribute));
+    let sentences: Vec<String> = name.into_iter().chain(given.map(ToString::to_string)).collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
 }
 
 fn all_answer(row: &Row) -> bool {
@@ -197,9 +181,10 @@ fn all_answer(row: &Row) -> bool {
 /// Whether the row's version names another commit than the one that runs, or is on its way. Where nobody can
 /// tell, the reactor is the one to find out.
 async fn has_moved(client: &impl Client, row: &Row) -> anyhow::Result<bool> {
-    let Ok(app) = App::parse(row, &settings(client)) else { return Ok(false) };
+    let Some(settings) = client.settings() else { return Ok(false) };
+    let Ok(app) = App::parse(row, &settings) else { return Ok(false) };
     let aim = client.aim(&app.name).await?;
-    let is_deployed = row.report.status == Some(Status::Deployed) && row_text::is_answered(row);
+    let is_deployed = row.report.status == Some(Status::Deployed) && row.is_answered();
     let present = match (&aim, is_deployed) {
         (Some(commit), _) => commit,
         (None, true) => match &row.report.revision {
@@ -218,14 +203,16 @@ async fn has_moved(client: &impl Client, row: &Row) -> anyhow::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use rowhouse_core::{Report, Settings};
+
     use super::*;
 
     fn check(changes: &[(Attribute, Option<Value>)], row: &[(Attribute, Value)]) -> Option<String> {
-        check_on(&Settings::for_tests(), changes, row)
+        check_on(&Settings::for_tests().limits(), changes, row)
     }
 
     fn check_on(
-        settings: &Settings,
+        limits: &Limits,
         changes: &[(Attribute, Option<Value>)],
         row: &[(Attribute, Value)],
     ) -> Option<String> {
@@ -237,7 +224,7 @@ mod tests {
         };
         let changes: Changes = changes.iter().cloned().collect();
         let user = after(Some(&before), &changes);
-        objection(&before.key, &changes, &user, settings)
+        objection(&before.key, &changes, &user, limits)
     }
 
     #[test]
@@ -248,6 +235,7 @@ mod tests {
         assert!(said.starts_with("`Scale` is 2.7") && !said.contains("Follow"), "{said}");
         let said = check(&[(Attribute::Repo, Some(text("ext::sh -c id")))], &[]).unwrap();
         assert!(said.starts_with("`Repo` is"), "{said}");
+        assert_eq!(check(&[(Attribute::Scale, None)], &[]).unwrap()[..10], *"`Scale` is");
     }
 
     #[test]
@@ -256,8 +244,21 @@ mod tests {
         let changes = [(Attribute::Scale, Some(Value::Whole(1)))];
         for local_repositories in [true, false] {
             let settings = Settings { local_repositories, ..Settings::for_tests() };
-            assert_eq!(check_on(&settings, &changes, &row), None);
+            assert_eq!(check_on(&settings.limits(), &changes, &row), None);
         }
+    }
+
+    #[test]
+    fn what_a_platform_alone_knows_is_left_to_it() {
+        let unknown = Limits::unknown(true);
+        let given = [(Attribute::Scale, Some(Value::Whole(99)))];
+        assert_eq!(check_on(&unknown, &given, &[]), None);
+        let given = [(Attribute::Scale, Some(Value::Whole(-1)))];
+        let said = check_on(&unknown, &given, &[]).unwrap();
+        assert!(said.ends_with("a whole number from 0 to the platform's maximum"), "{said}");
+        let none = Settings { repository: None, ..Settings::for_tests() };
+        let said = check_on(&none.limits(), &[(Attribute::Scale, Some(Value::Whole(1)))], &[]);
+        assert!(said.unwrap().starts_with("`Repo` is missing"));
     }
 
     #[test]

@@ -82,7 +82,10 @@ fn given(put: &Put) -> Changes {
 async fn default_version<C: Client>(client: &C, changes: &Changes) -> anyhow::Result<String> {
     let given = match changes.get(&Attribute::Repo) {
         Some(Some(Value::Text(repo))) => Some(repo.clone()),
-        Some(_) | None => client.settings().and_then(|settings| settings.repository),
+        Some(_) | None => client
+            .settings()
+            .and_then(|settings| settings.repository)
+            .map(|default| default.as_str().to_owned()),
     };
     client.default_branch(&given.ok_or_else(|| no_repository(C::IS_HERE))?).await
 }

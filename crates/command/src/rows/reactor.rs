@@ -1,6 +1,6 @@
 //! The reactor in words and as JSON: whether anybody keeps true what the rows say.
 
-use rowhouse_core::without_password;
+use rowhouse_core::Repository;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Function, Hearing, Process, Reactor};
@@ -59,7 +59,7 @@ fn holder(process: &Process) -> Value {
         "Listen": process.listen,
         "Domain": process.domain,
         "Since": process.since,
-        "Repository": process.repository.as_deref().map(without_password),
+        "Repository": process.repository.as_ref().map(Repository::to_string),
         "Path": process.path,
         "MaxScale": process.max_scale,
     })

@@ -1,15 +1,17 @@
 //! Repositories as people type them on this machine.
 
-use rowhouse_core::without_password;
+use rowhouse_core::{AddressObjection, Repository, without_password};
 
 use crate::failure::bad_input;
 
 /// A local repository by its whole path, so that it means the same to whoever reads the row.
 pub fn typed(text: &str) -> anyhow::Result<String> {
-    let is_remote = text.contains("://") || text.contains("::") || {
-        text.split_once(':').is_some_and(|(host, _)| !host.contains('/') && host.contains('@'))
+    let is_path = match Repository::parse(text) {
+        Ok(repository) => repository.is_local() && !text.starts_with("file://"),
+        // Whatever else it is, the row's own check says so.
+        Err(refused) => refused.objection == AddressObjection::NoAddress,
     };
-    if is_remote || text.starts_with('-') || text.is_empty() {
+    if !is_path {
         return Ok(text.to_owned());
     }
     let path = std::path::absolute(text)?;

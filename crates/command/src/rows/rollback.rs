@@ -55,7 +55,7 @@ fn repository(rows: &impl Rows, row: &Row) -> Option<String> {
     match row.user.get(&Attribute::Repo) {
         Some(Value::Text(repository)) => Some(repository.clone()),
         Some(_) => None,
-        None => rows.settings()?.repository,
+        None => rows.settings()?.repository.map(|default| default.as_str().to_owned()),
     }
 }
 
@@ -91,7 +91,7 @@ fn branch(history: &[StoredEntry]) -> Option<&str> {
 }
 
 fn follows(row: &Row) -> bool {
-    matches!(row.user.get(&Attribute::Follow), Some(Value::Whole(1) | Value::Boolean(true)))
+    row.user.get(&Attribute::Follow).and_then(Value::as_flag) == Some(true)
 }
 
 fn abbreviated(text: &str, good: &[Commit], look: &str) -> anyhow::Result<Commit> {

@@ -5,7 +5,6 @@ use rowhouse_core::{Attribute, Commit, StoredEntry, StoredRow, Value, without_pa
 use serde_json::{Map, json};
 
 use crate::client::ListedInstance;
-use crate::rows::row_text;
 
 /// One row; secrets are masked unless `reveal`. Attributes that stand nowhere are left out.
 pub fn row(stored: &StoredRow, reveal: bool) -> Map<String, serde_json::Value> {
@@ -30,7 +29,7 @@ pub fn row(stored: &StoredRow, reveal: bool) -> Map<String, serde_json::Value> {
     insert("Target", json!(report.target));
     insert("Seq", json!(row.seq));
     insert("ChangedAt", json!(stored.changed_at));
-    insert("Answered", json!(row_text::is_answered(row)));
+    insert("Answered", json!(row.is_answered()));
     object
 }
 

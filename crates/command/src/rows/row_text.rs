@@ -1,37 +1,15 @@
 //! Rows as people read them: a word for the status, `2/3`, one line.
 
-use rowhouse_core::{Attribute, Commit, Generation, Row, Status, Value, shortened};
-use rowhouse_machine::git::{self, Unreached};
+use rowhouse_core::{Attribute, Commit, Row, Status, Value, shortened};
 
 use crate::output::{clean, cut};
-
-/// Whether the status speaks of what stands in the row now.
-pub fn is_answered(row: &Row) -> bool {
-    row.report.status.is_some()
-        && row.report.generation.as_ref() == Some(&Generation::of(&row.user))
-}
 
 /// The status in a word; `pending` where the row was written and nobody has answered yet.
 pub fn status(row: &Row) -> &'static str {
     match row.report.status {
-        Some(status) if is_answered(row) => status.as_str(),
+        Some(status) if row.is_answered() => status.as_str(),
         Some(_) | None => "pending",
     }
-}
-
-/// Why the app's repository does not answer, and how, while that is what its deployment waits for.
-pub fn unreached(row: &Row) -> Option<(&str, Unreached)> {
-    let reason = row.report.reason.as_deref()?.strip_prefix("retrying: ")?;
-    let how = git::unreached(reason).or_else(|| unasked(reason));
-    how.filter(|_| is_answered(row)).map(|how| (reason, how))
-}
-
-/// The same in the words of the reactor on AWS, which asks without git: an answer that it has no right to, or none.
-fn unasked(reason: &str) -> Option<Unreached> {
-    let said = reason.strip_prefix("cannot ask the repository ")?;
-    let is_refused =
-        ["401", "403", "404"].map(|code| said.contains(&format!(": it answered {code}")));
-    Some(if is_refused.contains(&true) { Unreached::Refused } else { Unreached::Silent })
 }
 
 /// How many instances answer, of how many.
@@ -91,26 +69,5 @@ pub fn line(row: &Row) -> String {
     match &report.reason {
         Some(reason) => format!("{line}  {}", clean(reason)),
         None => line,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_repository_that_refuses_is_told_from_one_that_is_busy_or_gone() {
-        for (said, how) in [
-            ("it answered 401 Unauthorized, and the secret is missing", Unreached::Refused),
-            ("it answered 404 Not Found: correct `Repo`", Unreached::Refused),
-            ("it answered 429 Too Many Requests", Unreached::Silent),
-            ("it answered 503 Service Unavailable", Unreached::Silent),
-            ("operation timed out", Unreached::Silent),
-        ] {
-            let reason =
-                format!("cannot ask the repository `https://git.example.com/a.git`: {said}");
-            assert_eq!(unasked(&reason), Some(how), "{said}");
-        }
-        assert_eq!(unasked("no space left"), None);
     }
 }

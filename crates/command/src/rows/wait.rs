@@ -3,8 +3,7 @@
 use std::fmt::{Debug, Formatter};
 use std::time::{Duration, Instant};
 
-use rowhouse_core::{AppName, Commit, Generation, Row, RowKey, Status};
-use rowhouse_machine::git::Unreached;
+use rowhouse_core::{AppName, Commit, Obstacle, Row, RowKey, Status};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{Client, Event, Left, News as _, Removed, Sight};
@@ -101,7 +100,7 @@ pub async fn outcome<C: Client>(
     waiting: &Waiting,
 ) -> anyhow::Result<Exit> {
     let shown = row_text::name(written);
-    let generation = Generation::of(&written.user);
+    let generation = written.generation();
     if !client.reactor().is_at_work() {
         output::note(&format!("the row `{shown}` is written, and waits: no platform is at work"));
         output::hint(&client.location().cure);
@@ -120,12 +119,12 @@ pub async fn outcome<C: Client>(
             output::problem(&format!("superseded: `{shown}` was deleted meanwhile"));
             return Ok(Exit::Yours);
         };
-        if Generation::of(&row.user) != generation {
+        if row.generation() != generation {
             output::problem(&format!("superseded: another change of `{shown}` overtook this one"));
             output::hint(&format!("`{look}` shows what is wanted now"));
             return Ok(Exit::Yours);
         }
-        if row_text::is_answered(&row) {
+        if row.is_answered() {
             if let Some(exit) = answer(client, &row).await? {
                 // Nobody else tells what happened in between.
                 progress.tell().await?;
@@ -166,14 +165,13 @@ struct Silence(Option<Instant>);
 impl Silence {
     /// Whether waiting for it alone is of no use.
     fn is_too_long(&mut self, row: &Row, now: Instant) -> bool {
-        match (row_text::unreached(row), &row.report.reason) {
-            (Some((_, Unreached::Refused)), _) => true,
-            (Some((_, Unreached::Silent)), _) => {
+        match (Obstacle::of(&row.report), &row.report.reason) {
+            (Some(Obstacle::Repository(_)), _) => {
                 now.duration_since(*self.0.get_or_insert(now)) >= SILENT_FOR
             }
             // It is being asked again.
             (None, None) => false,
-            (None, Some(_)) => {
+            (Some(Obstacle::Other(_)), _) | (None, Some(_)) => {
                 self.0 = None;
                 false
             }
@@ -183,7 +181,7 @@ impl Silence {
 
 fn tell_unreached(client: &impl Client, row: &Row) {
     let name = row_text::name(row);
-    let reason = row_text::unreached(row).map_or("", |(reason, _)| reason);
+    let reason = Obstacle::of(&row.report).map_or("", Obstacle::why);
     output::problem(&format!("`{name}` is not deployed: {}", clean(reason)));
     tell_what_stays(row);
     output::note("the repository is asked again and again until it answers or the row changes");
@@ -358,6 +356,8 @@ pub(crate) async fn gone<C: Client>(
 
 #[cfg(test)]
 mod tests {
+    use rowhouse_core::Generation;
+
     use crate::client::EventId;
 
     use super::*;
@@ -389,9 +389,6 @@ mod tests {
         // It has answered, and other trouble is waited out.
         assert!(!silence.is_too_long(&full, after(1_000)));
         assert!(!silence.is_too_long(&silent, after(1_001)));
-        let missing =
-            row(Some("cannot reach repository `x`: 'x' does not appear to be a git repository"));
-        assert!(silence.is_too_long(&missing, after(1_002)));
     }
 
     #[test]

@@ -1,18 +1,12 @@
 //! The in-memory ports and the contract suites that every implementation of a port must pass: ordinary code, so
 //! that the platforms' tests can run them against the real thing.
 
+mod lock;
 mod platform;
 mod table;
 
 pub use platform::{Kind, MemoryPlatform, PlatformDriver, plan, platform_contract};
 pub use table::{MemoryTable, TableUser, table_contract};
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Nothing panics while one of these is held, and if it did, the value would still be whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Runs a future that never has to wait, as those of the ports in memory are.
 pub fn run_at_once<F: Future>(future: F) -> F::Output {

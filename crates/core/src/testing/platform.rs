@@ -4,13 +4,20 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Mutex;
 
-use crate::app::{App, AppName, Version};
+use crate::app::App;
+use crate::attribute::{Attribute, UserAttributes, Value};
 use crate::commit::Commit;
-use crate::digest::{Base, Generation, Source, Target};
-use crate::platform::{Operation, Outcome, Plan, Platform, Resolution, Settings, Unreachable};
-use crate::row::{Attribute, Report, Row, UserAttributes, Value};
+use crate::digest::{Base, Source, Target};
+use crate::name::AppName;
+use crate::operation::{Operation, Plan};
+use crate::outcome::{Outcome, Resolution, Unreachable};
+use crate::platform::Platform;
+use crate::repository::Repository;
+use crate::row::{Report, Row};
+use crate::settings::Settings;
 use crate::stack::{Attempt, Deployment, Observed, Phase, Stack};
-use crate::testing::lock;
+use crate::testing::lock::lock;
+use crate::version::Version;
 
 /// What a plan of the suite does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +52,10 @@ pub fn plan(name: &AppName, repository: &str, commit: &Commit, settings: &Settin
         (Attribute::Repo, Value::Text(repository.to_owned())),
     ]);
     let row = Row { key: name.key(), user, report: Report::default(), seq: 0 };
-    let generation = Generation::of(&row.user);
-    let app = App::parse(&row, settings).unwrap_or_else(|reason| panic!("{reason}"));
+    let generation = row.generation();
+    let app = App::parse(&row, settings).unwrap_or_else(|invalid| panic!("{invalid}"));
     let deployment = Deployment {
-        target: Target::of(&generation, Some(commit), settings),
+        target: Target::of(&generation, commit, &settings.digest),
         generation,
         source: Source::of(&app),
         commit: commit.clone(),
@@ -122,8 +129,8 @@ impl Platform for MemoryPlatform {
             .map_or(Observed::Missing, |stack| Observed::Ours(Box::new(stack.clone()))))
     }
 
-    async fn resolve(&self, _: &str, version: &Version) -> Resolution {
-        Commit::parse(version.as_str()).map_or_else(
+    async fn resolve(&self, _: &Repository, version: &Version) -> Resolution {
+        version.commit().map_or_else(
             || Resolution::NoSuchVersion { reason: "there are only commits here".to_owned() },
             Resolution::Known,
         )

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crate::app::App;
+use crate::attribute::{Attribute, UserAttributes, Value};
+use crate::commit::NoCommit;
+use crate::digest::Target;
 use crate::history::{Entry, entry};
-use crate::platform::{Settings, Unreachable};
-use crate::row::{Attribute, Report, Row, RowKey, Status, UserAttributes, Value};
+use crate::name::RowKey;
+use crate::outcome::Unreachable;
+use crate::row::{Report, Row, Status};
+use crate::settings::Settings;
 use crate::table::{AppTable, Written};
-use crate::testing::lock;
-use crate::{Generation, Target};
+use crate::testing::lock::lock;
 
 /// A table in memory.
 #[derive(Debug, Default)]
@@ -201,10 +205,11 @@ async fn the_history_has_each_end_once(table: &(impl AppTable + TableUser)) {
     table.replace("told", &full());
     let row = read(table, "told").await;
     let Ok(app) = App::parse(&row, &settings) else { panic!("the row is valid") };
-    let generation = Generation::of(&row.user);
-    let said = |status, commit| Report {
+    let generation = row.generation();
+    let target = Target::without_commit(&generation, NoCommit::NoSuchVersion, &settings.digest);
+    let said = |status| Report {
         status: Some(status),
-        target: Some(Target::of(&generation, commit, &settings)),
+        target: Some(target.clone()),
         generation: Some(generation.clone()),
         ..Report::default()
     };
@@ -217,7 +222,7 @@ async fn the_history_has_each_end_once(table: &(impl AppTable + TableUser)) {
         (Status::DeployFailed, 1),
     ] {
         let row = read(table, "told").await;
-        let report = said(status, None);
+        let report = said(status);
         let entry = entry(&row, &app, &report);
         assert!(matches!(table.write(&row, &report, entry.as_ref()).await, Ok(Written::Done(_))));
         expected += adds;
@@ -226,14 +231,14 @@ async fn the_history_has_each_end_once(table: &(impl AppTable + TableUser)) {
     // A whole-row replacement erases what was said, and the same end is not told twice.
     table.replace("told", &full());
     let row = read(table, "told").await;
-    let report = said(Status::DeployFailed, None);
+    let report = said(Status::DeployFailed);
     let again = entry(&row, &app, &report);
     assert!(again.is_some());
     assert!(matches!(table.write(&row, &report, again.as_ref()).await, Ok(Written::Done(_))));
     assert_eq!(table.entries("told"), expected);
     // A lost write tells nothing.
     table.set("told", Attribute::Scale, Some(&Value::Whole(2)));
-    let deployed = said(Status::Deployed, None);
+    let deployed = said(Status::Deployed);
     let lost = table.write(&row, &deployed, entry(&row, &app, &deployed).as_ref()).await;
     assert_eq!(lost, Ok(Written::Lost));
     assert_eq!(table.entries("told"), expected);

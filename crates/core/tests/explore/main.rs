@@ -42,7 +42,7 @@ struct State {
     world: World,
     /// How many events of the scenario have happened.
     next: usize,
-    rings: [bool; 2],
+    rings: [bool; 3],
     looks: [Option<Look>; 2],
 }
 
@@ -54,8 +54,8 @@ struct Scenario {
     reactors: usize,
 }
 
-fn wakings() -> [Waking; 2] {
-    [Waking::Change, Waking::CatchUp]
+fn wakings() -> [Waking; 3] {
+    [Waking::Change, Waking::CatchUp, Waking::AskAgain]
 }
 
 impl State {
@@ -70,7 +70,7 @@ impl State {
     }
 
     fn is_quiet(&self) -> bool {
-        self.rings == [false; 2]
+        self.rings == [false; 3]
             && self.looks.iter().all(Option::is_none)
             && !self.world.stack.is_in_progress()
     }
@@ -88,15 +88,17 @@ impl State {
             let mut state = self.clone();
             state.next += 1;
             state.world.happen(*event);
-            // A moved branch and new settings ring nobody; the sweeps find them.
+            // A moved branch, new settings and another repository ring nobody; the sweeps find them.
             match event {
                 Event::Put(_) | Event::Replace(_) | Event::Delete | Event::BranchMoves => {
                     state.rings[0] = true;
                 }
                 // Settings belong to a version of the reactor: a new one ends the looks of the old one.
+                Event::RepositoryCloses => {}
+                Event::RepositoryOpens => state.rings[2] = true,
                 Event::SettingsChange => {
                     state.looks = [None, None];
-                    state.rings = [true, true];
+                    state.rings = [true, true, false];
                 }
             }
             next.push(state);
@@ -282,7 +284,7 @@ impl State {
                     return state;
                 }
                 // The full sweep: each name, and whoever lags gets its turn.
-                state.rings = [true, quiet > 1];
+                state.rings = [true, quiet > 1, quiet > 1];
             }
             let good = Scenario { events: Vec::new(), reactors: 2, ..*scenario };
             let before = (state.world.changes, state.world.row.clone());
@@ -324,10 +326,10 @@ impl State {
             Some(Status::Deployed) => {
                 let running = running.expect("deployed is what runs");
                 assert_eq!(running.generation, generation, "{name}: {self:#?}");
-                let target = world.target_now(Some(&running.commit)).unwrap();
+                let target = world.target_now(&running.commit).unwrap();
                 let failed_settings = world.has_failed(&target);
                 assert!(running.target == target || failed_settings, "{name}: {self:#?}");
-                if row.wish.follow {
+                if row.wish.follow && !world.is_closed {
                     assert_eq!(running.commit, commit(world.branch), "{name}: {self:#?}");
                 }
             }
@@ -338,7 +340,9 @@ impl State {
                     matches!(stack.phase, Phase::DeletionFailed { .. } | Phase::Stuck { .. })
                 });
                 let failed = world.has_failed(&target);
-                assert!(names_nothing || left || failed, "{name}: {self:#?}");
+                // What has become readable goes out by itself.
+                let denied = world.is_closed && world.is_denied(&target);
+                assert!(names_nothing || left || failed || denied, "{name}: {self:#?}");
                 assert!(report.reason.is_some(), "{name}: {self:#?}");
             }
             Some(Status::Deploying) | None => panic!("{name}: not answered: {self:#?}"),
@@ -351,7 +355,7 @@ fn explore(scenario: &Scenario) -> usize {
     let first = State {
         world: World::new(scenario.faults, scenario.cancellable),
         next: 0,
-        rings: [false; 2],
+        rings: [false; 3],
         looks: [None, None],
     };
     let mut seen = HashSet::from([first.hashed()]);
@@ -477,7 +481,7 @@ fn a_change_of_scale_keeps_the_commit_of_a_branch_that_has_moved() {
     let mut state = State {
         world: World::new(scenario.faults, true),
         next: 0,
-        rings: [false; 2],
+        rings: [false; 3],
         looks: [None, None],
     };
     for event in &scenario.events {
@@ -499,6 +503,26 @@ fn a_version_that_fails_and_one_that_names_nothing_are_told_and_left() {
             cancellable: true,
             reactors: 2,
         });
+    }
+}
+
+#[test]
+fn a_repository_that_is_closed_is_told_and_what_it_holds_goes_out_once_it_is_open() {
+    for follow in [false, true] {
+        let main = world::Wish { follow, ..wish("main", 1) };
+        for events in [
+            vec![Event::RepositoryCloses, Event::Put(main), Event::RepositoryOpens],
+            vec![ONE, Event::RepositoryCloses, Event::Put(main), Event::RepositoryOpens],
+            vec![Event::Put(main), Event::RepositoryCloses, Event::BranchMoves],
+        ] {
+            explore(&Scenario {
+                name: "a repository closes",
+                events,
+                faults: faults(0, 1),
+                cancellable: true,
+                reactors: 1,
+            });
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Waker};
 
 use rowhouse_core::{
     AppName, AppTable, Base, Entry, Observed, Operation, Outcome, Platform, Reconciled, Report,
-    Resolution, Row, RowKey, Settings, Unreachable, Version, Waking, Written, reconcile,
+    Repository, Resolution, Row, RowKey, Settings, Unreachable, Version, Waking, Written,
+    reconcile,
 };
 
 /// What a look asks of the world.
@@ -99,7 +100,7 @@ impl<R: Sync> Platform for Replay<'_, R> {
         }
     }
 
-    async fn resolve(&self, _: &str, version: &Version) -> Resolution {
+    async fn resolve(&self, _: &Repository, version: &Version) -> Resolution {
         match self.ask(Call::Resolve(version.as_str().to_owned())).await {
             Answer::Resolved(resolution) => resolution.clone(),
             _ => Resolution::Unreachable { reason: "no answer".to_owned() },

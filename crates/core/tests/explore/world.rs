@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use rowhouse_core::{
-    Attempt, Attribute, Base, Commit, Deployment, Generation, Observed, Operation, Outcome, Phase,
-    Report, Resolution, Row, RowKey, Settings, SettingsDigest, Stack, Status, Target,
-    UserAttributes, Value,
+    Attempt, Attribute, Base, Commit, Deployment, Generation, NoCommit, Observed, Operation,
+    Outcome, Phase, Report, Resolution, Row, RowKey, Settings, SettingsDigest, Stack, Status,
+    Target, UserAttributes, Value,
 };
 
 /// What somebody may want. `main` is a branch that moves; `tag` never does; `none` names nothing.
@@ -72,6 +72,9 @@ pub(crate) enum Event {
     Delete,
     BranchMoves,
     SettingsChange,
+    /// The repository refuses us, and lets us in again.
+    RepositoryCloses,
+    RepositoryOpens,
 }
 
 /// What may go wrong, as often as a scenario's budget allows.
@@ -93,6 +96,7 @@ pub(crate) struct World {
     pub(crate) changes: u32,
     pub(crate) branch: u8,
     pub(crate) settings: u8,
+    pub(crate) is_closed: bool,
     pub(crate) faults: Faults,
     /// Whether operations can be cancelled, as on the machine; on AWS a young one cannot.
     pub(crate) cancellable: bool,
@@ -119,6 +123,7 @@ impl World {
             changes: 0,
             branch: 1,
             settings: 1,
+            is_closed: false,
             faults,
             cancellable,
             epoch: 0,
@@ -143,11 +148,14 @@ impl World {
             Event::Delete => self.row = None,
             Event::BranchMoves => self.branch += 1,
             Event::SettingsChange => self.settings += 1,
+            Event::RepositoryCloses => self.is_closed = true,
+            Event::RepositoryOpens => self.is_closed = false,
         }
     }
 
     pub(crate) fn resolve(&self, version: &str) -> Resolution {
         match version {
+            _ if self.is_closed => Resolution::Denied { reason: "it is closed".to_owned() },
             "main" => Resolution::Known(commit(self.branch)),
             "tag" => Resolution::Known(commit(100)),
             "bad" => Resolution::Known(commit(200)),
@@ -325,10 +333,19 @@ impl World {
     }
 
     /// What the row's wish comes to now, if its version names anything.
-    pub(crate) fn target_now(&self, commit: Option<&Commit>) -> Option<Target> {
+    pub(crate) fn target_now(&self, commit: &Commit) -> Option<Target> {
         let row = self.row.as_ref()?;
         let generation = Generation::of(&row.wish.attributes());
-        Some(Target::of(&generation, commit, &settings(self.settings)))
+        Some(Target::of(&generation, commit, &settings(self.settings).digest))
+    }
+
+    /// Whether this is how a closed repository is answered for the row's wish now.
+    pub(crate) fn is_denied(&self, target: &Target) -> bool {
+        self.row.as_ref().is_some_and(|row| {
+            let generation = Generation::of(&row.wish.attributes());
+            let settings = settings(self.settings).digest;
+            *target == Target::without_commit(&generation, NoCommit::Denied, &settings)
+        })
     }
 
     /// Whether this target really failed, or was refused.

@@ -1,0 +1,192 @@
+//! The attributes that users own: values as somebody wrote them, and the form in which two of them are compared.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Map, json};
+
+use crate::digest::Generation;
+use crate::quoted::shortened;
+
+/// An attribute that the user owns; the reactor never writes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Attribute {
+    Version,
+    Scale,
+    Repo,
+    Path,
+    Env,
+    BuildEnv,
+    Health,
+    HealthTimeout,
+    Follow,
+    Redeploy,
+}
+
+impl Attribute {
+    /// Every user attribute, in the order of the contract.
+    pub const ALL: [Attribute; 10] = [
+        Attribute::Version,
+        Attribute::Scale,
+        Attribute::Repo,
+        Attribute::Path,
+        Attribute::Env,
+        Attribute::BuildEnv,
+        Attribute::Health,
+        Attribute::HealthTimeout,
+        Attribute::Follow,
+        Attribute::Redeploy,
+    ];
+
+    /// The name in the contract, the same on both platforms.
+    pub fn name(self) -> &'static str {
+        match self {
+            Attribute::Version => "Version",
+            Attribute::Scale => "Scale",
+            Attribute::Repo => "Repo",
+            Attribute::Path => "Path",
+            Attribute::Env => "Env",
+            Attribute::BuildEnv => "BuildEnv",
+            Attribute::Health => "Health",
+            Attribute::HealthTimeout => "HealthTimeout",
+            Attribute::Follow => "Follow",
+            Attribute::Redeploy => "Redeploy",
+        }
+    }
+}
+
+/// A value as somebody wrote it, of whatever type.
+#[derive(Clone, PartialEq)]
+pub enum Value {
+    Text(String),
+    Whole(i64),
+    Real(f64),
+    Boolean(bool),
+    Map(BTreeMap<String, Value>),
+    /// A type that no attribute has; the word names it for the user ("a blob", "a list").
+    Other(&'static str),
+}
+
+impl Value {
+    /// The value for a sentence: its type where that says enough, shortened, control characters escaped.
+    pub fn shown(&self) -> String {
+        match self {
+            Value::Text(text) => shortened(text),
+            Value::Whole(number) => number.to_string(),
+            Value::Real(number) => number.to_string(),
+            Value::Boolean(flag) => flag.to_string(),
+            Value::Map(_) => "an object".to_owned(),
+            Value::Other(kind) => (*kind).to_owned(),
+        }
+    }
+
+    /// A yes or no, in the forms that tables have for it.
+    pub fn as_flag(&self) -> Option<bool> {
+        match self {
+            Value::Boolean(flag) => Some(*flag),
+            Value::Whole(0) => Some(false),
+            Value::Whole(1) => Some(true),
+            Value::Text(text) if text == "true" => Some(true),
+            Value::Text(text) if text == "false" => Some(false),
+            Value::Text(_) | Value::Whole(_) | Value::Real(_) | Value::Map(_) | Value::Other(_) => {
+                None
+            }
+        }
+    }
+}
+
+// Values may hold secrets (`Env`), so their debug form never shows one.
+impl fmt::Debug for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Map(entries) => formatter.debug_set().entries(entries.keys()).finish(),
+            Value::Text(_)
+            | Value::Whole(_)
+            | Value::Real(_)
+            | Value::Boolean(_)
+            | Value::Other(_) => formatter.write_str(&self.shown()),
+        }
+    }
+}
+
+/// The user's part of a row; an absent (or null) attribute has no entry.
+pub type UserAttributes = BTreeMap<Attribute, Value>;
+
+impl Generation {
+    /// Of what stands in the row, valid or not.
+    pub fn of(user: &UserAttributes) -> Generation {
+        let mut form = Map::new();
+        for (attribute, value) in user {
+            if !is_default(*attribute, value) {
+                form.insert(attribute.name().to_owned(), canonical(*attribute, value));
+            }
+        }
+        Generation::digest(&form.into())
+    }
+}
+
+fn is_default(attribute: Attribute, value: &Value) -> bool {
+    match (attribute, value) {
+        (Attribute::Env | Attribute::BuildEnv, Value::Map(entries)) => entries.is_empty(),
+        (Attribute::HealthTimeout, Value::Whole(seconds)) => *seconds == 60,
+        (Attribute::Follow, _) => value.as_flag() == Some(false),
+        (Attribute::Redeploy, Value::Whole(count)) => *count == 0,
+        (_, _) => false,
+    }
+}
+
+fn canonical(attribute: Attribute, value: &Value) -> serde_json::Value {
+    match value {
+        _ if attribute == Attribute::Follow && value.as_flag() == Some(true) => {
+            json!(true)
+        }
+        Value::Text(text) => json!(text),
+        Value::Whole(number) => json!(number),
+        // Not a JSON number: infinities have none, and no attribute is a fraction.
+        Value::Real(number) => json!({ "real": number.to_string() }),
+        Value::Boolean(flag) => json!(flag),
+        Value::Map(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), canonical(attribute, value))).collect()
+        }
+        Value::Other(kind) => json!({ "other": kind }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(entries: &[(Attribute, Value)]) -> UserAttributes {
+        entries.iter().cloned().collect()
+    }
+
+    #[test]
+    fn an_absent_attribute_has_the_generation_of_its_default() {
+        let bare = user(&[(Attribute::Version, Value::Text("main".into()))]);
+        let mut full = bare.clone();
+        full.insert(Attribute::Follow, Value::Boolean(false));
+        full.insert(Attribute::HealthTimeout, Value::Whole(60));
+        full.insert(Attribute::Env, Value::Map(std::collections::BTreeMap::new()));
+        full.insert(Attribute::Redeploy, Value::Whole(0));
+        assert_eq!(Generation::of(&bare), Generation::of(&full));
+    }
+
+    #[test]
+    fn every_attribute_that_changes_changes_the_generation() {
+        let mut seen = std::collections::BTreeSet::new();
+        for attribute in Attribute::ALL {
+            for value in [Value::Text("7".into()), Value::Whole(7), Value::Real(7.5)] {
+                assert!(seen.insert(Generation::of(&user(&[(attribute, value)]))), "{attribute:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_canonical_form_never_changes_without_a_new_format() {
+        let row = user(&[
+            (Attribute::Version, Value::Text("main".into())),
+            (Attribute::Scale, Value::Whole(2)),
+        ]);
+        assert_eq!(Generation::of(&row).as_str(), "v1-cf9f615ee036ae323f0797fab79cf718");
+    }
+}
