@@ -24,7 +24,7 @@ const fn mutant(
     Mutant { rule, file, source, instead }
 }
 
-const MUTANTS: [Mutant; 31] = [
+const MUTANTS: [Mutant; 34] = [
     mutant(
         "what was tried is not tried again",
         "decide.rs",
@@ -136,7 +136,7 @@ const MUTANTS: [Mutant; 31] = [
     mutant(
         "the status speaks of the row as it is",
         "report.rs",
-        "generation: Some(Generation::of(&row.user)),",
+        "generation: Some(row.generation()),",
         "generation: row.report.generation.clone(),",
     ),
     mutant(
@@ -172,8 +172,26 @@ const MUTANTS: [Mutant; 31] = [
     mutant(
         "a commit is kept while its source stays",
         "reconcile.rs",
-        "if let Some(commit) = kept {\n                return known(commit);\n            }",
+        "(Some(commit), _) if !app.follow => return known(commit.clone()),",
         "",
+    ),
+    mutant(
+        "a repository that denies us never replaces a commit that is kept",
+        "reconcile.rs",
+        "(Resolution::Denied { reason } | Resolution::Unreachable { reason }, Some(commit)) => {",
+        "(Resolution::Denied { reason }, _) => (reason, nothing(NoCommit::Denied)),\n            (Resolution::Unreachable { reason }, Some(commit)) => {",
+    ),
+    mutant(
+        "a repository that denied us is asked again by the full sweep alone",
+        "reconcile.rs",
+        "NoCommit::Denied => self.waking != Waking::AskAgain,",
+        "NoCommit::Denied => false,",
+    ),
+    mutant(
+        "the full sweep asks again",
+        "sweep.rs",
+        "Some(NoCommit::Denied) {",
+        "Some(NoCommit::NoSuchVersion) && false {",
     ),
     mutant(
         "the row's own refusal is a witness",
