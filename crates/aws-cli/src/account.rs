@@ -23,7 +23,8 @@ pub(crate) struct Account {
     pub(crate) region: String,
     /// Who asks, as STS knows them.
     pub(crate) caller: String,
-    /// Profile and region as somebody gave them, for commands to paste: empty, or options with a space before each.
+    /// Profile and region as somebody gave them, for commands to paste: empty, or options with a
+    /// space before each.
     pub(crate) options: String,
     pub(crate) config: SdkConfig,
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
@@ -84,7 +85,8 @@ async fn config(place: &Place) -> SdkConfig {
     loader.load().await
 }
 
-/// An answer of AWS that is an error: what was tried, what it said, and what to do where that is known.
+/// An answer of AWS that is an error: what was tried, what it said, and what to do where that is
+/// known.
 pub(crate) fn told<E, R>(doing: &str, error: &SdkError<E, R>) -> anyhow::Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

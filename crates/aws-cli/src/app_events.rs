@@ -77,8 +77,8 @@ impl AppEvents {
         }
     }
 
-    /// The stacks that may have news, and how they are listed: the app's own, or those that are moving, or have moved
-    /// since they were read.
+    /// The stacks that may have news, and how they are listed: the app's own, or those that are
+    /// moving, or have moved since they were read.
     async fn moved(&mut self) -> Result<Vec<(String, Option<Listed>)>, Failure> {
         let prefix = match &self.scope {
             Scope::App(None) => return Ok(Vec::new()),
@@ -130,8 +130,8 @@ impl AppEvents {
 impl News for AppEvents {
     type Item = Event;
 
-    /// What is told here is told beside a change and decides nothing, so a look that fails in passing is made up for
-    /// by the next.
+    /// What is told here is told beside a change and decides nothing, so a look that fails in
+    /// passing is made up for by the next.
     async fn news(&mut self) -> anyhow::Result<Vec<Event>> {
         if self.is_blind {
             return Ok(Vec::new());
@@ -159,7 +159,8 @@ impl News for AppEvents {
 }
 
 impl Followed {
-    /// The events that were not seen yet, the oldest first; of those to begin with, no more pages than they take.
+    /// The events that were not seen yet, the oldest first; of those to begin with, no more pages
+    /// than they take.
     async fn news(
         &mut self,
         client: &aws_sdk_cloudformation::Client,

@@ -1,7 +1,8 @@
 //! What an app prints on AWS: its log group, with a stream for each instance and source.
 //!
-//! The end of it is read stream by stream, since only so it can be read backward; what comes then is asked of the group
-//! as a whole. <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html>,
+//! The end of it is read stream by stream, since only so it can be read backward; what comes then
+//! is asked of the group as a whole.
+//! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html>,
 //! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html>
 
 use std::cmp::Reverse;
@@ -23,7 +24,8 @@ const PAGES: usize = 10;
 const PAGE: usize = 10_000;
 /// How many looks in a row may fail in passing.
 const PATIENCE: u32 = 20;
-/// How far back new lines are looked for: their times are the instances' own, and they come late. In milliseconds.
+/// How far back new lines are looked for: their times are the instances' own, and they come late.
+/// In milliseconds.
 const LATE: i64 = 60_000;
 
 /// The log group of an app.
@@ -67,8 +69,8 @@ impl AppLog {
         }
     }
 
-    /// The streams that were written to last. AWS's own order may be an hour old, so all are listed; a new one counts by
-    /// its creation.
+    /// The streams that were written to last. AWS's own order may be an hour old, so all are
+    /// listed; a new one counts by its creation.
     async fn streams(&self) -> Result<Vec<String>, Failure> {
         let asked = self.client.describe_log_streams().log_group_name(&self.group);
         let mut pages = asked.into_paginator().send();

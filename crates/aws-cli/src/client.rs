@@ -1,4 +1,5 @@
-//! The platform on AWS, as the commands on rows see it: the table, the stacks of the apps, and their logs.
+//! The platform on AWS, as the commands on rows see it: the table, the stacks of the apps, and
+//! their logs.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,8 +25,8 @@ use crate::failure::bad_input;
 use crate::stack::{self, APPS, Standing};
 use crate::{default_branch, instances, output};
 
-/// How long after its row was deleted a stack may still come: the reactor may have claimed the row just before, and
-/// what was made just now is not always listed at once.
+/// How long after its row was deleted a stack may still come: the reactor may have claimed the row
+/// just before, and what was made just now is not always listed at once.
 const CLAIMED_FOR: Duration = Duration::from_secs(30);
 /// The tables' names where no configuration says others, the seed's.
 const TABLES: [&str; 2] = ["apps-db", "apps-history"];
@@ -38,7 +39,8 @@ pub(crate) struct AwsClient {
     config: Option<Config>,
     hearing: Hearing,
     location: Location,
-    /// The ids of the stacks that were seen, by the names of their apps: by its id a stack is known for good.
+    /// The ids of the stacks that were seen, by the names of their apps: by its id a stack is known
+    /// for good.
     ids: RefCell<BTreeMap<String, String>>,
 }
 

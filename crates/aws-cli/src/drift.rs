@@ -1,5 +1,6 @@
-//! Whether somebody has changed by hand what the platform's stack is made of: CloudFormation compares each resource
-//! with its template, <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html>.
+//! Whether somebody has changed by hand what the platform's stack is made of: CloudFormation
+//! compares each resource with its template,
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html>.
 
 use std::time::{Duration, Instant};
 

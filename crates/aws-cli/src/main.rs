@@ -1,4 +1,5 @@
-//! The command `rowhouse aws`, as a program of its own: the first build of `rowhouse` does not wait for the AWS SDK.
+//! The command `rowhouse aws`, as a program of its own: the first build of `rowhouse` does not wait
+//! for the AWS SDK.
 
 mod account;
 mod app_events;

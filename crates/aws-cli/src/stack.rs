@@ -152,8 +152,8 @@ pub(crate) async fn mark(account: &Account, id: &str) -> anyhow::Result<Option<S
     Ok(newest.and_then(|event| event.event_id))
 }
 
-/// Tells what happens to a stack until it rests. `after`: the mark from before the operation, if this program began
-/// it.
+/// Tells what happens to a stack until it rests. `after`: the mark from before the operation, if
+/// this program began it.
 pub(crate) async fn follow(
     account: &Account,
     id: &str,

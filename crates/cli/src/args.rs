@@ -19,13 +19,15 @@ pub(crate) const PLATFORM_VARIABLE: &str = "ROWHOUSE_PLATFORM";
 /// The variable that names the data folder.
 pub(crate) const DATA_VARIABLE: &str = "ROWHOUSE_DATA";
 
-/// An app is a row: put {Name, Version, Scale} in a table and the app runs, load-balanced, at a URL.
+/// An app is a row: put {Name, Version, Scale} in a table and the app runs, load-balanced, at a
+/// URL.
 #[derive(Debug, Parser)]
 #[command(name = "rowhouse", version, max_term_width = 100)]
 pub(crate) struct Arguments {
-    /// Folder of the platform: the table is the file `rowhouse.db` in it [default: `ROWHOUSE_DATA`, else the XDG
-    /// data folder]
-    // The variable is read by ourselves: where the parser knows it, a usage shows the option as if it were required.
+    /// Folder of the platform: the table is the file `rowhouse.db` in it [default: `ROWHOUSE_DATA`,
+    /// else the XDG data folder]
+    // The variable is read by ourselves: where the parser knows it, a usage shows the option as if
+    // it were required.
     #[arg(long, global = true, value_name = "DIR", value_parser = folder())]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
@@ -131,7 +133,8 @@ pub(crate) struct Up {
     /// Apps answer at NAME.DOMAIN
     #[arg(long, default_value = "localhost")]
     pub(crate) domain: String,
-    /// The one app of a machine behind a load balancer: it gets every request, whatever host it names
+    /// The one app of a machine behind a load balancer: it gets every request, whatever host it
+    /// names
     #[arg(long, hide = true, value_parser = AppName::parse, value_name = "NAME")]
     pub(crate) only: Option<AppName>,
     /// What another program lays out for that app: its commit, its build, its repository

@@ -50,7 +50,8 @@ pub(crate) fn default_data(name: &str) -> anyhow::Result<PathBuf> {
         .context("there is neither `HOME` nor `XDG_DATA_HOME`: name a folder with `--data DIR`")
 }
 
-/// The folder that somebody named. An empty option is a mistake, such as a variable of a script that is not set.
+/// The folder that somebody named. An empty option is a mistake, such as a variable of a script
+/// that is not set.
 pub(crate) fn named(data: Option<&Path>) -> anyhow::Result<Option<&Path>> {
     match data {
         Some(data) if data.as_os_str().is_empty() => Err(bad_input(

@@ -1,4 +1,5 @@
-//! The command line where no platform is at work: words, exit statuses, JSON, and what is written into the table.
+//! The command line where no platform is at work: words, exit statuses, JSON, and what is written
+//! into the table.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod house;

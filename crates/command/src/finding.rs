@@ -69,8 +69,8 @@ impl Finding {
     }
 }
 
-/// Tells all findings, as lines or as `Checks` of a document that says of what they are; exit status 1 where something
-/// is broken.
+/// Tells all findings, as lines or as `Checks` of a document that says of what they are; exit
+/// status 1 where something is broken.
 pub fn tell(findings: &[Finding], mut document: Value, as_json: bool) -> Exit {
     if as_json {
         document["Checks"] = findings.iter().map(Finding::to_json).collect();

@@ -1,4 +1,5 @@
-//! A stream that a thread of its own writes: whoever speaks into it goes on, even where the reader has stopped.
+//! A stream that a thread of its own writes: whoever speaks into it goes on, even where the reader
+//! has stopped.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

@@ -1,4 +1,5 @@
-//! The one place that prints: answers to stdout, all else to stderr. A reader who has gone away is no error.
+//! The one place that prints: answers to stdout, all else to stderr. A reader who has gone away is
+//! no error.
 #![expect(clippy::exit, reason = "it is what this file is for")]
 
 use std::fmt::Write as _;
@@ -129,7 +130,8 @@ pub fn usage(error: &clap::Error) {
     let _ = error.print();
 }
 
-/// A text of somebody else's on one line: nothing in it drives a terminal, hides, or turns the line around.
+/// A text of somebody else's on one line: nothing in it drives a terminal, hides, or turns the line
+/// around.
 pub fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for letter in rowhouse_core::harmless(&text.replace('\n', " ")).chars() {
@@ -164,8 +166,8 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-/// A table without frames. Where a terminal is too narrow for it, the last columns go below their row: a word that
-/// is broken, such as a URL, can be neither read nor copied.
+/// A table without frames. Where a terminal is too narrow for it, the last columns go below their
+/// row: a word that is broken, such as a URL, can be neither read nor copied.
 pub fn table(head: &[&str], rows: &[Vec<String>]) {
     let head: Vec<String> = head.iter().map(|name| name.to_uppercase()).collect();
     let rows: Vec<Vec<String>> =
@@ -175,7 +177,8 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// One line of a list of names and texts; in a terminal as many as the text takes, each ending between words.
+/// One line of a list of names and texts; in a terminal as many as the text takes, each ending
+/// between words.
 pub fn field(name: &str, text: &str) {
     const COLUMN: usize = 15;
     let mut name = name;

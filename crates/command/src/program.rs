@@ -1,5 +1,5 @@
-//! How a program of commands begins and ends: arguments understood, one thread, and an exit status that tells whose
-//! failure it was.
+//! How a program of commands begins and ends: arguments understood, one thread, and an exit status
+//! that tells whose failure it was.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -9,8 +9,8 @@ use clap::Parser;
 use crate::failure::Exit;
 use crate::{output, telemetry};
 
-/// Understands the arguments and runs the command. `level`: from which on the libraries' own words are shown. `tell`
-/// tells an error, once.
+/// Understands the arguments and runs the command. `level`: from which on the libraries' own words
+/// are shown. `tell` tells an error, once.
 pub fn run<Arguments: Parser>(
     arguments: Vec<OsString>,
     level: &str,

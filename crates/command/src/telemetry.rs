@@ -4,7 +4,8 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-/// Sends it to stderr; `usual`: what is told where nobody asks for more, only what a person must know.
+/// Sends it to stderr; `usual`: what is told where nobody asks for more, only what a person must
+/// know.
 pub fn install(usual: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let colour = crate::output::has_colours(std::io::stderr().is_terminal());

@@ -1,5 +1,5 @@
-//! The AWS account, by the AWS CLI that Amazon Linux has: no shell, fixed arguments, a time limit. Options are those
-//! that its versions 1 and 2 share.
+//! The AWS account, by the AWS CLI that Amazon Linux has: no shell, fixed arguments, a time limit.
+//! Options are those that its versions 1 and 2 share.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,7 +70,8 @@ impl Account {
         }
     }
 
-    /// Stores a file, with these notes beside it, and returns its tag; `None`: the condition does not hold.
+    /// Stores a file, with these notes beside it, and returns its tag; `None`: the condition does
+    /// not hold.
     pub(crate) async fn put(
         &self,
         key: &str,
@@ -150,19 +151,21 @@ fn object(said: &str) -> Result<Object, String> {
     serde_json::from_str(said).map_err(|error| format!("`aws` answered what is not known: {error}"))
 }
 
-/// How the AWS CLI says that there is no such object: by name, or, of a request without a body, by number.
+/// How the AWS CLI says that there is no such object: by name, or, of a request without a body, by
+/// number.
 fn is_missing(error: &str) -> bool {
     error.contains("(NoSuchKey)") || error.contains("(404)")
 }
 
-/// Somebody else has written meanwhile: 412, or 404 where it was deleted. After 409, at the very same time, nobody knows:
-/// it is to be tried again.
+/// Somebody else has written meanwhile: 412, or 404 where it was deleted. After 409, at the very
+/// same time, nobody knows: it is to be tried again.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 fn has_lost(error: &str) -> bool {
     is_missing(error) || error.contains("(PreconditionFailed)")
 }
 
-/// Runs a command to its end, and returns what it said; an error is the last line of its complaints.
+/// Runs a command to its end, and returns what it said; an error is the last line of its
+/// complaints.
 async fn run(mut command: Command) -> Result<String, String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let child = command.spawn().map_err(|error| format!("cannot run `aws`: {error}"))?;

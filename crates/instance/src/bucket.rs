@@ -1,4 +1,5 @@
-//! What the machine is made from, as objects: fetched once, verified, and kept, so that a restart needs no network.
+//! What the machine is made from, as objects: fetched once, verified, and kept, so that a restart
+//! needs no network.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use crate::notes::Notes;
 use crate::options::Instance;
 use crate::refused::Refused;
 
-/// How long an object is asked for: a machine that has just booted may wait for its network and its rights.
+/// How long an object is asked for: a machine that has just booted may wait for its network and its
+/// rights.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The manifest that the digest names, and nothing else.

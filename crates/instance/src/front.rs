@@ -1,6 +1,6 @@
-//! The front: TLS before the platform's proxy. Its port is open while the app is healthy, and closed otherwise: a
-//! balancer that asks for a handshake alone learns the truth from that. Bytes are passed on as they are. Told to end, it
-//! lets open requests finish.
+//! The front: TLS before the platform's proxy. Its port is open while the app is healthy, and
+//! closed otherwise: a balancer that asks for a handshake alone learns the truth from that. Bytes
+//! are passed on as they are. Told to end, it lets open requests finish.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -77,8 +77,8 @@ impl Front {
         Ok(Front { address, door, is_ending, open })
     }
 
-    /// Closes the port, and waits until open requests are answered, at most `limit`. Those that are left then are cut
-    /// when the process ends.
+    /// Closes the port, and waits until open requests are answered, at most `limit`. Those that are
+    /// left then are cut when the process ends.
     pub(crate) async fn drain(&self, limit: Duration) {
         self.door.send_replace(None);
         self.is_ending.send_replace(true);

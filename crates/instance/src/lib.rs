@@ -1,10 +1,11 @@
-//! `rowhouse instance`: an EC2 instance of one app. Beside it, under another user who has no way to the account, runs
-//! `rowhouse up --only NAME`, which builds the app and runs it; the table is the API here, too.
+//! `rowhouse instance`: an EC2 instance of one app. Beside it, under another user who has no way to
+//! the account, runs `rowhouse up --only NAME`, which builds the app and runs it; the table is the
+//! API here, too.
 //!
-//! This half has the account's rights and the private key. It fetches the manifest and the certificate, and what the
-//! other half could not get or should not do again: a build, the source of a private repository, the word that
-//! `release:` was run. It writes the one row, opens TLS while the app is healthy, and tells CloudFormation how the
-//! rollout ended: once.
+//! This half has the account's rights and the private key. It fetches the manifest and the
+//! certificate, and what the other half could not get or should not do again: a build, the source
+//! of a private repository, the word that `release:` was run. It writes the one row, opens TLS
+//! while the app is healthy, and tells CloudFormation how the rollout ended: once.
 
 mod account;
 mod address;
@@ -97,7 +98,8 @@ pub async fn run(data: Option<&Path>, instance: Instance) -> anyhow::Result<Exit
     };
     let Err(Refused(reason)) = worked;
     output::problem(&output::clean(&reason));
-    // It may have been said meanwhile that it went well: then the service begins anew, and the rollout has not failed.
+    // It may have been said meanwhile that it went well: then the service begins anew, and the
+    // rollout has not failed.
     if notes.said(&instance.manifest).is_some() {
         return Ok(Exit::Ours);
     }

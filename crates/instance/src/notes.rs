@@ -1,5 +1,5 @@
-//! What this half keeps over a restart, in a folder of its own: manifest, certificate, and whether the signal was sent.
-//! What it has in hand lies there, too, where nobody else may look.
+//! What this half keeps over a restart, in a folder of its own: manifest, certificate, and whether
+//! the signal was sent. What it has in hand lies there, too, where nobody else may look.
 
 use rowhouse_core::ObjectDigest;
 use std::fs::{self, DirBuilder, OpenOptions};

@@ -38,7 +38,8 @@ impl Probe {
         })
     }
 
-    /// Asks once. Any answer from 200 to 499 will do, as for the balancer: not every app has a page at `/`.
+    /// Asks once. Any answer from 200 to 499 will do, as for the balancer: not every app has a page
+    /// at `/`.
     pub(crate) async fn ask(&self) -> Result<(), String> {
         let answered = timeout(LIMIT, self.status()).await;
         match answered.map_err(|_| format!("no answer within {} s", LIMIT.as_secs()))?? {

@@ -1,5 +1,5 @@
-//! The build that instances share: made by the first one, kept in the bucket, verified by whoever fetches it. Whatever
-//! is wrong with it, an instance can make its own.
+//! The build that instances share: made by the first one, kept in the bucket, verified by whoever
+//! fetches it. Whatever is wrong with it, an instance can make its own.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -26,7 +26,8 @@ use crate::refused::Refused;
 
 /// How often the platform's offer is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long the end of a rollout waits for a build to be stored, so that the next instance finds it.
+/// How long the end of a rollout waits for a build to be stored, so that the next instance finds
+/// it.
 const STORING: Duration = Duration::from_mins(5);
 /// The note beside an object that says what its content must be.
 const DIGEST: &str = "sha256";
@@ -111,8 +112,9 @@ impl<'a> SharedBuild<'a> {
         laid_out.map(|()| true)
     }
 
-    /// Takes the build that the platform offers, and stores it unless another instance was first. Waits for the offer
-    /// for as long as this is waited for. There is one, before anything of the app runs; nothing is taken after it.
+    /// Takes the build that the platform offers, and stores it unless another instance was first.
+    /// Waits for the offer for as long as this is waited for. There is one, before anything of the
+    /// app runs; nothing is taken after it.
     pub(crate) async fn collect(&self) {
         if self.supply.is_taken() {
             return;
@@ -131,7 +133,8 @@ impl<'a> SharedBuild<'a> {
 
     async fn stored(&self, offer: PathBuf) -> Result<(), String> {
         let copied = self.copied(offer).await;
-        // The platform goes on, and with it the app, which must not get at it any more: also where nothing was copied.
+        // The platform goes on, and with it the app, which must not get at it any more: also where
+        // nothing was copied.
         self.supply.take().map_err(|error| error.to_string())?;
         let (file, digest, size) = copied?;
         if size == 0 {
@@ -165,8 +168,8 @@ impl<'a> SharedBuild<'a> {
     }
 }
 
-/// What builds have in common that may take each other's place: what is built, with which tools, on what system, and
-/// where, since what is installed into a folder often knows the folder's name.
+/// What builds have in common that may take each other's place: what is built, with which tools, on
+/// what system, and where, since what is installed into a folder often knows the folder's name.
 async fn alike(build: &BuildKey, data: &Path) -> ObjectDigest {
     let environment = std::env::vars().collect();
     let tools = Toolchains::probe(&environment).await.versions().await;
@@ -176,8 +179,8 @@ async fn alike(build: &BuildKey, data: &Path) -> ObjectDigest {
     ObjectDigest::of(&serde_json::to_vec(&parts).expect("texts have a JSON form"))
 }
 
-/// Copies what the platform offers, and returns its digest and its bytes. The platform's user may have put anything there, so it is
-/// a plain file of that user, or it is not taken.
+/// Copies what the platform offers, and returns its digest and its bytes. The platform's user may
+/// have put anything there, so it is a plain file of that user, or it is not taken.
 fn copy(offer: &Path, owner: u32, to: &Path) -> io::Result<(String, u64)> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;

@@ -1,5 +1,6 @@
-//! The source of a private repository: fetched by this half, which may read its token, and laid out for the platform as
-//! bundles of git. The token reaches neither arguments nor variables, and nobody but this half's user.
+//! The source of a private repository: fetched by this half, which may read its token, and laid out
+//! for the platform as bundles of git. The token reaches neither arguments nor variables, and
+//! nobody but this half's user.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -23,8 +24,8 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// A repository with its submodules, and theirs.
 const REPOSITORIES: usize = 100;
 
-/// Lays out the commit of a manifest, submodules included, if there is a token for its host; else the platform fetches
-/// it for itself.
+/// Lays out the commit of a manifest, submodules included, if there is a token for its host; else
+/// the platform fetches it for itself.
 pub(crate) async fn lay_out(
     manifest: &Manifest,
     account: &Account,
@@ -180,8 +181,8 @@ pub(crate) fn advice(repository: &Repository) -> Option<String> {
     ))
 }
 
-/// The server of a repository, and the name of its secret, as the reactor finds it. One that brings credentials with it
-/// in its address, or is not on the web, has none.
+/// The server of a repository, and the name of its secret, as the reactor finds it. One that brings
+/// credentials with it in its address, or is not on the web, has none.
 fn address(repository: &Repository) -> Option<(Url, String)> {
     let url = Url::parse(repository.as_str()).ok()?;
     if url.scheme() != "https" || !url.username().is_empty() || url.password().is_some() {
@@ -193,7 +194,8 @@ fn address(repository: &Repository) -> Option<(Url, String)> {
 }
 
 impl Token {
-    /// `user:token`, or a token alone. What the console of AWS stores as keys and values is neither.
+    /// `user:token`, or a token alone. What the console of AWS stores as keys and values is
+    /// neither.
     fn parse(server: &Url, text: &str) -> Option<Token> {
         let rowhouse_core::Token { user, password } = rowhouse_core::Token::parse(text)?;
         let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);

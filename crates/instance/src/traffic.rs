@@ -1,4 +1,5 @@
-//! The traffic of one connection: whether a request is open on it, as far as that can be told without reading it.
+//! The traffic of one connection: whether a request is open on it, as far as that can be told
+//! without reading it.
 
 use std::io;
 use std::pin::Pin;
@@ -27,7 +28,8 @@ impl Traffic {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((way, Instant::now()));
     }
 
-    /// Waits until no request is open: the last that went was an answer, and that some time ago, or nothing ever went.
+    /// Waits until no request is open: the last that went was an answer, and that some time ago, or
+    /// nothing ever went.
     pub(crate) async fn at_rest(&self) {
         loop {
             let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
-//! The turn: of the instances of one rollout, one goes first. It alone builds and runs `release:`; the others wait until
-//! its app answers. Who has the turn stands in the bucket, written under conditions, and is renewed: one that dies
-//! half-way loses it.
+//! The turn: of the instances of one rollout, one goes first. It alone builds and runs `release:`;
+//! the others wait until its app answers. Who has the turn stands in the bucket, written under
+//! conditions, and is renewed: one that dies half-way loses it.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ use crate::refused::Refused;
 
 /// How often those who wait look.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// How long a failure stands for all: as long as a stack waits for its instances. Who comes later tries anew.
+/// How long a failure stands for all: as long as a stack waits for its instances. Who comes later
+/// tries anew.
 const FAILURE_STANDS: Duration = Duration::from_mins(35);
 
 /// What stands in the bucket.
@@ -66,7 +67,8 @@ struct Book<'a> {
 /// Waits until it is our turn, or another one's is over.
 ///
 /// # Errors
-/// The reason of another instance that had the turn and failed; or that it took longer than anybody waits.
+/// The reason of another instance that had the turn and failed; or that it took longer than anybody
+/// waits.
 pub(crate) async fn take<'a>(
     instance: &Instance,
     manifest: &Manifest,
@@ -216,7 +218,8 @@ impl Claim<'_> {
                 manifest: self.manifest.clone(),
             },
         };
-        // Without it the others wait until the turn is over, and do it again: that is what they must bear anyway.
+        // Without it the others wait until the turn is over, and do it again: that is what they
+        // must bear anyway.
         let mut pause = Duration::from_secs(1);
         while let Err(error) = self.write(&record).await {
             output::warning(&format!("cannot end the turn: {}", output::clean(&error)));
@@ -261,8 +264,8 @@ impl Book<'_> {
     }
 }
 
-/// One key for all that `release:` may depend on, in one life of a stack. How the app's health is asked is no part of
-/// it.
+/// One key for all that `release:` may depend on, in one life of a stack. How the app's health is
+/// asked is no part of it.
 fn key(stack: &str, manifest: &Manifest) -> String {
     let (env, build_env) = (manifest.env.revealed(), manifest.build_env.revealed());
     let parts = (

@@ -1,4 +1,5 @@
-//! The watch on the row: written once, read again and again; the port of TLS follows it, and so does the signal.
+//! The watch on the row: written once, read again and again; the port of TLS follows it, and so
+//! does the signal.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,8 +19,8 @@ use crate::source;
 
 /// How often the row is read.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long a repository may refuse us before nobody waits for it any more. Servers do so, too, when they are asked too
-/// How often the app is asked, while it must be steady.
+/// How long a repository may refuse us before nobody waits for it any more. Servers do so, too,
+/// when they are asked too How often the app is asked, while it must be steady.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Beside its own time to be healthy, what an app that is deployed has until it must be steady.
 const GRACE: Duration = Duration::from_mins(1);

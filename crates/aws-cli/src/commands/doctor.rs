@@ -1,5 +1,5 @@
-//! `rowhouse aws doctor`: what the platform is made of, whether it works, and the cure where it does not. It reads,
-//! and has the reactor sweep once, as the clock does every minute.
+//! `rowhouse aws doctor`: what the platform is made of, whether it works, and the cure where it
+//! does not. It reads, and has the reactor sweep once, as the clock does every minute.
 
 use aws_sdk_dynamodb::types::{StreamViewType, TableDescription};
 use aws_sdk_lambda::types::{FunctionResponseType, LogType};
@@ -81,8 +81,8 @@ async fn of_account(account: &Account, with_drift: bool) -> Vec<Finding> {
     findings
 }
 
-/// What the apps share: the certificate, and the account's quotas. An installation by hand keeps its configuration
-/// in the function's package, where only the function can read it.
+/// What the apps share: the certificate, and the account's quotas. An installation by hand keeps
+/// its configuration in the function's package, where only the function can read it.
 async fn further(
     account: &Account,
     platform: Option<&Standing>,

@@ -1,4 +1,5 @@
-//! `rowhouse aws install`: the platform's stack and the code that it runs, made or brought up to date.
+//! `rowhouse aws install`: the platform's stack and the code that it runs, made or brought up to
+//! date.
 
 use anyhow::Context as _;
 use aws_sdk_cloudformation::types::{Capability, OnFailure, Parameter, Tag};
@@ -129,7 +130,8 @@ async fn at_rest(account: &Account) -> anyhow::Result<Option<Standing>> {
     }
 }
 
-/// Goes on with a rollback that has failed, or begins that of an update that somebody made without one.
+/// Goes on with a rollback that has failed, or begins that of an update that somebody made without
+/// one.
 async fn go_on(account: &Account, standing: &Standing) -> anyhow::Result<()> {
     let mark = stack::mark(account, &standing.id).await?;
     let stacks = &account.cloudformation;

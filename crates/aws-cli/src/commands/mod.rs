@@ -20,7 +20,8 @@ use crate::output;
 
 /// Runs the command that the arguments are.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
-    // The libraries warn of each place where they have found no credentials; the answer tells it once.
+    // The libraries warn of each place where they have found no credentials; the answer tells it
+    // once.
     program::run(arguments, "error", dispatch, output::failed)
 }
 

@@ -1,4 +1,5 @@
-//! `rowhouse aws package`: the functions as zips, and what lies beside them, for an installation by hand.
+//! `rowhouse aws package`: the functions as zips, and what lies beside them, for an installation by
+//! hand.
 
 use std::path::Path;
 

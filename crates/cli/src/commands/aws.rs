@@ -1,5 +1,5 @@
-//! `rowhouse aws …` and `rowhouse --aws …`: handed over to `rowhouse-aws`, a program of its own, so that nobody waits
-//! for the AWS SDK to be compiled who only wants apps on this machine.
+//! `rowhouse aws …` and `rowhouse --aws …`: handed over to `rowhouse-aws`, a program of its own, so
+//! that nobody waits for the AWS SDK to be compiled who only wants apps on this machine.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;

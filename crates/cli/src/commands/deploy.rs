@@ -13,7 +13,8 @@ use crate::output;
 use crate::output::clean;
 use crate::project::Project;
 
-/// `make` makes the data folder where it is missing, which is done for an app and not for a mistake.
+/// `make` makes the data folder where it is missing, which is done for an app and not for a
+/// mistake.
 pub(crate) async fn deploy(
     make: impl FnOnce() -> anyhow::Result<Context>,
     deploy: Deploy,

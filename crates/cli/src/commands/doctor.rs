@@ -140,7 +140,8 @@ fn reactor(context: &Context) -> Finding {
     }
 }
 
-/// Stacks that no row wants: a sweep deletes a few of them, and keeps many, in case the table was lost.
+/// Stacks that no row wants: a sweep deletes a few of them, and keeps many, in case the table was
+/// lost.
 fn orphans(context: &Context) -> Finding {
     let look = || -> anyhow::Result<Vec<String>> {
         let rows: BTreeSet<String> =

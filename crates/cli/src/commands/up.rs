@@ -84,8 +84,8 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Runs a platform until a signal: Ctrl-C stops the instances, SIGTERM leaves them. A second Ctrl-C waits for
-/// nothing. `is_told` says whether a row's change is worth a line now.
+/// Runs a platform until a signal: Ctrl-C stops the instances, SIGTERM leaves them. A second Ctrl-C
+/// waits for nothing. `is_told` says whether a row's change is worth a line now.
 pub(crate) async fn run(
     house: House,
     is_told: impl Fn() -> bool + Send + 'static,
@@ -130,7 +130,8 @@ fn inherited_listener() -> Option<TcpListener> {
     std::io::stdin().as_fd().try_clone_to_owned().ok().map(TcpListener::from)
 }
 
-/// Becomes this program's file as it is now, which may be a newer one. Returns only what went wrong.
+/// Becomes this program's file as it is now, which may be a newer one. Returns only what went
+/// wrong.
 fn hand_over(listener: TcpListener) -> anyhow::Error {
     let program = match std::env::current_exe() {
         Ok(program) => program,

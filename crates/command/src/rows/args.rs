@@ -103,8 +103,8 @@ pub struct Changed {
 #[derive(Debug, Args)]
 pub struct Rollback {
     pub name: String,
-    /// A commit of the history, in full or its first digits [default: after a failed change what serves, else what
-    /// served before that; so a second rollback takes the first one back]
+    /// A commit of the history, in full or its first digits [default: after a failed change what
+    /// serves, else what served before that; so a second rollback takes the first one back]
     pub revision: Option<String>,
     #[command(flatten)]
     pub waiting: Waiting,

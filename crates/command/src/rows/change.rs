@@ -1,4 +1,5 @@
-//! A change of one row: checked before it is written, written while nobody else writes, and carried to its outcome.
+//! A change of one row: checked before it is written, written while nobody else writes, and carried
+//! to its outcome.
 
 use rowhouse_core::{
     App, AppName, Attribute, Generation, Limits, Obstacle, Row, RowKey, Status, UserAttributes,
@@ -51,8 +52,8 @@ pub async fn existing(client: &impl Client, name: &str) -> anyhow::Result<RowKey
     Ok(names::row(client, name).await?.row.key)
 }
 
-/// Writes the row, unless what is given could never run, and waits for what comes of it. `edit` is asked again where
-/// somebody else wrote the row meanwhile.
+/// Writes the row, unless what is given could never run, and waits for what comes of it. `edit` is
+/// asked again where somebody else wrote the row meanwhile.
 pub async fn carry_out(
     client: &impl Client,
     key: &RowKey,
@@ -155,8 +156,8 @@ fn limits<C: Client>(client: &C) -> Limits {
     client.settings().map_or(Limits::unknown(C::IS_HERE), |settings| settings.limits())
 }
 
-/// What is wrong with the name and the attributes that are given. What else is wrong in the row, somebody else wrote:
-/// the reactor says so, and one attribute after the other can be set right.
+/// What is wrong with the name and the attributes that are given. What else is wrong in the row,
+/// somebody else wrote: the reactor says so, and one attribute after the other can be set right.
 fn objection(
     key: &RowKey,
     changes: &Changes,
@@ -178,8 +179,8 @@ fn all_answer(row: &Row) -> bool {
     row.user.get(&Attribute::Scale) == Some(&Value::Whole(i64::from(row.report.healthy)))
 }
 
-/// Whether the row's version names another commit than the one that runs, or is on its way. Where nobody can
-/// tell, the reactor is the one to find out.
+/// Whether the row's version names another commit than the one that runs, or is on its way. Where
+/// nobody can tell, the reactor is the one to find out.
 async fn has_moved(client: &impl Client, row: &Row) -> anyhow::Result<bool> {
     let Some(settings) = client.settings() else { return Ok(false) };
     let Ok(app) = App::parse(row, &settings) else { return Ok(false) };

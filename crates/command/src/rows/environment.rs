@@ -1,4 +1,5 @@
-//! Environment variables as they are given to `put`: to set and to remove, from options, a file and stdin.
+//! Environment variables as they are given to `put`: to set and to remove, from options, a file and
+//! stdin.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

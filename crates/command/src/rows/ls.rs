@@ -9,7 +9,8 @@ use crate::output;
 use crate::rows::{reactor, row_json, row_text};
 
 pub(crate) async fn ls(client: &impl Client, as_json: bool) -> anyhow::Result<Exit> {
-    // Stderr and JSON tell it alike: a reader of statuses knows first whether anybody keeps them true.
+    // Stderr and JSON tell it alike: a reader of statuses knows first whether anybody keeps them
+    // true.
     reactor::warn_if_absent(client);
     let rows = client.list().await?;
     if as_json {

@@ -5,6 +5,7 @@
 pub enum Opening {
     /// It asks about what is there, or changes it.
     Existing,
-    /// It may be the first of all. `names_source`: it says where its app comes from, so that it needs nobody else.
+    /// It may be the first of all. `names_source`: it says where its app comes from, so that it
+    /// needs nobody else.
     First { names_source: bool },
 }

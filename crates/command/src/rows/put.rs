@@ -10,8 +10,8 @@ use crate::rows::environment::EnvironmentChange;
 use crate::rows::opening::Opening;
 use crate::rows::{names, repository};
 
-/// The platform is opened once it is known that the options are no mistake: what is made for an app is not made for
-/// one.
+/// The platform is opened once it is known that the options are no mistake: what is made for an app
+/// is not made for one.
 pub(crate) async fn put<C: Client>(
     open: impl AsyncFnOnce(Opening) -> anyhow::Result<C>,
     put: Put,
@@ -90,7 +90,8 @@ async fn default_version<C: Client>(client: &C, changes: &Changes) -> anyhow::Re
     client.default_branch(&given.ok_or_else(|| no_repository(C::IS_HERE))?).await
 }
 
-/// The error where nobody says what a new app is made from. `is_here`: the platform is on this machine.
+/// The error where nobody says what a new app is made from. `is_here`: the platform is on this
+/// machine.
 pub fn no_repository(is_here: bool) -> anyhow::Error {
     let deploy = if is_here { ", or run `rowhouse deploy` in the project's folder" } else { "" };
     bad_input("no repository is known for a new app", format!("name it with `--repo URL`{deploy}"))

@@ -22,7 +22,8 @@ pub(crate) async fn rollback(client: &impl Client, rollback: Rollback) -> anyhow
     let commit = match &rollback.revision {
         None => {
             let running = row.report.revision.clone();
-            // After a failed change the one before is what serves; after a good one, what served before that.
+            // After a failed change the one before is what serves; after a good one, what served
+            // before that.
             let failed = row.report.status == Some(Status::DeployFailed);
             let earlier = good.iter().find(|commit| Some(*commit) != running.as_ref()).cloned();
             running.clone().filter(|_| failed).or(earlier).ok_or_else(|| {
@@ -84,7 +85,8 @@ fn is_branch(version: &str) -> bool {
     Commit::parse(version).is_none()
 }
 
-/// The branch or tag to return to: the one that was deployed last. What was never deployed is no place to return to.
+/// The branch or tag to return to: the one that was deployed last. What was never deployed is no
+/// place to return to.
 fn branch(history: &[StoredEntry]) -> Option<&str> {
     let good = history.iter().filter(|entry| is_good(entry));
     good.filter_map(|entry| entry.version.as_deref()).find(|version| is_branch(version))

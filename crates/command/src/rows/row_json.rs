@@ -1,4 +1,5 @@
-//! Rows as JSON: the contract of `--json`, with the attribute names of the table on either platform.
+//! Rows as JSON: the contract of `--json`, with the attribute names of the table on either
+//! platform.
 
 use jiff::Timestamp;
 use rowhouse_core::{Attribute, Commit, StoredEntry, StoredRow, Value, without_password};

@@ -15,7 +15,8 @@ use crate::rows::row_text;
 
 /// How long a deletion that has failed may take to be begun again.
 const STUCK_FOR: Duration = Duration::from_mins(3);
-/// How long a repository that does not answer is waited for: longer than a network is gone for a moment.
+/// How long a repository that does not answer is waited for: longer than a network is gone for a
+/// moment.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
 /// How long followers wait between two looks, at the least: nobody reads faster.
@@ -80,7 +81,8 @@ impl<C: Client> Progress<C> {
     }
 }
 
-/// An event as a short line. What stands in the row is told from there: how a rollout ends, and why it is tried again.
+/// An event as a short line. What stands in the row is told from there: how a rollout ends, and why
+/// it is tried again.
 fn sentence(event: &Event) -> Option<String> {
     let text = clean(&event.text);
     match event.kind.as_str() {
@@ -232,8 +234,8 @@ pub(crate) struct Leaving<C: Client> {
 }
 
 impl<C: Client> Leaving<C> {
-    /// The deletion that the reactor must have heard of before it is known that no stack comes any more: it had
-    /// claimed the row, and may just be making one.
+    /// The deletion that the reactor must have heard of before it is known that no stack comes any
+    /// more: it had claimed the row, and may just be making one.
     fn claimed(&self) -> Option<&Removed> {
         let removed = self.removed.as_ref()?;
         (removed.row.report.status == Some(Status::Deploying)).then_some(removed)
