@@ -109,13 +109,16 @@ pub(crate) fn told_of(doing: &str, failure: &Failure) -> anyhow::Error {
             "your session has ended: `aws sso login`, or renew your credentials"
         }
         "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {
-            "AWS does not know these credentials: `aws configure`, or choose others with `--profile NAME`"
+            "AWS does not know these credentials: `aws configure`, or choose others with \
+             `--profile NAME`"
         }
         _ if failure.is_denied() => {
-            "ask whoever owns the account for this right, or use an administrator's profile with `--profile NAME`"
+            "ask whoever owns the account for this right, or use an administrator's profile with \
+             `--profile NAME`"
         }
         "" if has_no_credentials(&failure.message) => {
-            "`aws configure` or `aws sso login` gives you credentials; `--profile NAME` chooses among them"
+            "`aws configure` or `aws sso login` gives you credentials; `--profile NAME` chooses \
+             among them"
         }
         _ => return anyhow::anyhow!(text),
     };

@@ -107,8 +107,8 @@ impl AwsClient {
             "ResourceNotFoundException" => bad_input(
                 format!("there is no table `{}` in {}", TABLES[0], self.account.region),
                 format!(
-                    "`rowhouse aws install` makes it; where config.json names another, give the reactor its text as the \
-                     variable `{VARIABLE}` instead, where it can be read"
+                    "`rowhouse aws install` makes it; where config.json names another, give the \
+                     reactor its text as the variable `{VARIABLE}` instead, where it can be read"
                 ),
             ),
             "ValidationException" => {
@@ -123,7 +123,8 @@ fn nothing_here(account: &Account) -> anyhow::Error {
     bad_input(
         format!("there is no platform in account {} in {}", account.id, account.region),
         format!(
-            "`rowhouse aws install --domain DOMAIN{}` makes it, or choose another region with `--region`",
+            "`rowhouse aws install --domain DOMAIN{}` makes it, or choose another region with \
+             `--region`",
             account.options
         ),
     )

@@ -82,8 +82,9 @@ fn of(drifts: &[StackResourceDrift]) -> Finding {
         State::Warning,
         format!("changed by hand: {}", said.join("; ")),
         format!(
-            "set it back by hand, since an update leaves alone what its template has not changed: `aws cloudformation \
-             describe-stack-resource-drifts --stack-name {PLATFORM}` shows what is and what should be"
+            "set it back by hand, since an update leaves alone what its template has not \
+             changed: `aws cloudformation describe-stack-resource-drifts --stack-name {PLATFORM}` \
+             shows what is and what should be"
         ),
     )
 }

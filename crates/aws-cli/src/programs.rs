@@ -39,14 +39,14 @@ pub(crate) fn programs(architecture: Architecture) -> anyhow::Result<Programs> {
         Some(checkout) if has_cargo() => built(&checkout, architecture),
         Some(_) | None => Err(bad_input(
             format!(
-                "there are no `{REACTOR}`, `{CERTIFICATES}` and `{INSTANCE}` for {} beside `{}`, and no checkout to \
-                 build them from",
+                "there are no `{REACTOR}`, `{CERTIFICATES}` and `{INSTANCE}` for {} beside `{}`, \
+                 and no checkout to build them from",
                 architecture.as_str(),
                 itself.display()
             ),
             format!(
-                "in a checkout of Rowhouse: `cargo build {}{target} && cargo build {}{target}`, then put the three \
-                 programs beside this one",
+                "in a checkout of Rowhouse: `cargo build {}{target} && cargo build {}{target}`, \
+                 then put the three programs beside this one",
                 FUNCTIONS.join(" "),
                 PROGRAM.join(" "),
                 target = target(architecture)

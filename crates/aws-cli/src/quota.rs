@@ -88,7 +88,8 @@ pub(crate) async fn findings(
 impl Used {
     fn of(quota: &'static Quota, count: f64, most: f64) -> Used {
         let cure = format!(
-            "`aws service-quotas request-service-quota-increase --service-code {} --quota-code {} --desired-value {:.0}`",
+            "`aws service-quotas request-service-quota-increase --service-code {} --quota-code \
+             {} --desired-value {:.0}`",
             quota.service,
             quota.code,
             most * 2.0

@@ -270,8 +270,8 @@ impl Telling {
         output::note(&format!("{seconds:5} s  under way: {}", names.join(", ")));
         if names == ["Certificate"] {
             output::note(
-                "         the certificate is issued once AWS finds its record in public DNS: the domain must be \
-                 delegated to the hosted zone's name servers",
+                "         the certificate is issued once AWS finds its record in public DNS: the \
+                 domain must be delegated to the hosted zone's name servers",
             );
         }
     }

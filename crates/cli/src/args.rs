@@ -128,7 +128,8 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// Address and port of the proxy
-    #[arg(long, default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = address)]
+    #[arg(value_name = "ADDRESS:PORT")]
     pub(crate) listen: SocketAddr,
     /// Apps answer at NAME.DOMAIN
     #[arg(long, default_value = "localhost")]
@@ -147,7 +148,8 @@ pub(crate) struct Up {
     #[arg(long, value_name = "DIR")]
     pub(crate) path: Option<String>,
     /// The most instances of an app
-    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..))]
+    #[arg(value_name = "N")]
     pub(crate) max_scale: u32,
     /// How long a step of a build may take
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]

@@ -97,7 +97,8 @@ impl Context {
         {
             let shown = root.display();
             output::warning(&clean(&format!(
-                "the data folder `{shown}` was open to others (mode {mode:o}), and is closed now (700): {OPEN}"
+                "the data folder `{shown}` was open to others (mode {mode:o}), and is closed now \
+                 (700): {OPEN}"
             )));
         }
         Ok(context)

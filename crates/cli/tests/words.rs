@@ -389,13 +389,17 @@ fn show_as_json_tells_of_instances_and_who_is_at_work_as_it_always_has_to_the_by
     let folder = DataFolder::open(&house.data()).unwrap();
     let instance =
         format!(r#"{{"id":"1-1","port":4711,"digest":"d","commit":"{}","born":1}}"#, commits()[1]);
+    let nothing = r#""running":null,"tried":null,"ongoing":null,"builds":[],"released":[]"#;
     let record = format!(
-        r#"{{"name":"shop","id":"1","serial":1,"running":null,"tried":null,"ongoing":null,"instances":[{instance}],"started":1,"builds":[],"released":[]}}"#
+        r#"{{"name":"shop","id":"1","serial":1,"started":1,"instances":[{instance}],{nothing}}}"#
     );
     let journal = rusqlite::Connection::open(folder.journal()).unwrap();
     journal.execute("insert into stacks values ('shop', ?1)", [&record]).unwrap();
     let _hold = folder.hold().unwrap();
-    let holder = r#"{"Pid":7,"Listen":"127.0.0.1:8080","Domain":"localhost","Since":"2026-01-01T10:00:00Z","Repository":"https://me:hunter2@example.com/a.git","Path":null,"MaxScale":3}"#;
+    let holder = concat!(
+        r#"{"Pid":7,"Listen":"127.0.0.1:8080","Domain":"localhost","Path":null,"MaxScale":3,"#,
+        r#""Since":"2026-01-01T10:00:00Z","Repository":"https://me:hunter2@example.com/a.git"}"#
+    );
     std::fs::write(house.data().join("state/lock"), holder).unwrap();
     let shown = run(&house, &["show", "shop", "--json"]).out;
     let expected = r#"{

@@ -58,7 +58,12 @@ impl Finding {
 
     /// As `--json` tells it.
     pub fn to_json(&self) -> Value {
-        json!({ "Check": self.what, "State": self.state.word(), "Said": self.said, "Cure": self.cure })
+        json!({
+            "Check": self.what,
+            "State": self.state.word(),
+            "Said": self.said,
+            "Cure": self.cure,
+        })
     }
 
     fn tell(&self) {

@@ -164,8 +164,8 @@ impl Tokens<'_> {
             "and there is, for the role of instances, no secret"
         };
         Refused(format!(
-            "the repository `{repository}` cannot be read {how} `{name}`: put a token there that may \
-             read it, let instances read it (`TokenSecrets` of the platform), or correct `Repo`"
+            "the repository `{repository}` cannot be read {how} `{name}`: put a token there that \
+             may read it, let instances read it (`TokenSecrets` of the platform), or correct `Repo`"
         ))
     }
 }
@@ -176,8 +176,9 @@ const FILE: &str = "git-credentials";
 pub(crate) fn advice(repository: &Repository) -> Option<String> {
     let (_, name) = address(repository)?;
     Some(format!(
-        "the repository `{repository}` cannot be read: correct `Repo`, or, if it is private, put a token into the \
-         secret `{name}` and let instances read it (`TokenSecrets` of the platform)"
+        "the repository `{repository}` cannot be read: correct `Repo`, or, if it is private, put \
+         a token into the secret `{name}` and let instances read it (`TokenSecrets` of the \
+         platform)"
     ))
 }
 

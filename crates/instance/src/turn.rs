@@ -289,7 +289,8 @@ mod tests {
 
     fn manifest(change: impl FnOnce(&mut Manifest)) -> Manifest {
         let mut manifest = serde_json::from_value(serde_json::json!({
-            "Name": "shop", "Version": "main", "Repo": "https://host/a", "Path": "", "Commit": "c".repeat(40),
+            "Name": "shop", "Version": "main", "Repo": "https://host/a", "Path": "",
+            "Commit": "c".repeat(40),
             "Env": {"A": "1"}, "BuildEnv": {}, "Health": null, "HealthTimeout": 60, "Redeploy": 0,
         }))
         .unwrap();

@@ -22,7 +22,8 @@ pub(crate) fn package(package: &Package) -> anyhow::Result<Exit> {
     output::table(&["file", "size", "what"], &rows);
     if package.config.is_none() {
         output::hint(
-            "fill in config.json, and pack it with `--config FILE`; docs/aws-by-hand.md goes on from there",
+            "fill in config.json, and pack it with `--config FILE`; docs/aws-by-hand.md goes on \
+             from there",
         );
     } else {
         output::hint("docs/aws-by-hand.md says step by step where each file goes");

@@ -73,12 +73,13 @@ pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyho
     bucket::delete(account, &code).await?;
     output::line(&format!("removed the platform of {place}"));
     output::note(
-        "AWS keeps the encryption key for 7 days, and a last backup of the tables for 35, free of charge",
+        "AWS keeps the encryption key for 7 days, and a last backup of the tables for 35, free \
+         of charge",
     );
     if !records.is_empty() {
         output::note(&format!(
-            "the record {} stays in the hosted zone: AWS made it to know the domain as yours, takes it again for another \
-             certificate, and never removes it",
+            "the record {} stays in the hosted zone: AWS made it to know the domain as yours, \
+             takes it again for another certificate, and never removes it",
             output::clean(&records.join(", "))
         ));
     }
@@ -179,8 +180,8 @@ async fn delete_apps(account: &Account, mut claimed: BTreeSet<String>) -> anyhow
                     return Err(bad_input(
                         format!("the stack `{name}` cannot be deleted"),
                         format!(
-                            "`aws cloudformation describe-stack-events --stack-name {name}` says why; then `{AGAIN}` \
-                             again"
+                            "`aws cloudformation describe-stack-events --stack-name {name}` says \
+                             why; then `{AGAIN}` again"
                         ),
                     ));
                 }

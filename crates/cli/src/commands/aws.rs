@@ -17,7 +17,8 @@ pub(crate) fn hand_over(arguments: Vec<OsString>) -> anyhow::Error {
     let Some(program) = found(beside, std::env::var_os("PATH").as_deref()) else {
         return bad_input(
             format!(
-                "what works on AWS is the program `{PROGRAM}`, which is neither beside this one nor on `PATH`"
+                "what works on AWS is the program `{PROGRAM}`, which is neither beside this one \
+                 nor on `PATH`"
             ),
             "in a checkout: `cargo build --release --package rowhouse-aws-cli`, or \
              `cargo install --path crates/aws-cli` to have it on your `PATH`",

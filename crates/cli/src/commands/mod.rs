@@ -43,7 +43,8 @@ async fn dispatch(arguments: Arguments, words: Vec<OsString>) -> anyhow::Result<
         Command::Deploy(_) if is_aws => {
             return Err(bad_input(
                 "what `deploy` deploys is on this machine, and AWS cannot come for it",
-                "push it; then `rowhouse --aws put NAME --repo URL --version REF` has it run on AWS",
+                "push it; then `rowhouse --aws put NAME --repo URL --version REF` has it run on \
+                 AWS",
             ));
         }
         // With the variable alone they are what they always are: about this machine.

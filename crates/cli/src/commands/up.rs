@@ -53,7 +53,8 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         context.location.command(&format!("put hello{repo} --version main"))
     ));
     output::announce(&format!(
-        "or: sqlite3 {} \"insert into apps (name, version, scale{}) values ('hello', 'main', 1{})\"",
+        "or: sqlite3 {} \"insert into apps (name, version, scale{}) values ('hello', 'main', \
+         1{})\"",
         quoted(&table.display().to_string()),
         if has_repository { "" } else { ", repo" },
         if has_repository { "" } else { ", 'URL'" },

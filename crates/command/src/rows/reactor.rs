@@ -82,9 +82,8 @@ mod tests {
     fn a_function_is_told_as_json_as_it_always_was_to_the_byte() {
         let text = |hearing| serde_json::to_string(&to_json(&function(hearing))).unwrap();
         let expected = |stream: &str| {
-            format!(
-                r#"{{"Account":"123456789012","AtWork":true,"Function":"reactor","Region":"eu-west-1","Stream":{stream}}}"#
-            )
+            let known = r#""Account":"123456789012","AtWork":true,"Function":"reactor""#;
+            format!(r#"{{{known},"Region":"eu-west-1","Stream":{stream}}}"#)
         };
         assert_eq!(text(Hearing::Stream), expected("true"));
         assert_eq!(text(Hearing::Schedules), expected("false"));

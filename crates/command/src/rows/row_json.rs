@@ -110,8 +110,10 @@ mod tests {
         assert_eq!(
             instance(&running).to_string(),
             format!(
-                r#"{{"Id":"1-2","Pid":7,"Port":4711,"Revision":"{}","StartedAt":"2026-01-02T03:04:05.678Z","State":"running"}}"#,
-                "c".repeat(40)
+                "{}{}{}",
+                r#"{"Id":"1-2","Pid":7,"Port":4711,"Revision":""#,
+                "c".repeat(40),
+                r#"","StartedAt":"2026-01-02T03:04:05.678Z","State":"running"}"#
             )
         );
         let on_aws = ListedInstance {
@@ -124,7 +126,10 @@ mod tests {
         };
         assert_eq!(
             instance(&on_aws).to_string(),
-            r#"{"Id":"i-1","Pid":null,"Port":null,"Revision":null,"StartedAt":null,"State":"terminating:wait"}"#
+            concat!(
+                r#"{"Id":"i-1","Pid":null,"Port":null,"Revision":null,"StartedAt":null,"#,
+                r#""State":"terminating:wait"}"#
+            )
         );
     }
 }
