@@ -23,7 +23,8 @@ pub(crate) struct Account {
     pub(crate) region: String,
     /// Who asks, as STS knows them.
     pub(crate) caller: String,
-    /// Profile and region as somebody gave them, for commands to paste: empty, or options with a space before each.
+    /// Profile and region as somebody gave them, for commands to paste: empty, or options with a
+    /// space before each.
     pub(crate) options: String,
     pub(crate) config: SdkConfig,
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
@@ -84,7 +85,8 @@ async fn config(place: &Place) -> SdkConfig {
     loader.load().await
 }
 
-/// An answer of AWS that is an error: what was tried, what it said, and what to do where that is known.
+/// An answer of AWS that is an error: what was tried, what it said, and what to do where that is
+/// known.
 pub(crate) fn told<E, R>(doing: &str, error: &SdkError<E, R>) -> anyhow::Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -107,13 +109,16 @@ pub(crate) fn told_of(doing: &str, failure: &Failure) -> anyhow::Error {
             "your session has ended: `aws sso login`, or renew your credentials"
         }
         "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {
-            "AWS does not know these credentials: `aws configure`, or choose others with `--profile NAME`"
+            "AWS does not know these credentials: `aws configure`, or choose others with \
+             `--profile NAME`"
         }
         _ if failure.is_denied() => {
-            "ask whoever owns the account for this right, or use an administrator's profile with `--profile NAME`"
+            "ask whoever owns the account for this right, or use an administrator's profile with \
+             `--profile NAME`"
         }
         "" if has_no_credentials(&failure.message) => {
-            "`aws configure` or `aws sso login` gives you credentials; `--profile NAME` chooses among them"
+            "`aws configure` or `aws sso login` gives you credentials; `--profile NAME` chooses \
+             among them"
         }
         _ => return anyhow::anyhow!(text),
     };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use aws_sdk_cloudformation::types::StackEvent;
 use rowhouse_aws::{Failure, StackStatus};
-use rowhouse_cli::client::{Event, News};
+use rowhouse_command::client::{Event, EventId, News};
 
 use crate::account::{Account, told_of};
 use crate::output;
@@ -77,8 +77,8 @@ impl AppEvents {
         }
     }
 
-    /// The stacks that may have news, and how they are listed: the app's own, or those that are moving, or have moved
-    /// since they were read.
+    /// The stacks that may have news, and how they are listed: the app's own, or those that are
+    /// moving, or have moved since they were read.
     async fn moved(&mut self) -> Result<Vec<(String, Option<Listed>)>, Failure> {
         let prefix = match &self.scope {
             Scope::App(None) => return Ok(Vec::new()),
@@ -130,8 +130,8 @@ impl AppEvents {
 impl News for AppEvents {
     type Item = Event;
 
-    /// What is told here is told beside a change and decides nothing, so a look that fails in passing is made up for
-    /// by the next.
+    /// What is told here is told beside a change and decides nothing, so a look that fails in
+    /// passing is made up for by the next.
     async fn news(&mut self) -> anyhow::Result<Vec<Event>> {
         if self.is_blind {
             return Ok(Vec::new());
@@ -159,7 +159,8 @@ impl News for AppEvents {
 }
 
 impl Followed {
-    /// The events that were not seen yet, the oldest first; of those to begin with, no more pages than they take.
+    /// The events that were not seen yet, the oldest first; of those to begin with, no more pages
+    /// than they take.
     async fn news(
         &mut self,
         client: &aws_sdk_cloudformation::Client,
@@ -218,7 +219,7 @@ fn event_of(app: &str, event: &StackEvent) -> Event {
     };
     let reason = event.resource_status_reason().filter(|reason| !reason.is_empty());
     Event {
-        id: event.event_id().unwrap_or_default().into(),
+        id: EventId::Text(event.event_id().unwrap_or_default().to_owned()),
         at: event.timestamp().map(shown_time).unwrap_or_default(),
         name: app.to_owned(),
         kind: word(event).to_lowercase(),

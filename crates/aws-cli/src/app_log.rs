@@ -1,7 +1,8 @@
 //! What an app prints on AWS: its log group, with a stream for each instance and source.
 //!
-//! The end of it is read stream by stream, since only so it can be read backward; what comes then is asked of the group
-//! as a whole. <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html>,
+//! The end of it is read stream by stream, since only so it can be read backward; what comes then
+//! is asked of the group as a whole.
+//! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html>,
 //! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html>
 
 use std::cmp::Reverse;
@@ -10,7 +11,7 @@ use std::collections::HashSet;
 use aws_sdk_cloudwatchlogs::types::LogStream;
 use jiff::Timestamp;
 use rowhouse_aws::Failure;
-use rowhouse_cli::client::{LogLine, News};
+use rowhouse_command::client::{News, PrintedLine};
 use rowhouse_core::AppName;
 
 use crate::account::{Account, told_of};
@@ -23,7 +24,8 @@ const PAGES: usize = 10;
 const PAGE: usize = 10_000;
 /// How many looks in a row may fail in passing.
 const PATIENCE: u32 = 20;
-/// How far back new lines are looked for: their times are the instances' own, and they come late. In milliseconds.
+/// How far back new lines are looked for: their times are the instances' own, and they come late.
+/// In milliseconds.
 const LATE: i64 = 60_000;
 
 /// The log group of an app.
@@ -37,7 +39,7 @@ pub(crate) struct AppLog {
     /// The newest line's time.
     newest: i64,
     /// What was told of the time that is looked at again.
-    told: HashSet<LogLine>,
+    told: HashSet<PrintedLine>,
     failures: u32,
 }
 
@@ -67,8 +69,8 @@ impl AppLog {
         }
     }
 
-    /// The streams that were written to last. AWS's own order may be an hour old, so all are listed; a new one counts by
-    /// its creation.
+    /// The streams that were written to last. AWS's own order may be an hour old, so all are
+    /// listed; a new one counts by its creation.
     async fn streams(&self) -> Result<Vec<String>, Failure> {
         let asked = self.client.describe_log_streams().log_group_name(&self.group);
         let mut pages = asked.into_paginator().send();
@@ -84,8 +86,8 @@ impl AppLog {
     }
 
     /// The last lines of a stream.
-    async fn end(&self, stream: &str, most: usize) -> Result<Vec<LogLine>, Failure> {
-        let (mut lines, mut token): (Vec<LogLine>, Option<String>) = (Vec::new(), None);
+    async fn end(&self, stream: &str, most: usize) -> Result<Vec<PrintedLine>, Failure> {
+        let (mut lines, mut token): (Vec<PrintedLine>, Option<String>) = (Vec::new(), None);
         for _ in 0..PAGES {
             let wanted = i32::try_from(most.min(PAGE)).unwrap_or(i32::MAX).max(1);
             let asked = self
@@ -110,7 +112,7 @@ impl AppLog {
         Ok(lines)
     }
 
-    async fn last_lines(&self, most: usize) -> Result<Vec<LogLine>, Failure> {
+    async fn last_lines(&self, most: usize) -> Result<Vec<PrintedLine>, Failure> {
         let mut lines = Vec::new();
         for stream in self.streams().await? {
             lines.extend(self.end(&stream, most).await?);
@@ -121,7 +123,7 @@ impl AppLog {
     }
 
     /// What has come since, of any stream.
-    async fn new_lines(&self) -> Result<Vec<LogLine>, Failure> {
+    async fn new_lines(&self) -> Result<Vec<PrintedLine>, Failure> {
         let since = self.began.max(self.newest - LATE);
         let asked = self.client.filter_log_events().log_group_name(&self.group).start_time(since);
         let mut pages = asked.into_paginator().send();
@@ -139,9 +141,9 @@ impl AppLog {
 }
 
 impl News for AppLog {
-    type Item = LogLine;
+    type Item = PrintedLine;
 
-    async fn news(&mut self) -> anyhow::Result<Vec<LogLine>> {
+    async fn news(&mut self) -> anyhow::Result<Vec<PrintedLine>> {
         let read = match self.last {
             Some(last) => self.last_lines(last).await,
             None => self.new_lines().await,
@@ -151,8 +153,9 @@ impl News for AppLog {
                 self.last = None;
                 self.failures = 0;
                 lines.retain(|line| !self.told.contains(line));
-                let at =
-                    |line: &LogLine| line.at.parse::<Timestamp>().map(Timestamp::as_millisecond);
+                let at = |line: &PrintedLine| {
+                    line.at.parse::<Timestamp>().map(Timestamp::as_millisecond)
+                };
                 let newest = lines.iter().filter_map(|line| at(line).ok()).max();
                 self.newest = newest.unwrap_or(self.newest).max(self.newest);
                 self.told.extend(lines.iter().cloned());
@@ -171,7 +174,7 @@ impl News for AppLog {
 }
 
 /// By time; what has the same time stays in the order in which it was printed.
-fn in_order(lines: &mut [LogLine]) {
+fn in_order(lines: &mut [PrintedLine]) {
     lines.sort_by(|one, other| one.at.cmp(&other.at));
 }
 
@@ -179,9 +182,9 @@ fn written(stream: &LogStream) -> i64 {
     stream.last_event_timestamp().max(stream.creation_time()).unwrap_or_default()
 }
 
-fn line(stream: &str, at: Option<i64>, message: Option<&str>) -> LogLine {
+fn line(stream: &str, at: Option<i64>, message: Option<&str>) -> PrintedLine {
     let at = at.and_then(|at| Timestamp::from_millisecond(at).ok());
-    LogLine {
+    PrintedLine {
         at: at.map(|at| format!("{at:.3}")).unwrap_or_default(),
         source: stream.to_owned(),
         text: message.unwrap_or_default().trim_end().to_owned(),

@@ -1,4 +1,5 @@
-//! An operator's own template for the stacks of apps: refused here, before any app meets it, if it cannot work.
+//! An operator's own template for the stacks of apps: refused here, before any app meets it, if it
+//! cannot work.
 
 use std::path::Path;
 
@@ -63,7 +64,8 @@ pub(crate) async fn of(
     Ok(Some(AppTemplate { text, digest }))
 }
 
-/// What stands between a template and the reactor. `declared`: its parameters, and whether they have a default.
+/// What stands between a template and the reactor. `declared`: its parameters, and whether they
+/// have a default.
 fn problems(text: &str, declared: &[(&str, bool)]) -> Vec<String> {
     let expected = Template::expected_parameters();
     let mut problems = Vec::new();

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 use rowhouse_aws::package::Architecture;
-use rowhouse_cli::rows::RowCommand;
+use rowhouse_command::rows::RowCommand;
 
-/// The platform on AWS: rows in DynamoDB, each app a CloudFormation stack, the reactor a Lambda function.
+/// The platform on AWS: rows in DynamoDB, each app a CloudFormation stack, the reactor a Lambda
+/// function.
 ///
 /// Credentials, profile and region are those that the AWS CLI would use.
 #[derive(Debug, Parser)]
@@ -57,7 +58,8 @@ pub(crate) struct Install {
     /// Git repository of rows without one; empty for none
     #[arg(long, value_name = "URL")]
     pub(crate) repo: Option<String>,
-    /// Hosts of git repositories that may have private addresses, with commas between them; empty for none
+    /// Hosts of git repositories that may have private addresses, with commas between them; empty
+    /// for none
     #[arg(long, value_name = "HOSTS")]
     pub(crate) allowed_repository_hosts: Option<String>,
     /// The most instances of an app [default of a new platform: 3]
@@ -66,13 +68,15 @@ pub(crate) struct Install {
     /// Type of the apps' instances [default of a new platform: t3.micro]
     #[arg(long, value_name = "TYPE")]
     pub(crate) instance_type: Option<String>,
-    /// Secrets `rowhouse/git/HOST`, with whose tokens instances may fetch private repositories; empty for none
+    /// Secrets `rowhouse/git/HOST`, with whose tokens instances may fetch private repositories;
+    /// empty for none
     #[arg(long, value_name = "ARN,…")]
     pub(crate) token_secrets: Option<String>,
     /// EC2 key pair for SSH through Session Manager; empty for none
     #[arg(long, value_name = "NAME")]
     pub(crate) key_name: Option<String>,
-    /// Template of the apps' stacks, with the parameters and outputs of templates/app.yaml; empty for that one
+    /// Template of the apps' stacks, with the parameters and outputs of templates/app.yaml; empty
+    /// for that one
     #[arg(long, value_name = "FILE")]
     pub(crate) app_template: Option<PathBuf>,
 }

@@ -11,8 +11,8 @@ use rowhouse_aws::Failure;
 
 use crate::account::{Account, told};
 
-/// The bucket that the functions' code is uploaded to. S3 has one namespace for everybody, so it is ours only if
-/// the account says so: all calls name the owner that they expect.
+/// The bucket that the functions' code is uploaded to. S3 has one namespace for everybody, so it is
+/// ours only if the account says so: all calls name the owner that they expect.
 pub(crate) fn of_code(account: &Account) -> String {
     format!("rowhouse-code-{}-{}", account.id, account.region)
 }

@@ -115,7 +115,8 @@ fn of(detail: &CertificateDetail, missing: &[ResourceRecord], zone: &str) -> Fin
                     .failure_reason()
                     .map_or_else(String::new, |why| format!(": {}", why.as_str()))
             ),
-            "`rowhouse aws uninstall` and `install` again make a new one; by hand, docs/aws-by-hand.md, step 3",
+            "`rowhouse aws uninstall` and `install` again make a new one; by hand, \
+             docs/aws-by-hand.md, step 3",
         ),
     }
 }
@@ -136,8 +137,8 @@ fn absent(missing: &[ResourceRecord]) -> String {
 fn record(zone: &str, record: &ResourceRecord) -> String {
     format!(
         "`aws route53 change-resource-record-sets --hosted-zone-id {zone} --change-batch \
-         '{{\"Changes\":[{{\"Action\":\"UPSERT\",\"ResourceRecordSet\":{{\"Name\":\"{}\",\"Type\":\"CNAME\",\
-         \"TTL\":300,\"ResourceRecords\":[{{\"Value\":\"{}\"}}]}}}}]}}'`",
+         '{{\"Changes\":[{{\"Action\":\"UPSERT\",\"ResourceRecordSet\":{{\"Name\":\"{}\",\
+         \"Type\":\"CNAME\",\"TTL\":300,\"ResourceRecords\":[{{\"Value\":\"{}\"}}]}}}}]}}'`",
         record.name(),
         record.value()
     )

@@ -1,21 +1,21 @@
-//! The platform on AWS, as the commands on rows see it: the table, the stacks of the apps, and their logs.
+//! The platform on AWS, as the commands on rows see it: the table, the stacks of the apps, and
+//! their logs.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use rowhouse_aws::config::{Config, VARIABLE};
 use rowhouse_aws::{DynamoTable, Failure, Life, Repositories, StackStatus};
-use rowhouse_cli::client::{Changes, Client, Left, Removed};
-use rowhouse_cli::rows;
-use rowhouse_core::{
-    App, AppName, Commit, Limits, Obstacle, Resolution, Row, RowKey, Settings, SettingsDigest,
-    StoredEntry, StoredRow, Written,
+use rowhouse_command::client::{
+    Changes, Client, Function, Hearing, Left, ListedInstance, Location, Reactor, Removed, Rows,
+    Sight,
 };
-use rowhouse_machine::git::mirror::Mirrors;
-use serde_json::{Value, json};
+use rowhouse_core::{
+    App, AppName, Commit, Obstacle, Resolution, Row, RowKey, Settings, SettingsDigest, StoredEntry,
+    StoredRow, Written,
+};
 
 use crate::account::{Account, told, told_of};
 use crate::app_events::AppEvents;
@@ -23,10 +23,10 @@ use crate::app_log::AppLog;
 use crate::args::Place;
 use crate::failure::bad_input;
 use crate::stack::{self, APPS, Standing};
-use crate::{instances, output};
+use crate::{default_branch, instances, output};
 
-/// How long after its row was deleted a stack may still come: the reactor may have claimed the row just before, and
-/// what was made just now is not always listed at once.
+/// How long after its row was deleted a stack may still come: the reactor may have claimed the row
+/// just before, and what was made just now is not always listed at once.
 const CLAIMED_FOR: Duration = Duration::from_secs(30);
 /// The tables' names where no configuration says others, the seed's.
 const TABLES: [&str; 2] = ["apps-db", "apps-history"];
@@ -38,19 +38,10 @@ pub(crate) struct AwsClient {
     /// The configuration of the reactor, where it can be read.
     config: Option<Config>,
     hearing: Hearing,
-    /// The ids of the stacks that were seen, by the names of their apps: by its id a stack is known for good.
+    location: Location,
+    /// The ids of the stacks that were seen, by the names of their apps: by its id a stack is known
+    /// for good.
     ids: RefCell<BTreeMap<String, String>>,
-}
-
-/// How the reactor hears of changes of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hearing {
-    /// By the table's stream.
-    Stream,
-    /// By its schedules alone.
-    Schedules,
-    /// Whoever asks may not know.
-    Unknown,
 }
 
 impl AwsClient {
@@ -84,7 +75,8 @@ impl AwsClient {
         };
         let table = DynamoTable::new(account.dynamodb.clone(), rows, history);
         let hearing = hearing(&lambda).await?;
-        Ok(AwsClient { account, table, config, hearing, ids: RefCell::default() })
+        let location = location(&account);
+        Ok(AwsClient { account, table, config, hearing, location, ids: RefCell::default() })
     }
 
     /// The name of an app's stack.
@@ -110,13 +102,13 @@ impl AwsClient {
     fn of_table(&self, failure: &Failure) -> anyhow::Error {
         match failure.code.as_str() {
             "ResourceNotFoundException" if self.config.is_some() => {
-                bad_input(failure.message.clone(), self.cure())
+                bad_input(failure.message.clone(), self.location.cure.clone())
             }
             "ResourceNotFoundException" => bad_input(
                 format!("there is no table `{}` in {}", TABLES[0], self.account.region),
                 format!(
-                    "`rowhouse aws install` makes it; where config.json names another, give the reactor its text as the \
-                     variable `{VARIABLE}` instead, where it can be read"
+                    "`rowhouse aws install` makes it; where config.json names another, give the \
+                     reactor its text as the variable `{VARIABLE}` instead, where it can be read"
                 ),
             ),
             "ValidationException" => {
@@ -131,7 +123,8 @@ fn nothing_here(account: &Account) -> anyhow::Error {
     bad_input(
         format!("there is no platform in account {} in {}", account.id, account.region),
         format!(
-            "`rowhouse aws install --domain DOMAIN{}` makes it, or choose another region with `--region`",
+            "`rowhouse aws install --domain DOMAIN{}` makes it, or choose another region with \
+             `--region`",
             account.options
         ),
     )
@@ -152,10 +145,24 @@ async fn hearing(lambda: &aws_sdk_lambda::Client) -> anyhow::Result<Hearing> {
     }
 }
 
-impl Client for AwsClient {
-    type Events = AppEvents;
-    type Lines = AppLog;
+/// How commands reach the platform of an account.
+fn location(account: &Account) -> Location {
+    let is_implied = std::env::var_os("ROWHOUSE_PLATFORM").is_some_and(|value| value == "aws");
+    let option = if is_implied { "" } else { "--aws" };
+    let before = format!("{option}{}", account.options).trim_start().to_owned();
+    let cure = format!("`rowhouse aws doctor{}` says what to do", account.options);
+    Location::new(before, String::new(), cure, stack::pause(account))
+}
 
+impl Client for AwsClient {
+    const IS_HERE: bool = false;
+
+    fn location(&self) -> &Location {
+        &self.location
+    }
+}
+
+impl Rows for AwsClient {
     async fn get(&self, key: &RowKey) -> anyhow::Result<Option<StoredRow>> {
         self.table.stored(key).await.map_err(|failure| self.of_table(&failure))
     }
@@ -199,6 +206,31 @@ impl Client for AwsClient {
         self.table.history(key).await.map_err(|failure| self.of_table(&failure))
     }
 
+    /// Those of the reactor.
+    fn settings(&self) -> Option<Settings> {
+        self.config.as_ref().map(|config| Settings {
+            digest: SettingsDigest::of("for validation alone"),
+            repository: config.default_repository(),
+            path: Some(config.path.clone()).filter(|path| !path.is_empty()),
+            max_scale: config.max_scale,
+            local_repositories: false,
+        })
+    }
+}
+
+impl Sight for AwsClient {
+    type Events = AppEvents;
+    type Lines = AppLog;
+
+    fn reactor(&self) -> Reactor {
+        Reactor::Function(Function {
+            name: stack::REACTOR.to_owned(),
+            account: self.account.id.clone(),
+            region: self.account.region.clone(),
+            hearing: self.hearing,
+        })
+    }
+
     async fn left(&self, key: &RowKey) -> anyhow::Result<Left> {
         let Ok(name) = AppName::parse(key.as_str()) else { return Ok(Left::Nothing) };
         match self.stack(&name).await {
@@ -235,7 +267,7 @@ impl Client for AwsClient {
     }
 
     /// Those of the app's auto scaling group.
-    async fn instances(&self, name: &AppName) -> anyhow::Result<Vec<Value>> {
+    async fn instances(&self, name: &AppName) -> anyhow::Result<Vec<ListedInstance>> {
         let stack = self.stack_name(name.as_str());
         match instances::of_stack(&self.account, &stack).await {
             Ok(instances) => Ok(instances),
@@ -264,31 +296,6 @@ impl Client for AwsClient {
         AppLog::open(&self.account, name, last).await
     }
 
-    fn settings(&self) -> Option<Settings> {
-        let config = self.config.as_ref()?;
-        Some(Settings {
-            digest: SettingsDigest::of("for validation alone"),
-            repository: config.default_repository(),
-            path: Some(config.path.clone()).filter(|path| !path.is_empty()),
-            max_scale: config.max_scale,
-            local_repositories: false,
-        })
-    }
-
-    /// Those of the reactor; where they cannot be read, what any could have.
-    fn limits(&self) -> Limits {
-        self.settings().map_or(Limits::unknown(false), |settings| settings.limits())
-    }
-
-    fn typed_repository(text: &str) -> anyhow::Result<String> {
-        Ok(text.to_owned())
-    }
-
-    async fn default_branch(&self, repository: &str) -> anyhow::Result<String> {
-        let folder = tempfile::tempdir().context("cannot make a folder for git")?;
-        rows::default_branch(&Mirrors::new(folder.path().to_owned()), repository).await
-    }
-
     async fn resolve(&self, app: &App) -> Option<Commit> {
         let hosts = self.config.as_ref().map(|config| config.allowed_repository_hosts.as_slice());
         let secrets = aws_sdk_secretsmanager::Client::new(&self.account.config);
@@ -301,46 +308,7 @@ impl Client for AwsClient {
         }
     }
 
-    /// It is whenever something rings, and its schedules always do.
-    fn is_at_work(&self) -> bool {
-        true
-    }
-
-    fn reactor(&self) -> Value {
-        let stream = match self.hearing {
-            Hearing::Stream => Some(true),
-            Hearing::Schedules => Some(false),
-            Hearing::Unknown => None,
-        };
-        json!({
-            "AtWork": true,
-            "Stream": stream,
-            "Function": stack::REACTOR,
-            "Account": self.account.id,
-            "Region": self.account.region,
-        })
-    }
-
-    fn warn_if_absent(&self) {
-        if self.hearing == Hearing::Schedules {
-            output::warning(
-                "the stream of the table is off: the reactor sees a change within a minute, and a deletion within 15",
-            );
-            output::hint(&self.cure());
-        }
-    }
-
-    fn command(&self, words: &str) -> String {
-        let is_implied = std::env::var_os("ROWHOUSE_PLATFORM").is_some_and(|value| value == "aws");
-        let option = if is_implied { "" } else { " --aws" };
-        format!("rowhouse{option}{} {words}", self.account.options)
-    }
-
-    fn cure(&self) -> String {
-        format!("`rowhouse aws doctor{}` says what to do", self.account.options)
-    }
-
-    fn pause(&self) -> Duration {
-        stack::pause(&self.account)
+    async fn default_branch(&self, repository: &str) -> anyhow::Result<String> {
+        default_branch::ask(repository).await
     }
 }

@@ -1,4 +1,5 @@
-//! The code that the platform runs, packed and uploaded: each file under a key that its content decides.
+//! The code that the platform runs, packed and uploaded: each file under a key that its content
+//! decides.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Whether public DNS leads to a hosted zone: the name servers that its parent names, asked of this machine's own
-//! resolver. RFC 1035, as far as that needs it.
+//! Whether public DNS leads to a hosted zone: the name servers that its parent names, asked of this
+//! machine's own resolver. RFC 1035, as far as that needs it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -107,7 +107,8 @@ mod tests {
         let mut answer = question("example.com");
         answer[2] = 0x81;
         answer[7] = 2;
-        // Each answer's name points at the question's; the second server's shares its end with the first's.
+        // Each answer's name points at the question's; the second server's shares its end with the
+        // first's.
         let head = [0xc0, 12, 0, 2, 0, 1, 0, 0, 0, 60, 0];
         let first = answer.len() + 12;
         answer.extend(head);

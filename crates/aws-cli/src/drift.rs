@@ -1,5 +1,6 @@
-//! Whether somebody has changed by hand what the platform's stack is made of: CloudFormation compares each resource
-//! with its template, <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html>.
+//! Whether somebody has changed by hand what the platform's stack is made of: CloudFormation
+//! compares each resource with its template,
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html>.
 
 use std::time::{Duration, Instant};
 
@@ -81,8 +82,9 @@ fn of(drifts: &[StackResourceDrift]) -> Finding {
         State::Warning,
         format!("changed by hand: {}", said.join("; ")),
         format!(
-            "set it back by hand, since an update leaves alone what its template has not changed: `aws cloudformation \
-             describe-stack-resource-drifts --stack-name {PLATFORM}` shows what is and what should be"
+            "set it back by hand, since an update leaves alone what its template has not \
+             changed: `aws cloudformation describe-stack-resource-drifts --stack-name {PLATFORM}` \
+             shows what is and what should be"
         ),
     )
 }

@@ -1,4 +1,5 @@
-//! The command `rowhouse aws`, as a program of its own: the first build of `rowhouse` does not wait for the AWS SDK.
+//! The command `rowhouse aws`, as a program of its own: the first build of `rowhouse` does not wait
+//! for the AWS SDK.
 
 mod account;
 mod app_events;
@@ -10,6 +11,7 @@ mod certificate;
 mod client;
 mod code;
 mod commands;
+mod default_branch;
 mod delegation;
 mod drift;
 mod instances;
@@ -21,7 +23,7 @@ mod zone;
 
 use std::process::ExitCode;
 
-use rowhouse_cli::{failure, finding, output};
+use rowhouse_command::{failure, finding, output};
 
 fn main() -> ExitCode {
     commands::run(std::env::args_os().collect())

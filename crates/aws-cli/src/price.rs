@@ -1,5 +1,5 @@
-//! What a platform costs, in figures: list prices of us-east-1 in US dollars, by AWS's price pages of 2025. Other
-//! regions ask up to a third more, and traffic and what apps do comes on top.
+//! What a platform costs, in figures: list prices of us-east-1 in US dollars, by AWS's price pages
+//! of 2025. Other regions ask up to a third more, and traffic and what apps do comes on top.
 
 /// Hours of a month, as AWS counts them.
 const MONTH: f64 = 730.0;

@@ -1,4 +1,5 @@
-//! The programs that run on AWS: found beside this one, else built by cargo from the checkout that this one is of.
+//! The programs that run on AWS: found beside this one, else built by cargo from the checkout that
+//! this one is of.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,7 +28,8 @@ pub(crate) fn of_this_machine() -> Architecture {
 pub(crate) fn programs(architecture: Architecture) -> anyhow::Result<Programs> {
     let itself = std::env::current_exe().context("cannot tell where this program lies")?;
     let checkout = checkout();
-    // What lies in cargo's folder may be old, or made for looking into; cargo knows at once what is up to date.
+    // What lies in cargo's folder may be old, or made for looking into; cargo knows at once what is
+    // up to date.
     let is_built = checkout.as_ref().is_some_and(|checkout| itself.starts_with(checkout));
     let folder = itself.parent().unwrap_or(Path::new("/"));
     if !is_built && let Some(programs) = beside(folder, architecture) {
@@ -37,14 +39,14 @@ pub(crate) fn programs(architecture: Architecture) -> anyhow::Result<Programs> {
         Some(checkout) if has_cargo() => built(&checkout, architecture),
         Some(_) | None => Err(bad_input(
             format!(
-                "there are no `{REACTOR}`, `{CERTIFICATES}` and `{INSTANCE}` for {} beside `{}`, and no checkout to \
-                 build them from",
+                "there are no `{REACTOR}`, `{CERTIFICATES}` and `{INSTANCE}` for {} beside `{}`, \
+                 and no checkout to build them from",
                 architecture.as_str(),
                 itself.display()
             ),
             format!(
-                "in a checkout of Rowhouse: `cargo build {}{target} && cargo build {}{target}`, then put the three \
-                 programs beside this one",
+                "in a checkout of Rowhouse: `cargo build {}{target} && cargo build {}{target}`, \
+                 then put the three programs beside this one",
                 FUNCTIONS.join(" "),
                 PROGRAM.join(" "),
                 target = target(architecture)
@@ -116,8 +118,9 @@ fn cargo(
         command.args(["--target", target]);
         command.envs(linker(target));
     }
-    // What `cargo run` tells its program of a package is not about those that are built here; some of their build
-    // scripts would take each other value for a change, and everything would be built again.
+    // What `cargo run` tells its program of a package is not about those that are built here; some
+    // of their build scripts would take each other value for a change, and everything would be
+    // built again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

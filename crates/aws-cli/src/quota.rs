@@ -1,5 +1,5 @@
-//! The quotas of an account that apps meet first, and how near they are: stacks, apps behind one load balancer,
-//! processors of instances.
+//! The quotas of an account that apps meet first, and how near they are: stacks, apps behind one
+//! load balancer, processors of instances.
 
 use aws_sdk_servicequotas::types::ServiceQuota;
 use rowhouse_aws::{DynamoTable, Failure, MOST_APPS};
@@ -23,7 +23,8 @@ struct Quota {
 const STACKS: Quota =
     Quota { service: "cloudformation", code: "L-0485CB21", name: "stacks of CloudFormation" };
 const USUAL_STACKS: f64 = 2000.0;
-/// New accounts begin with few: <https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html>
+/// New accounts begin with few:
+/// <https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html>
 const PROCESSORS: Quota =
     Quota { service: "ec2", code: "L-1216C47A", name: "vCPUs of instances on demand" };
 
@@ -39,7 +40,8 @@ struct Used {
     cure: String,
 }
 
-/// Counts what is used, and asks what may be. `instance_type`: of apps that run behind a load balancer that they share.
+/// Counts what is used, and asks what may be. `instance_type`: of apps that run behind a load
+/// balancer that they share.
 pub(crate) async fn findings(
     account: &Account,
     table: &str,
@@ -86,7 +88,8 @@ pub(crate) async fn findings(
 impl Used {
     fn of(quota: &'static Quota, count: f64, most: f64) -> Used {
         let cure = format!(
-            "`aws service-quotas request-service-quota-increase --service-code {} --quota-code {} --desired-value {:.0}`",
+            "`aws service-quotas request-service-quota-increase --service-code {} --quota-code \
+             {} --desired-value {:.0}`",
             quota.service,
             quota.code,
             most * 2.0

@@ -152,8 +152,8 @@ pub(crate) async fn mark(account: &Account, id: &str) -> anyhow::Result<Option<S
     Ok(newest.and_then(|event| event.event_id))
 }
 
-/// Tells what happens to a stack until it rests. `after`: the mark from before the operation, if this program began
-/// it.
+/// Tells what happens to a stack until it rests. `after`: the mark from before the operation, if
+/// this program began it.
 pub(crate) async fn follow(
     account: &Account,
     id: &str,
@@ -270,8 +270,8 @@ impl Telling {
         output::note(&format!("{seconds:5} s  under way: {}", names.join(", ")));
         if names == ["Certificate"] {
             output::note(
-                "         the certificate is issued once AWS finds its record in public DNS: the domain must be \
-                 delegated to the hosted zone's name servers",
+                "         the certificate is issued once AWS finds its record in public DNS: the \
+                 domain must be delegated to the hosted zone's name servers",
             );
         }
     }

@@ -26,7 +26,8 @@ pub(crate) async fn given(account: &Account, id: &str, domain: &str) -> anyhow::
     if !is_within(domain, &name) {
         return Err(bad_input(
             format!("the hosted zone `{id}` is of `{name}`, and `{domain}` is not in it"),
-            "give the zone of the domain or of a parent, or leave `--hosted-zone` out to have it found",
+            "give the zone of the domain or of a parent, or leave `--hosted-zone` out to have it \
+             found",
         ));
     }
     let servers = answer.delegation_set().map(|set| set.name_servers().to_vec());
@@ -49,7 +50,8 @@ pub(crate) async fn find(account: &Account, domain: &str) -> anyhow::Result<Zone
             if fitting.next().is_some() {
                 return Err(bad_input(
                     format!("there are several hosted zones of `{parent}`"),
-                    "say which one is in use with `--hosted-zone ID`; `aws route53 list-hosted-zones` lists them",
+                    "say which one is in use with `--hosted-zone ID`; `aws route53 \
+                     list-hosted-zones` lists them",
                 ));
             }
             return given(account, zone.id(), domain).await;
@@ -59,8 +61,8 @@ pub(crate) async fn find(account: &Account, domain: &str) -> anyhow::Result<Zone
     Err(bad_input(
         format!("account {} has no hosted zone that `{domain}` is in", account.id),
         format!(
-            "`aws route53 create-hosted-zone --name {domain} --caller-reference 1` makes one; then have the domain \
-             delegated to its name servers, where it is registered"
+            "`aws route53 create-hosted-zone --name {domain} --caller-reference 1` makes one; \
+             then have the domain delegated to its name servers, where it is registered"
         ),
     ))
 }

@@ -26,8 +26,8 @@ fn commands() -> String {
     script
 }
 
-/// A template for apps that the emulator can make, which knows no classic load balancers: it lies beside the
-/// reactor's program as an operator's own.
+/// A template for apps that the emulator can make, which knows no classic load balancers: it lies
+/// beside the reactor's program as an operator's own.
 fn template() -> String {
     let parameters = APP.split("\nConditions:\n").next().unwrap();
     let outputs = APP.split("\nOutputs:\n").nth(1).unwrap();

@@ -1,4 +1,5 @@
-//! `cargo xtask test-aws` on an account of an emulator: the command itself works, and leaves nothing behind.
+//! `cargo xtask test-aws` on an account of an emulator: the command itself works, and leaves
+//! nothing behind.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../aws/tests/emulator/mod.rs"]
@@ -17,7 +18,8 @@ fn arguments(room: &Room) -> Vec<String> {
         .to_vec()
 }
 
-/// What is there, but for the log of a function that wrote while it was removed: on AWS its role may make no log group.
+/// What is there, but for the log of a function that wrote while it was removed: on AWS its role
+/// may make no log group.
 fn left(room: &Room) -> Vec<String> {
     let mut inventory = room.inventory();
     inventory.retain(|line| !line.contains("logGroups /aws/lambda/"));

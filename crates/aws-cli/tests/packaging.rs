@@ -11,7 +11,8 @@ use std::process::Command;
 
 use room::{Room, texts};
 
-/// In the place of cargo, which would build for minutes: it insists on what it is asked for, and runs what cargo would.
+/// In the place of cargo, which would build for minutes: it insists on what it is asked for, and
+/// runs what cargo would.
 const CARGO: &str = "#!/bin/sh\n\
     [ \"$1 $2 $3 $4 $5\" = 'run --release --package rowhouse-aws-cli --' ] || exit 64\n\
     [ -f Cargo.toml ] || exit 65\n\

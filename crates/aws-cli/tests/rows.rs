@@ -1,4 +1,5 @@
-//! The commands on rows on an account of an emulator: what people type, from an empty account to an empty one.
+//! The commands on rows on an account of an emulator: what people type, from an empty account to an
+//! empty one.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../aws/tests/emulator/mod.rs"]
@@ -128,8 +129,8 @@ fn succeeded(room: &Room, arguments: &[&str]) -> String {
     printed
 }
 
-/// A command that waits, while the reactor sweeps as its schedule has it do: the emulator publishes no events of
-/// stacks.
+/// A command that waits, while the reactor sweeps as its schedule has it do: the emulator publishes
+/// no events of stacks.
 async fn sweeping(room: &Room, arguments: &[&str]) -> String {
     let output = ended(room, arguments).await;
     let (printed, said) = texts(&output);

@@ -1,4 +1,5 @@
-//! From each state that the platform's stack can be found in, the command leads on, or names the one that does.
+//! From each state that the platform's stack can be found in, the command leads on, or names the
+//! one that does.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../aws/tests/emulator/mod.rs"]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
-use rowhouse_cli::rows::{Read, RowCommand, Waiting, duration};
+use rowhouse_command::argument::{address, duration};
+use rowhouse_command::rows::{Read, RowCommand, Waiting};
 use rowhouse_core::AppName;
 
 use crate::failure::bad_input;
@@ -18,13 +19,15 @@ pub(crate) const PLATFORM_VARIABLE: &str = "ROWHOUSE_PLATFORM";
 /// The variable that names the data folder.
 pub(crate) const DATA_VARIABLE: &str = "ROWHOUSE_DATA";
 
-/// An app is a row: put {Name, Version, Scale} in a table and the app runs, load-balanced, at a URL.
+/// An app is a row: put {Name, Version, Scale} in a table and the app runs, load-balanced, at a
+/// URL.
 #[derive(Debug, Parser)]
 #[command(name = "rowhouse", version, max_term_width = 100)]
 pub(crate) struct Arguments {
-    /// Folder of the platform: the table is the file `rowhouse.db` in it [default: `ROWHOUSE_DATA`, else the XDG
-    /// data folder]
-    // The variable is read by ourselves: where the parser knows it, a usage shows the option as if it were required.
+    /// Folder of the platform: the table is the file `rowhouse.db` in it [default: `ROWHOUSE_DATA`,
+    /// else the XDG data folder]
+    // The variable is read by ourselves: where the parser knows it, a usage shows the option as if
+    // it were required.
     #[arg(long, global = true, value_name = "DIR", value_parser = folder())]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
@@ -116,7 +119,7 @@ pub(crate) enum Command {
     Doctor(Read),
     /// What a machine of one app does beside the platform on it
     #[command(hide = true)]
-    Instance(Box<crate::instance::Instance>),
+    Instance(Box<rowhouse_instance::Instance>),
     /// The platform on AWS: `install`, `uninstall`, `doctor`, `package`
     #[command(disable_help_flag = true)]
     Aws(Aws),
@@ -125,12 +128,14 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// Address and port of the proxy
-    #[arg(long, default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = address)]
+    #[arg(value_name = "ADDRESS:PORT")]
     pub(crate) listen: SocketAddr,
     /// Apps answer at NAME.DOMAIN
     #[arg(long, default_value = "localhost")]
     pub(crate) domain: String,
-    /// The one app of a machine behind a load balancer: it gets every request, whatever host it names
+    /// The one app of a machine behind a load balancer: it gets every request, whatever host it
+    /// names
     #[arg(long, hide = true, value_parser = AppName::parse, value_name = "NAME")]
     pub(crate) only: Option<AppName>,
     /// What another program lays out for that app: its commit, its build, its repository
@@ -143,7 +148,8 @@ pub(crate) struct Up {
     #[arg(long, value_name = "DIR")]
     pub(crate) path: Option<String>,
     /// The most instances of an app
-    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..))]
+    #[arg(value_name = "N")]
     pub(crate) max_scale: u32,
     /// How long a step of a build may take
     #[arg(long, default_value = "15m", value_parser = duration, value_name = "TIME")]
@@ -180,15 +186,6 @@ fn folder() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// An address with a port; of names, `localhost` alone is sure to mean this machine.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    named.as_deref().unwrap_or(text).parse().map_err(|_| {
-        "write an address and a port, such as `127.0.0.1:8080`, `[::1]:8080`, or `0.0.0.0:80` for every address"
-            .to_owned()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -200,14 +197,41 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// The commands that the units of a template start, with values in place of parameters.
+    fn commands(template: &str) -> Vec<Vec<String>> {
+        let value = |name: &str| match name {
+            "Manifest" => "a".repeat(64),
+            "Commit" => "c".repeat(40),
+            "AppsDomain" => "apps.example.com".to_owned(),
+            other => other.to_lowercase().replace([':', '.'], "-"),
+        };
+        let starts = template.lines().filter_map(|line| {
+            line.trim().strip_prefix("ExecStart=").filter(|line| line.contains("/rowhouse "))
+        });
+        let filled = starts.map(|line| {
+            let mut parts = line.split("${");
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, part| {
+                let (name, rest) = part.split_once('}').expect("a parameter ends");
+                text + &value(name) + rest
+            })
+        });
+        filled.map(|line| line.split(' ').map(str::to_owned).collect()).collect()
+    }
+
     #[test]
-    fn an_address_has_a_port() {
-        assert_eq!(address("localhost:8080"), address("127.0.0.1:8080"));
-        assert!(address("[::1]:80").is_ok());
-        for bad in
-            ["", "127.0.0.1", "8080", ":8080", "localhost", "localhost:http", "example.com:80"]
-        {
-            assert!(address(bad).unwrap_err().contains("`127.0.0.1:8080`"), "{bad}");
+    fn the_templates_start_this_program_with_arguments_that_it_knows() {
+        for template in [
+            include_str!("../../../templates/app.yaml"),
+            include_str!("../../../templates/app-dedicated.yaml"),
+        ] {
+            let commands = commands(template);
+            let words: Vec<&str> = commands.iter().map(|command| command[1].as_str()).collect();
+            assert_eq!(words, ["up", "instance"]);
+            for command in commands {
+                let parsed = Arguments::try_parse_from(&command);
+                assert!(parsed.is_ok(), "{command:?}: {}", parsed.unwrap_err());
+            }
         }
     }
 }

@@ -1,10 +1,13 @@
 //! What a command works on: the data folder, its table and its journal.
 
 use std::cell::{OnceCell, RefCell, RefMut};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use rowhouse_machine::folder::{DataFolder, Holder, Presence};
+use rowhouse_command::client::Location;
+use rowhouse_machine::folder::{DataFolder, FolderError, Holder, Presence};
 use rowhouse_machine::stack::journal::JournalFile;
 use rowhouse_machine::table::TableFile;
 
@@ -13,12 +16,15 @@ use crate::failure::bad_input;
 use crate::output;
 use crate::output::{clean, quoted};
 
+/// How often what was written is looked at.
+const PAUSE: Duration = Duration::from_millis(40);
+
 /// The folder that a command was pointed to.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) folder: DataFolder,
-    /// Whether commands in hints reach it without naming it.
-    is_implied: bool,
+    /// How commands in hints reach it.
+    pub(crate) location: Location,
     table: RefCell<Option<TableFile>>,
     journal: OnceCell<JournalFile>,
 }
@@ -44,7 +50,8 @@ pub(crate) fn default_data(name: &str) -> anyhow::Result<PathBuf> {
         .context("there is neither `HOME` nor `XDG_DATA_HOME`: name a folder with `--data DIR`")
 }
 
-/// The folder that somebody named. An empty option is a mistake, such as a variable of a script that is not set.
+/// The folder that somebody named. An empty option is a mistake, such as a variable of a script
+/// that is not set.
 pub(crate) fn named(data: Option<&Path>) -> anyhow::Result<Option<&Path>> {
     match data {
         Some(data) if data.as_os_str().is_empty() => Err(bad_input(
@@ -77,9 +84,11 @@ impl Context {
         // With the variable set, the default one must be named.
         let is_implied = of_variable()
             .map_or(is_default, |path| std::path::absolute(path).is_ok_and(|path| path == root));
+        let folder = DataFolder::open(&root)?;
+        let option = if is_implied { String::new() } else { data_option(&folder) };
         let context = Context {
-            folder: DataFolder::open(&root)?,
-            is_implied,
+            folder,
+            location: location(option),
             table: RefCell::default(),
             journal: OnceCell::new(),
         };
@@ -88,7 +97,8 @@ impl Context {
         {
             let shown = root.display();
             output::warning(&clean(&format!(
-                "the data folder `{shown}` was open to others (mode {mode:o}), and is closed now (700): {OPEN}"
+                "the data folder `{shown}` was open to others (mode {mode:o}), and is closed now \
+                 (700): {OPEN}"
             )));
         }
         Ok(context)
@@ -123,14 +133,9 @@ impl Context {
         Ok(self.journal.get_or_init(|| journal))
     }
 
-    /// Whether commands in hints reach the folder without naming it.
-    pub(crate) fn is_implied(&self) -> bool {
-        self.is_implied
-    }
-
     /// The option that names this folder, to paste.
     pub(crate) fn data_option(&self) -> String {
-        format!("--data {}", quoted(&self.folder.root().display().to_string()))
+        data_option(&self.folder)
     }
 
     /// Who is at work, if anybody.
@@ -138,6 +143,35 @@ impl Context {
         match self.folder.presence() {
             Presence::AtWork(holder) => holder,
             Presence::Absent(_) => None,
+        }
+    }
+}
+
+fn data_option(folder: &DataFolder) -> String {
+    format!("--data {}", quoted(&folder.root().display().to_string()))
+}
+
+/// A platform on this machine that commands reach by `option`.
+fn location(option: String) -> Location {
+    let up = if option.is_empty() { "up".to_owned() } else { format!("up {option}") };
+    let cure = format!("`rowhouse {up}` starts one");
+    Location::new(String::new(), option, cure, PAUSE)
+}
+
+/// What to do about a data folder that cannot be used.
+pub(crate) fn folder_hint(error: &FolderError) -> String {
+    match error {
+        FolderError::Held { path, .. } => {
+            let path = quoted(&path.display().to_string());
+            format!("`rowhouse down --data {path}` stops it")
+        }
+        FolderError::Make { source, .. }
+            if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) =>
+        {
+            "that is a file: name a folder with `--data DIR`".to_owned()
+        }
+        FolderError::Make { .. } | FolderError::Write { .. } => {
+            "make it writable for this user, or choose another with `--data DIR`".to_owned()
         }
     }
 }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rowhouse_cli::client::{Changes, Client as _};
-use rowhouse_cli::rows::Waiting;
-use rowhouse_cli::rows::wait::{self, Progress};
+use rowhouse_command::client::{Changes, Rows as _};
+use rowhouse_command::rows::Waiting;
+use rowhouse_command::rows::wait::{self, Progress};
 use rowhouse_core::{Attribute, Repository, RowKey, Value};
 use rowhouse_machine::config::Config;
 use rowhouse_machine::folder::FolderError;
@@ -83,7 +83,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         }
     };
     down::stop_instances(&context).await;
-    let doctor = context.command("doctor");
+    let doctor = context.location.command("doctor");
     output::hint(&format!("`{doctor}` checks what the demo needs: git, cargo and a C compiler"));
     failed
 }

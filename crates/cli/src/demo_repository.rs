@@ -41,7 +41,8 @@ pub fn check() -> Result<(), &'static str> {
 }
 "##;
 
-/// Makes the repository, with a tag a version: `v1`, `v2` in another colour, and `broken`. `main` is `v2`.
+/// Makes the repository, with a tag a version: `v1`, `v2` in another colour, and `broken`. `main`
+/// is `v2`.
 pub(crate) fn make_repository(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make `{}`", folder.display()))?;
@@ -71,8 +72,8 @@ fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-/// Runs git without anybody's configuration and always at the same time, so that the commits are the same
-/// everywhere.
+/// Runs git without anybody's configuration and always at the same time, so that the commits are
+/// the same everywhere.
 fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     const DATE: &str = "2016-01-01T00:00:00Z";
     let mut command = Command::new("git");

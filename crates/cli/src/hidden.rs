@@ -1,5 +1,5 @@
-//! What this program is when the platform starts it: the small parent of a process, or the server of a static
-//! site. People have no use for these.
+//! What this program is when the platform starts it: the small parent of a process, or the server
+//! of a static site. People have no use for these.
 
 use std::ffi::OsString;
 use std::path::Path;

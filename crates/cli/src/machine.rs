@@ -1,26 +1,22 @@
 //! The machine platform, as the commands on rows see it: its files.
 
-use std::time::Duration;
-
-use rowhouse_cli::client::{Changes, Client, Event, Left, LogLine, News, Removed};
-use rowhouse_cli::rows::default_branch;
-use rowhouse_core::{
-    App, AppName, Commit, Limits, Row, RowKey, Settings, SettingsDigest, StoredEntry, StoredRow,
+use rowhouse_command::client::{
+    Changes, Client, Event, EventId, InstanceState, Left, ListedInstance, Location, News,
+    PrintedLine, Process, Reactor, Removed, Rows, Sight,
 };
-use rowhouse_machine::folder::Presence;
+use rowhouse_core::{
+    App, AppName, Commit, Row, RowKey, Settings, SettingsDigest, StoredEntry, StoredRow,
+};
+use rowhouse_machine::folder::{Holder, Presence};
 use rowhouse_machine::git::mirror::{Mirrors, Resolved};
-use rowhouse_machine::process::log::{Follow, logs, tail};
+use rowhouse_machine::process::log::{Follow, LogLine, logs, tail};
 use rowhouse_machine::process::supervised::snapshot;
 use rowhouse_machine::stack::Ongoing;
 use rowhouse_machine::stack::journal::JournalFile;
-use serde_json::{Value, json};
 
-use crate::commands::up::absolute_repository;
 use crate::context::Context;
-use crate::output;
+use crate::default_branch::default_branch;
 
-/// How often what was written is looked at.
-const PAUSE: Duration = Duration::from_millis(40);
 /// How many events are read at once.
 const PAGE: u32 = 10_000;
 
@@ -43,7 +39,7 @@ impl News for JournalEvents {
         Ok(found
             .into_iter()
             .map(|event| Event {
-                id: event.id.into(),
+                id: EventId::Number(event.id),
                 at: event.at,
                 name: event.name,
                 kind: event.kind,
@@ -62,23 +58,33 @@ pub(crate) struct LogFiles {
 }
 
 impl News for LogFiles {
-    type Item = LogLine;
+    type Item = PrintedLine;
 
-    async fn news(&mut self) -> anyhow::Result<Vec<LogLine>> {
+    async fn news(&mut self) -> anyhow::Result<Vec<PrintedLine>> {
         if !self.has_begun {
             self.has_begun = true;
-            return Ok(self.first.clone());
+            return Ok(self.first.iter().cloned().map(printed).collect());
         }
         // What came while the end was read has been told already.
         let first = std::mem::take(&mut self.first);
-        Ok(self.follow.news().into_iter().filter(|line| !first.contains(line)).collect())
+        let news = self.follow.news().into_iter().filter(|line| !first.contains(line));
+        Ok(news.map(printed).collect())
     }
 }
 
-impl Client for Context {
-    type Events = JournalEvents;
-    type Lines = LogFiles;
+fn printed(LogLine { at, source, text }: LogLine) -> PrintedLine {
+    PrintedLine { at, source, text }
+}
 
+impl Client for Context {
+    const IS_HERE: bool = true;
+
+    fn location(&self) -> &Location {
+        &self.location
+    }
+}
+
+impl Rows for Context {
     async fn get(&self, key: &RowKey) -> anyhow::Result<Option<StoredRow>> {
         Ok(self.table()?.get(key)?)
     }
@@ -115,6 +121,29 @@ impl Client for Context {
         Ok(self.table()?.history(key)?)
     }
 
+    /// Those of the platform at work.
+    fn settings(&self) -> Option<Settings> {
+        self.holder().map(|holder| Settings {
+            digest: SettingsDigest::of("for validation alone"),
+            repository: holder.repository,
+            path: holder.path,
+            max_scale: holder.max_scale,
+            local_repositories: true,
+        })
+    }
+}
+
+impl Sight for Context {
+    type Events = JournalEvents;
+    type Lines = LogFiles;
+
+    fn reactor(&self) -> Reactor {
+        match self.folder.presence() {
+            Presence::AtWork(holder) => Reactor::Process(holder.map(process)),
+            Presence::Absent(seen) => Reactor::Absent(seen),
+        }
+    }
+
     async fn left(&self, key: &RowKey) -> anyhow::Result<Left> {
         let stacks = self.journal()?.stacks()?;
         let is_there = stacks.iter().any(|stack| stack.name.as_str() == key.as_str());
@@ -132,26 +161,27 @@ impl Client for Context {
     }
 
     /// By journal and processes: what is true also while no platform is at work.
-    async fn instances(&self, name: &AppName) -> anyhow::Result<Vec<Value>> {
+    async fn instances(&self, name: &AppName) -> anyhow::Result<Vec<ListedInstance>> {
         let Some(stack) = self.journal()?.stack(name)? else { return Ok(Vec::new()) };
-        let shown = stack.instances.iter().map(|instance| {
+        let listed = stack.instances.iter().map(|instance| {
             let now = snapshot(&self.folder.instances(name).join(&instance.id.0));
             let state = match (&now.running, &now.end) {
-                (Some(_), _) if stack.is_draining(instance) => "draining".to_owned(),
-                (Some(_), _) => "running".to_owned(),
-                (None, Some(end)) => end.to_string(),
-                (None, None) => "not running".to_owned(),
+                (Some(_), _) if stack.is_draining(instance) => InstanceState::Draining,
+                (Some(_), _) => InstanceState::Running,
+                (None, Some(end)) => InstanceState::Other(end.to_string()),
+                (None, None) => InstanceState::NotRunning,
             };
-            json!({
-                "Id": instance.id,
-                "Pid": now.running.as_ref().map(|record| record.app.pid),
-                "Port": instance.port,
-                "State": state,
-                "Revision": instance.commit,
-                "StartedAt": now.running.as_ref().map(|record| format!("{:.3}", record.at)),
-            })
+            let pid = now.running.as_ref().map(|record| record.app.pid);
+            ListedInstance {
+                id: instance.id.0.clone(),
+                pid: pid.and_then(|pid| u32::try_from(pid).ok()),
+                port: Some(instance.port),
+                state,
+                revision: Some(instance.commit.clone()),
+                started_at: now.running.as_ref().map(|record| record.at),
+            }
         });
-        Ok(shown.collect())
+        Ok(listed.collect())
     }
 
     async fn events(&self, name: Option<&str>, last: usize) -> anyhow::Result<JournalEvents> {
@@ -176,26 +206,6 @@ impl Client for Context {
         Ok(Some(LogFiles { follow, first, has_begun: false }))
     }
 
-    fn settings(&self) -> Option<Settings> {
-        let holder = self.holder()?;
-        Some(Settings {
-            digest: SettingsDigest::of("for validation alone"),
-            repository: holder.repository,
-            path: holder.path,
-            max_scale: holder.max_scale,
-            local_repositories: true,
-        })
-    }
-
-    /// Those of the platform at work; without one, what any could have.
-    fn limits(&self) -> Limits {
-        self.settings().map_or(Limits::unknown(true), |settings| settings.limits())
-    }
-
-    fn typed_repository(text: &str) -> anyhow::Result<String> {
-        absolute_repository(text)
-    }
-
     async fn default_branch(&self, repository: &str) -> anyhow::Result<String> {
         default_branch(&Mirrors::new(self.folder.mirrors()), repository).await
     }
@@ -207,51 +217,9 @@ impl Client for Context {
             Ok(Resolved::NoSuchVersion { .. }) | Err(_) => None,
         }
     }
+}
 
-    fn is_at_work(&self) -> bool {
-        matches!(self.folder.presence(), Presence::AtWork(_))
-    }
-
-    fn reactor(&self) -> Value {
-        match self.folder.presence() {
-            Presence::AtWork(holder) => {
-                let shown = holder.map(|holder| {
-                    let mut shown = json!(holder);
-                    shown["Repository"] = json!(holder.repository.map(|it| it.to_string()));
-                    shown
-                });
-                json!({ "AtWork": true, "Holder": shown })
-            }
-            Presence::Absent(since) => json!({ "AtWork": false, "Since": since }),
-        }
-    }
-
-    fn warn_if_absent(&self) {
-        if let Presence::Absent(since) = self.folder.presence() {
-            let since = since.map_or_else(
-                || "there has never been one here".to_owned(),
-                |since| format!("last seen at {since:.0}"),
-            );
-            output::warning(&format!(
-                "no reactor is at work ({since}): nothing changes until one is"
-            ));
-            output::hint(&self.cure());
-        }
-    }
-
-    fn command(&self, words: &str) -> String {
-        if self.is_implied() {
-            format!("rowhouse {words}")
-        } else {
-            format!("rowhouse {words} {}", self.data_option())
-        }
-    }
-
-    fn cure(&self) -> String {
-        format!("`{}` starts one", self.command("up"))
-    }
-
-    fn pause(&self) -> Duration {
-        PAUSE
-    }
+fn process(holder: Holder) -> Process {
+    let Holder { pid, listen, domain, since, repository, path, max_scale } = holder;
+    Process { pid, listen, domain, since, repository, path, max_scale }
 }

@@ -3,16 +3,16 @@
 mod args;
 mod commands;
 mod context;
+mod default_branch;
 mod demo;
 mod demo_repository;
 mod hidden;
-mod instance;
 mod machine;
 mod project;
 
 use std::process::ExitCode;
 
-use rowhouse_cli::{failure, output};
+use rowhouse_command::{failure, output};
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();

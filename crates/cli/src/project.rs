@@ -4,9 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
+use rowhouse_command::rows::names::label;
 use rowhouse_core::Repository;
-
-use rowhouse_cli::rows::names::label;
 
 use crate::failure::bad_input;
 use crate::output::clean;
@@ -56,12 +55,12 @@ impl Origin {
     }
 }
 
-struct Answer {
+struct Said {
     text: Option<String>,
     error: String,
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<Answer> {
+fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<Said> {
     let output = Command::new("git")
         .args(arguments)
         .current_dir(folder)
@@ -69,7 +68,7 @@ fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<Answer> {
         .output()
         .context("cannot run `git`: install it, on Debian with `apt install git`")?;
     let text = String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned();
-    Ok(Answer {
+    Ok(Said {
         text: output.status.success().then_some(text),
         error: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
     })

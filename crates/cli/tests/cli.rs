@@ -34,7 +34,7 @@ fn bad_input_is_exit_status_1_and_says_what_is_allowed_and_writes_nothing() {
         ([&put[..], &["--scale", "two"]].concat(), "`Scale` is `two`"),
         ([&put[..], &["--scale", "-1"]].concat(), "`Scale` is -1"),
         ([&put[..], &["--version", "a;id"]].concat(), "cannot be used multiple times"),
-        (vec!["put", "shop", "--version", "$(id)", "--repo", "/"], "`Version` is"),
+        (vec!["put", "shop", "--version", "a..b", "--repo", "/"], "`Version` is"),
         (vec!["put", "shop", "--version", "main", "--repo", "ext::sh -c id"], "`Repo` is"),
         (vec!["put", "shop", "--version", "main", "--repo", "/no/such/folder"], "cannot be found"),
         (vec!["put", "shop"], "no repository is known"),

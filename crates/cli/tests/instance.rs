@@ -1,5 +1,6 @@
-//! An instance as its machine runs it: the platform of one app, and beside it the half that has the account's rights,
-//! which is ministack's. The stack waits for signals as the group of instances of a real one does.
+//! An instance as its machine runs it: the platform of one app, and beside it the half that has the
+//! account's rights, which is ministack's. The stack waits for signals as the group of instances of
+//! a real one does.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -127,7 +128,8 @@ impl Account {
         self.put("backend-certificates/shop", &pair.to_string());
     }
 
-    /// An app whose release notes that it ran, and waits until it may go on: its commit, and its manifest's digest.
+    /// An app whose release notes that it ran, and waits until it may go on: its commit, and its
+    /// manifest's digest.
     fn releasing(&self, machine: &Machine, env: &[(&str, &Path)]) -> (String, String) {
         let repository = machine.house.repository("app");
         let release = "release: echo x >> $RELEASES; while [ ! -e $GO ]; do sleep 0.02; done\n";
@@ -154,8 +156,8 @@ impl Account {
         digest
     }
 
-    /// A stack that waits for so many signals, as the group of instances does in `app.yaml`; ministack's groups do not
-    /// wait.
+    /// A stack that waits for so many signals, as the group of instances does in `app.yaml`;
+    /// ministack's groups do not wait.
     fn make_stack(&self, count: usize) {
         let body = format!(
             "Resources: {{Instances: {{Type: AWS::CloudFormation::WaitCondition, \
@@ -213,7 +215,8 @@ impl<'a> Machine<'a> {
         Machine { account, id, house, instance: None, port: free_port() }
     }
 
-    /// The same machine as if it were new, and another one: nothing of the old one is left but where things were.
+    /// The same machine as if it were new, and another one: nothing of the old one is left but
+    /// where things were.
     fn replace(&mut self, id: &'static str) {
         self.kill_instance();
         self.house.rowhouse(&["down"]);

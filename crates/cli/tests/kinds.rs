@@ -65,7 +65,8 @@ fn a_rust_crate_in_a_sub_folder_of_this_very_repository_runs_with_path() {
             .canonicalize()
             .unwrap(),
     };
-    // The files as they are here now, in a repository of their own: the checkout may have no commit of them yet.
+    // The files as they are here now, in a repository of their own: the checkout may have no commit
+    // of them yet.
     let repository = house.repository("checkout");
     for name in ["Cargo.toml", "Cargo.lock", "src/main.rs", "src/look.rs", "src/page.html"] {
         let from = checkout.path.join("examples/hello").join(name);

@@ -8,7 +8,8 @@ use std::process::Command;
 
 use house::House;
 
-/// The `console` blocks as pairs of a command and the lines that it prints; `…` stands for anything.
+/// The `console` blocks as pairs of a command and the lines that it prints; `…` stands for
+/// anything.
 fn session(readme: &str) -> Vec<(String, Vec<String>)> {
     let mut steps: Vec<(String, Vec<String>)> = Vec::new();
     let mut inside = false;

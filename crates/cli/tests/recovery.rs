@@ -26,8 +26,8 @@ fn end_state(house: &House) -> EndState {
     }
 }
 
-/// Does `change` again and again, killing the platform at its first point, its second, and so on until it ends
-/// without being killed; each time the next platform must come to the same end.
+/// Does `change` again and again, killing the platform at its first point, its second, and so on
+/// until it ends without being killed; each time the next platform must come to the same end.
 fn kill_at_every_point(
     prepare: impl Fn(&House),
     change: impl Fn(&House),

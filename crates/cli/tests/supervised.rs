@@ -220,7 +220,8 @@ async fn much_output_neither_outgrows_its_limit_nor_stops_the_app() {
 
 #[tokio::test]
 async fn who_starts_it_may_be_killed_at_once_and_another_adopts_it() {
-    // A starter that ends right after the start, without a word to anybody: this very test in another process.
+    // A starter that ends right after the start, without a word to anybody: this very test in
+    // another process.
     if let Ok(folder) = std::env::var("ROWHOUSE_TEST_STARTER") {
         let room = PathBuf::from(folder);
         let spec: ShimSpec =
@@ -346,7 +347,8 @@ async fn an_instance_that_cannot_be_looked_into_is_healthy_all_the_same() {
     let room = Room::new();
     let server = room.file("server");
     fs::copy(PROGRAM, &server).unwrap();
-    // Nobody may look into the process of a program that cannot be read; and into one of root only root.
+    // Nobody may look into the process of a program that cannot be read; and into one of root only
+    // root.
     fs::set_permissions(&server, fs::Permissions::from_mode(0o111)).unwrap();
     let port = free_port();
     let process =

@@ -1,4 +1,5 @@
-//! The command line where no platform is at work: words, exit statuses, JSON, and what is written into the table.
+//! The command line where no platform is at work: words, exit statuses, JSON, and what is written
+//! into the table.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod house;
@@ -379,6 +380,74 @@ fn what_keeps_an_app_from_coming_up_is_said_wherever_somebody_looks() {
         let why = "\nshop: retrying: cannot reach repository `x`\n";
         assert!(said.err.contains(why), "{arguments:?}: {}", said.err);
     }
+}
+
+#[test]
+fn show_as_json_tells_of_instances_and_who_is_at_work_as_it_always_has_to_the_byte() {
+    let house = shop();
+    run(&house, &["events"]);
+    let folder = DataFolder::open(&house.data()).unwrap();
+    let instance =
+        format!(r#"{{"id":"1-1","port":4711,"digest":"d","commit":"{}","born":1}}"#, commits()[1]);
+    let nothing = r#""running":null,"tried":null,"ongoing":null,"builds":[],"released":[]"#;
+    let record = format!(
+        r#"{{"name":"shop","id":"1","serial":1,"started":1,"instances":[{instance}],{nothing}}}"#
+    );
+    let journal = rusqlite::Connection::open(folder.journal()).unwrap();
+    journal.execute("insert into stacks values ('shop', ?1)", [&record]).unwrap();
+    let _hold = folder.hold().unwrap();
+    let holder = concat!(
+        r#"{"Pid":7,"Listen":"127.0.0.1:8080","Domain":"localhost","Path":null,"MaxScale":3,"#,
+        r#""Since":"2026-01-01T10:00:00Z","Repository":"https://me:hunter2@example.com/a.git"}"#
+    );
+    std::fs::write(house.data().join("state/lock"), holder).unwrap();
+    let shown = run(&house, &["show", "shop", "--json"]).out;
+    let expected = r#"{
+  "Answered": false,
+  "BuildEnv": {
+    "TOKEN": "***"
+  },
+  "Env": {
+    "SECRET": "***"
+  },
+  "Healthy": 2,
+  "Instances": [
+    {
+      "Id": "1-1",
+      "Pid": null,
+      "Port": 4711,
+      "Revision": "fedcba98fedcba98fedcba98fedcba98fedcba98",
+      "StartedAt": null,
+      "State": "not running"
+    }
+  ],
+  "LoadBalancer": "http://shop.localhost:8080",
+  "Name": "shop",
+  "Reactor": {
+    "AtWork": true,
+    "Holder": {
+      "Domain": "localhost",
+      "Listen": "127.0.0.1:8080",
+      "MaxScale": 3,
+      "Path": null,
+      "Pid": 7,
+      "Repository": "https://me:***@example.com/a.git",
+      "Since": "2026-01-01T10:00:00Z"
+    }
+  },
+  "Repo": "/srv/shop.git",
+  "Revision": "fedcba98fedcba98fedcba98fedcba98fedcba98",
+  "Scale": 2,
+  "Seq": 4,
+  "Version": "main",
+  "status": "deployed"
+}
+"#;
+    assert_eq!(shown, expected);
+    let people = run(&house, &["show", "shop"]).out;
+    let table = "\n\nINSTANCE  PID  PORT  STATE        REVISION  STARTED\n\
+                 1-1       -    4711  not running  fedcba9   -\n";
+    assert!(people.ends_with(table), "{people}");
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod stack;
 mod sweep;
 mod table;
 pub mod testing;
+mod text;
 mod version;
 
 pub use address::without_password;
@@ -57,4 +58,5 @@ pub use settings::{Limits, Settings};
 pub use stack::{Attempt, Deployment, Observed, Phase, Stack};
 pub use sweep::{Sweep, full_sweep, short_sweep};
 pub use table::{AppTable, StoredRow, Written};
+pub use text::harmless;
 pub use version::{Version, VersionObjection};

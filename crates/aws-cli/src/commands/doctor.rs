@@ -1,5 +1,5 @@
-//! `rowhouse aws doctor`: what the platform is made of, whether it works, and the cure where it does not. It reads,
-//! and has the reactor sweep once, as the clock does every minute.
+//! `rowhouse aws doctor`: what the platform is made of, whether it works, and the cure where it
+//! does not. It reads, and has the reactor sweep once, as the clock does every minute.
 
 use aws_sdk_dynamodb::types::{StreamViewType, TableDescription};
 use aws_sdk_lambda::types::{FunctionResponseType, LogType};
@@ -58,7 +58,10 @@ async fn of_account(account: &Account, with_drift: bool) -> Vec<Finding> {
                 "platform",
                 State::Broken,
                 "there is none in this account and region",
-                format!("{INSTALL} with `--domain DOMAIN` makes it, or choose another region with `--region`"),
+                format!(
+                    "{INSTALL} with `--domain DOMAIN` makes it, or choose another region \
+                     with `--region`"
+                ),
             ));
             return findings;
         }
@@ -81,8 +84,8 @@ async fn of_account(account: &Account, with_drift: bool) -> Vec<Finding> {
     findings
 }
 
-/// What the apps share: the certificate, and the account's quotas. An installation by hand keeps its configuration
-/// in the function's package, where only the function can read it.
+/// What the apps share: the certificate, and the account's quotas. An installation by hand keeps
+/// its configuration in the function's package, where only the function can read it.
 async fn further(
     account: &Account,
     platform: Option<&Standing>,
@@ -155,8 +158,8 @@ impl Made {
         match self {
             Made::ByHand => format!("docs/aws-by-hand.md, {step}"),
             Made::ByStack => format!(
-                "`rowhouse aws doctor --drift` lists what was changed by hand: set it back, or `rowhouse aws uninstall` and \
-                 {INSTALL} make it anew"
+                "`rowhouse aws doctor --drift` lists what was changed by hand: set it back, or \
+                 `rowhouse aws uninstall` and {INSTALL} make it anew"
             ),
         }
     }
@@ -221,7 +224,8 @@ async fn reactor(lambda: &aws_sdk_lambda::Client, made: Made) -> (Vec<Finding>, 
                 "config",
                 State::Broken,
                 error.to_string(),
-                "it was changed by hand: `rowhouse aws install --max-scale N`, with another N than now, writes it anew",
+                "it was changed by hand: `rowhouse aws install --max-scale N`, with another N \
+                 than now, writes it anew",
             ));
             None
         }
@@ -256,8 +260,8 @@ async fn sweep(lambda: &aws_sdk_lambda::Client) -> Finding {
         "reactor",
         State::Broken,
         format!("{REACTOR} fails: {why}"),
-        "mend what it names; `aws logs tail /aws/lambda/AppDemoReactorLambda` has more, and docs/aws-by-hand.md says \
-         what each key is, and has the policy of its role",
+        "mend what it names; `aws logs tail /aws/lambda/AppDemoReactorLambda` has more, and \
+         docs/aws-by-hand.md says what each key is, and has the policy of its role",
     )
 }
 
@@ -407,7 +411,8 @@ mod tests {
     fn the_cause_is_the_last_error_of_the_log() {
         let log = "START RequestId: 1\n\
                    {\"level\":\"ERROR\",\"message\":\"first\"}\n\
-                   {\"level\":\"ERROR\",\"message\":\"cannot start\",\"error\":\"no `AppsDomain`\"}\n\
+                   {\"level\":\"ERROR\",\"message\":\"cannot start\",\"error\":\"no \
+                   `AppsDomain`\"}\n\
                    exited: {\"level\":\"INFO\",\"message\":\"later\"}\nEND";
         assert_eq!(cause(log).as_deref(), Some("no `AppsDomain`"));
         assert_eq!(cause("START\nEND"), None);

@@ -1,4 +1,5 @@
-//! `rowhouse aws install`: the platform's stack and the code that it runs, made or brought up to date.
+//! `rowhouse aws install`: the platform's stack and the code that it runs, made or brought up to
+//! date.
 
 use anyhow::Context as _;
 use aws_sdk_cloudformation::types::{Capability, OnFailure, Parameter, Tag};
@@ -79,8 +80,8 @@ async fn nothing_by_hand(account: &Account) -> anyhow::Result<()> {
                 "there is a table `{TABLE}` in {}, which no stack of this command made",
                 account.region
             ),
-            "a platform that was made by hand goes on by hand (docs/aws-by-hand.md); choose another region with \
-             `--region`, or remove it first",
+            "a platform that was made by hand goes on by hand (docs/aws-by-hand.md); choose \
+             another region with `--region`, or remove it first",
         )),
         Err(failure) if failure.code == "ResourceNotFoundException" => Ok(()),
         // Whoever may not look will be told by the stack.
@@ -129,7 +130,8 @@ async fn at_rest(account: &Account) -> anyhow::Result<Option<Standing>> {
     }
 }
 
-/// Goes on with a rollback that has failed, or begins that of an update that somebody made without one.
+/// Goes on with a rollback that has failed, or begins that of an update that somebody made without
+/// one.
 async fn go_on(account: &Account, standing: &Standing) -> anyhow::Result<()> {
     let mark = stack::mark(account, &standing.id).await?;
     let stacks = &account.cloudformation;
@@ -152,8 +154,9 @@ async fn go_on(account: &Account, standing: &Standing) -> anyhow::Result<()> {
                 ended.failures.join("; ")
             ),
             format!(
-                "mend the cause, then `{AGAIN}` again; what cannot be mended is left out with `aws cloudformation \
-                 continue-update-rollback --stack-name {PLATFORM} --resources-to-skip NAME`"
+                "mend the cause, then `{AGAIN}` again; what cannot be mended is left out with \
+                 `aws cloudformation continue-update-rollback --stack-name {PLATFORM} \
+                 --resources-to-skip NAME`"
             ),
         ));
     }
@@ -172,7 +175,8 @@ async fn wishes(
         (None, None) => {
             return Err(bad_input(
                 "nothing is installed here yet, and a new platform needs a domain",
-                "`rowhouse aws install --domain apps.example.com`, a domain in a Route 53 hosted zone of this account",
+                "`rowhouse aws install --domain apps.example.com`, a domain in a Route 53 hosted \
+                 zone of this account",
             ));
         }
     };

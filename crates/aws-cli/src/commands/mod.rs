@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use rowhouse_cli::program;
+use rowhouse_command::program;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::account::Account;
@@ -20,7 +20,8 @@ use crate::output;
 
 /// Runs the command that the arguments are.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
-    // The libraries warn of each place where they have found no credentials; the answer tells it once.
+    // The libraries warn of each place where they have found no credentials; the answer tells it
+    // once.
     program::run(arguments, "error", dispatch, output::failed)
 }
 
@@ -38,7 +39,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Package(package) => package::package(&package),
         Command::Row(command) => {
             let open = async |_| AwsClient::open(&arguments.place).await;
-            Box::pin(rowhouse_cli::rows::run(open, command)).await
+            Box::pin(rowhouse_command::rows::run(open, command)).await
         }
     }
 }

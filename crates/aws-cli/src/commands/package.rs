@@ -1,4 +1,5 @@
-//! `rowhouse aws package`: the functions as zips, and what lies beside them, for an installation by hand.
+//! `rowhouse aws package`: the functions as zips, and what lies beside them, for an installation by
+//! hand.
 
 use std::path::Path;
 
@@ -21,7 +22,8 @@ pub(crate) fn package(package: &Package) -> anyhow::Result<Exit> {
     output::table(&["file", "size", "what"], &rows);
     if package.config.is_none() {
         output::hint(
-            "fill in config.json, and pack it with `--config FILE`; docs/aws-by-hand.md goes on from there",
+            "fill in config.json, and pack it with `--config FILE`; docs/aws-by-hand.md goes on \
+             from there",
         );
     } else {
         output::hint("docs/aws-by-hand.md says step by step where each file goes");

@@ -16,7 +16,8 @@ use crate::stack::{self, APPS, PLATFORM, Standing, TABLE};
 use crate::{bucket, certificate, output};
 
 const AGAIN: &str = "rowhouse aws uninstall";
-/// How long a stack is waited for that the reactor has claimed: it makes it within seconds, or not at all.
+/// How long a stack is waited for that the reactor has claimed: it makes it within seconds, or not
+/// at all.
 const ABOUT_TO_BE_MADE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyhow::Result<Exit> {
@@ -72,12 +73,13 @@ pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyho
     bucket::delete(account, &code).await?;
     output::line(&format!("removed the platform of {place}"));
     output::note(
-        "AWS keeps the encryption key for 7 days, and a last backup of the tables for 35, free of charge",
+        "AWS keeps the encryption key for 7 days, and a last backup of the tables for 35, free \
+         of charge",
     );
     if !records.is_empty() {
         output::note(&format!(
-            "the record {} stays in the hosted zone: AWS made it to know the domain as yours, takes it again for another \
-             certificate, and never removes it",
+            "the record {} stays in the hosted zone: AWS made it to know the domain as yours, \
+             takes it again for another certificate, and never removes it",
             output::clean(&records.join(", "))
         ));
     }
@@ -138,7 +140,8 @@ async fn apps(account: &Account) -> anyhow::Result<Vec<(String, Standing)>> {
     Ok(stacks)
 }
 
-/// Deletes rows; the names of those that the reactor had claimed. Without a row it claims nothing more.
+/// Deletes rows; the names of those that the reactor had claimed. Without a row it claims nothing
+/// more.
 async fn delete_rows(account: &Account, rows: &[String]) -> anyhow::Result<BTreeSet<String>> {
     let mut claimed = BTreeSet::new();
     for row in rows {
@@ -155,8 +158,9 @@ async fn delete_rows(account: &Account, rows: &[String]) -> anyhow::Result<BTree
     Ok(claimed)
 }
 
-/// Deletes the stacks of apps, which have no rows any more: as the reactor does, but also where it has failed. Those
-/// that it had claimed may be about to be made, and are waited for: they need the platform to be deleted.
+/// Deletes the stacks of apps, which have no rows any more: as the reactor does, but also where it
+/// has failed. Those that it had claimed may be about to be made, and are waited for: they need the
+/// platform to be deleted.
 async fn delete_apps(account: &Account, mut claimed: BTreeSet<String>) -> anyhow::Result<()> {
     let mut asked = BTreeSet::new();
     let mut told_of = BTreeSet::new();
@@ -176,8 +180,8 @@ async fn delete_apps(account: &Account, mut claimed: BTreeSet<String>) -> anyhow
                     return Err(bad_input(
                         format!("the stack `{name}` cannot be deleted"),
                         format!(
-                            "`aws cloudformation describe-stack-events --stack-name {name}` says why; then `{AGAIN}` \
-                             again"
+                            "`aws cloudformation describe-stack-events --stack-name {name}` says \
+                             why; then `{AGAIN}` again"
                         ),
                     ));
                 }
@@ -203,13 +207,15 @@ async fn delete_apps(account: &Account, mut claimed: BTreeSet<String>) -> anyhow
     }
 }
 
-/// Deletes the stack of the platform: what protects the table is lifted, and its buckets are emptied before.
+/// Deletes the stack of the platform: what protects the table is lifted, and its buckets are
+/// emptied before.
 pub(crate) async fn delete_stack(
     account: &Account,
     platform: &Standing,
     again: &str,
 ) -> anyhow::Result<()> {
-    // What is being made may wait for days, such as a certificate for its domain, and can be deleted at once.
+    // What is being made may wait for days, such as a certificate for its domain, and can be
+    // deleted at once.
     if stack::is_moving(platform.status) && platform.status.life() != Life::Creating {
         stack::follow(account, &platform.id, None).await?;
     }

@@ -1,5 +1,5 @@
-//! A room for a test: an emulator of AWS with an empty account, a folder with the programs as somebody has put them
-//! on their `PATH`, and the AWS CLI.
+//! A room for a test: an emulator of AWS with an empty account, a folder with the programs as
+//! somebody has put them on their `PATH`, and the AWS CLI.
 
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
@@ -29,7 +29,8 @@ impl Room {
         Room::with(&[]).await
     }
 
-    /// The same where programs and functions trust one authority, whose certificate is in that file.
+    /// The same where programs and functions trust one authority, whose certificate is in that
+    /// file.
     pub(crate) async fn trusting(authority: &Path) -> Room {
         let mut room = Room::with(&[("SSL_CERT_FILE", authority.to_str().unwrap())]).await;
         room.authority = Some(authority.to_owned());
@@ -146,7 +147,8 @@ impl Room {
     }
 }
 
-/// A program of this build, as it is installed. What debuggers read would make it ten times as large.
+/// A program of this build, as it is installed. What debuggers read would make it ten times as
+/// large.
 fn installed(name: &str, to: &Path) {
     let stripped = Command::new("strip").arg("-o").arg(to).arg(built(name)).status();
     assert!(stripped.expect("the test needs the command `strip`").success());

@@ -1,5 +1,5 @@
-//! `rowhouse aws …` and `rowhouse --aws …`: handed over to `rowhouse-aws`, a program of its own, so that nobody waits
-//! for the AWS SDK to be compiled who only wants apps on this machine.
+//! `rowhouse aws …` and `rowhouse --aws …`: handed over to `rowhouse-aws`, a program of its own, so
+//! that nobody waits for the AWS SDK to be compiled who only wants apps on this machine.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -17,7 +17,8 @@ pub(crate) fn hand_over(arguments: Vec<OsString>) -> anyhow::Error {
     let Some(program) = found(beside, std::env::var_os("PATH").as_deref()) else {
         return bad_input(
             format!(
-                "what works on AWS is the program `{PROGRAM}`, which is neither beside this one nor on `PATH`"
+                "what works on AWS is the program `{PROGRAM}`, which is neither beside this one \
+                 nor on `PATH`"
             ),
             "in a checkout: `cargo build --release --package rowhouse-aws-cli`, or \
              `cargo install --path crates/aws-cli` to have it on your `PATH`",

@@ -1,6 +1,9 @@
 //! `rowhouse deploy`: the project in this folder, at its last commit.
 
 use anyhow::Context as _;
+use rowhouse_command::client::Changes;
+use rowhouse_command::rows::change::{Unchanged, carry_out, text};
+use rowhouse_command::rows::names;
 use rowhouse_core::{Attribute, Row, Value};
 
 use crate::args::Deploy;
@@ -9,11 +12,9 @@ use crate::failure::Exit;
 use crate::output;
 use crate::output::clean;
 use crate::project::Project;
-use rowhouse_cli::client::Changes;
-use rowhouse_cli::rows::change::{Unchanged, carry_out, text};
-use rowhouse_cli::rows::names;
 
-/// `make` makes the data folder where it is missing, which is done for an app and not for a mistake.
+/// `make` makes the data folder where it is missing, which is done for an app and not for a
+/// mistake.
 pub(crate) async fn deploy(
     make: impl FnOnce() -> anyhow::Result<Context>,
     deploy: Deploy,

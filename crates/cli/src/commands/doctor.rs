@@ -5,13 +5,11 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
-use rowhouse_cli::client::Client as _;
-use rowhouse_cli::finding::{self, Finding, State};
+use rowhouse_command::finding::{self, Finding, State};
 use rowhouse_machine::folder::{FolderError, Presence};
 use serde_json::json;
 
-use crate::commands::folder_hint;
-use crate::context::{Context, Missing, OPEN};
+use crate::context::{Context, Missing, OPEN, folder_hint};
 use crate::failure::Exit;
 use crate::output::quoted;
 use crate::output::{clean, cut};
@@ -121,7 +119,7 @@ fn reactor(context: &Context) -> Finding {
             if TcpStream::connect(&holder.listen).is_ok() {
                 Finding::fine("reactor", said("answers"))
             } else {
-                let cure = format!("`{}`, then start it again", context.command("down"));
+                let cure = format!("`{}`, then start it again", context.location.command("down"));
                 Finding::bad("reactor", State::Broken, said("does not answer"), cure)
             }
         }
@@ -136,13 +134,14 @@ fn reactor(context: &Context) -> Finding {
                 "reactor",
                 State::Warning,
                 format!("not at work{since}; the port {USUAL_ADDRESS} {state}"),
-                format!("`{}` starts one", context.command(&format!("up{listen}"))),
+                format!("`{}` starts one", context.location.command(&format!("up{listen}"))),
             )
         }
     }
 }
 
-/// Stacks that no row wants: a sweep deletes a few of them, and keeps many, in case the table was lost.
+/// Stacks that no row wants: a sweep deletes a few of them, and keeps many, in case the table was
+/// lost.
 fn orphans(context: &Context) -> Finding {
     let look = || -> anyhow::Result<Vec<String>> {
         let rows: BTreeSet<String> =
@@ -157,7 +156,10 @@ fn orphans(context: &Context) -> Finding {
             "orphans",
             State::Warning,
             format!("without a row, and kept: {}", names.join(", ")),
-            format!("`{}` deletes them", context.command(&format!("rm {}", names.join(" ")))),
+            format!(
+                "`{}` deletes them",
+                context.location.command(&format!("rm {}", names.join(" ")))
+            ),
         ),
         Err(error) => Finding::bad(
             "orphans",

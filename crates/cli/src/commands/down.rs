@@ -78,8 +78,8 @@ async fn stop_platform(context: &Context) -> anyhow::Result<Option<u32>> {
     }
 }
 
-/// Whether it is this process that has the folder's lock open: what stands in the lock may be of an earlier
-/// platform, whose number another program has now.
+/// Whether it is this process that has the folder's lock open: what stands in the lock may be of an
+/// earlier platform, whose number another program has now.
 fn holds_lock(context: &Context, pid: u32) -> bool {
     let lock = context.folder.root().join("state/lock");
     std::fs::read_dir(format!("/proc/{pid}/fd"))

@@ -7,18 +7,16 @@ pub(crate) mod down;
 pub(crate) mod up;
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use rowhouse_cli::program;
-use rowhouse_cli::rows::{Opening, no_repository};
+use rowhouse_command::program;
+use rowhouse_command::rows::{Opening, no_repository};
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::UpError;
 
 use crate::args::{Arguments, Command};
-use crate::context::{Context, Missing, of_variable};
+use crate::context::{Context, Missing, folder_hint, of_variable};
 use crate::failure::{Exit, bad_input};
-use crate::output::quoted;
 use crate::{demo, output};
 
 /// Runs the command that the arguments are.
@@ -45,7 +43,8 @@ async fn dispatch(arguments: Arguments, words: Vec<OsString>) -> anyhow::Result<
         Command::Deploy(_) if is_aws => {
             return Err(bad_input(
                 "what `deploy` deploys is on this machine, and AWS cannot come for it",
-                "push it; then `rowhouse --aws put NAME --repo URL --version REF` has it run on AWS",
+                "push it; then `rowhouse --aws put NAME --repo URL --version REF` has it run on \
+                 AWS",
             ));
         }
         // With the variable alone they are what they always are: about this machine.
@@ -83,10 +82,10 @@ async fn dispatch(arguments: Arguments, words: Vec<OsString>) -> anyhow::Result<
                 }
                 Opening::First { .. } => made(),
             };
-            rowhouse_cli::rows::run(open, command).await
+            rowhouse_command::rows::run(open, command).await
         }
         Command::Doctor(read) => doctor::doctor(data, read.json),
-        Command::Instance(instance) => crate::instance::run(data, *instance).await,
+        Command::Instance(instance) => rowhouse_instance::run(data, *instance).await,
         Command::Aws(aws) => Err(aws::hand_over(place.options().chain(aws.arguments).collect())),
     }
 }
@@ -106,22 +105,4 @@ fn folder_error(error: &anyhow::Error) -> Option<&FolderError> {
         UpError::Folder(folder) => Some(folder),
         UpError::Listen { .. } | UpError::Start { .. } | UpError::Unreachable(_) => None,
     })
-}
-
-/// What to do about a data folder that cannot be used.
-pub(crate) fn folder_hint(error: &FolderError) -> String {
-    match error {
-        FolderError::Held { path, .. } => {
-            let path = quoted(&path.display().to_string());
-            format!("`rowhouse down --data {path}` stops it")
-        }
-        FolderError::Make { source, .. }
-            if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) =>
-        {
-            "that is a file: name a folder with `--data DIR`".to_owned()
-        }
-        FolderError::Make { .. } | FolderError::Write { .. } => {
-            "make it writable for this user, or choose another with `--data DIR`".to_owned()
-        }
-    }
 }

@@ -7,8 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use rowhouse_cli::client::Client as _;
-use rowhouse_core::{AddressObjection, Repository, Row, without_password};
+use rowhouse_command::rows::{repository, row_text};
+use rowhouse_core::{Repository, Row};
 use rowhouse_machine::config::{Config, Failpoint};
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::up::{Ended, House, Shutdown};
@@ -19,7 +19,6 @@ use crate::context::Context;
 use crate::failure::{Exit, bad_input};
 use crate::output;
 use crate::output::quoted;
-use rowhouse_cli::rows::row_text;
 
 /// Runs until it is told to end.
 pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
@@ -52,10 +51,11 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     let repo = if has_repository { "" } else { " --repo URL" };
     output::announce(&format!(
         "add an app: {}",
-        context.command(&format!("put hello{repo} --version main"))
+        context.location.command(&format!("put hello{repo} --version main"))
     ));
     output::announce(&format!(
-        "or: sqlite3 {} \"insert into apps (name, version, scale{}) values ('hello', 'main', 1{})\"",
+        "or: sqlite3 {} \"insert into apps (name, version, scale{}) values ('hello', 'main', \
+         1{})\"",
         quoted(&table.display().to_string()),
         if has_repository { "" } else { ", repo" },
         if has_repository { "" } else { ", 'URL'" },
@@ -67,7 +67,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
             output::announce(&format!(
                 "stopped {}; their rows stay, and `{}` brings them back",
                 instances,
-                context.command("up")
+                context.location.command("up")
             ));
         }
         Shutdown::HandOver => {
@@ -78,16 +78,16 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
             output::announce(&format!(
                 "{} go on running; `{}` adopts them, `{}` stops them",
                 instances,
-                context.command("up"),
-                context.command("down")
+                context.location.command("up"),
+                context.location.command("down")
             ));
         }
     }
     Ok(Exit::Done)
 }
 
-/// Runs a platform until a signal: Ctrl-C stops the instances, SIGTERM leaves them. A second Ctrl-C waits for
-/// nothing. `is_told` says whether a row's change is worth a line now.
+/// Runs a platform until a signal: Ctrl-C stops the instances, SIGTERM leaves them. A second Ctrl-C
+/// waits for nothing. `is_told` says whether a row's change is worth a line now.
 pub(crate) async fn run(
     house: House,
     is_told: impl Fn() -> bool + Send + 'static,
@@ -132,7 +132,8 @@ fn inherited_listener() -> Option<TcpListener> {
     std::io::stdin().as_fd().try_clone_to_owned().ok().map(TcpListener::from)
 }
 
-/// Becomes this program's file as it is now, which may be a newer one. Returns only what went wrong.
+/// Becomes this program's file as it is now, which may be a newer one. Returns only what went
+/// wrong.
 fn hand_over(listener: TcpListener) -> anyhow::Error {
     let program = match std::env::current_exe() {
         Ok(program) => program,
@@ -155,27 +156,6 @@ fn instances(count: usize) -> String {
 }
 
 fn default_repository(text: &str) -> anyhow::Result<Repository> {
-    Repository::parse(&absolute_repository(text)?)
+    Repository::parse(&repository::typed(text)?)
         .map_err(|refused| bad_input(refused.to_string(), "give another one with `--repo`"))
-}
-
-/// A local repository by its whole path, so that it means the same to whoever reads the row.
-pub(crate) fn absolute_repository(text: &str) -> anyhow::Result<String> {
-    let is_path = match Repository::parse(text) {
-        Ok(repository) => repository.is_local() && !text.starts_with("file://"),
-        // Whatever else it is, the row's own check says so.
-        Err(refused) => refused.objection == AddressObjection::NoAddress,
-    };
-    if !is_path {
-        return Ok(text.to_owned());
-    }
-    let path = std::path::absolute(text)?;
-    let path = path.canonicalize().map_err(|error| {
-        bad_input(
-            // As it was typed: an address that was misspelt comes here too, perhaps with its password.
-            format!("the repository `{}` cannot be found: {error}", without_password(text)),
-            "`--repo` is a git URL, or the path of a git repository on this machine",
-        )
-    })?;
-    Ok(path.display().to_string())
 }

@@ -1,4 +1,5 @@
-//! Load on keep-alive connections that takes every failed, cut or reset request for what it is: lost.
+//! Load on keep-alive connections that takes every failed, cut or reset request for what it is:
+//! lost.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -19,7 +20,8 @@ impl Client {
         Client { port, host: host.to_owned(), stream: None }
     }
 
-    /// One request. A connection that the proxy has said it would close is made anew, any other end is an error.
+    /// One request. A connection that the proxy has said it would close is made anew, any other end
+    /// is an error.
     pub fn request(
         &mut self,
         method: &str,
@@ -78,8 +80,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// 32 connections: every second one posts bodies of 1 to 30 kB, the others get; some pause for about as long
-    /// as the app keeps an idle connection.
+    /// 32 connections: every second one posts bodies of 1 to 30 kB, the others get; some pause for
+    /// about as long as the app keeps an idle connection.
     pub fn start(port: u16, host: &str) -> Load {
         let over = Arc::new(AtomicBool::new(false));
         let requests = Arc::new(AtomicUsize::new(0));

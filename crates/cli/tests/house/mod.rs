@@ -1,5 +1,5 @@
-//! A platform of one's own for a test: the real program on a temporary folder, real git repositories, Debian's
-//! `sqlite3` as the user. It and all that it started end with it.
+//! A platform of one's own for a test: the real program on a temporary folder, real git
+//! repositories, Debian's `sqlite3` as the user. It and all that it started end with it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod load;

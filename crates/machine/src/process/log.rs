@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use rowhouse_core::harmless;
 
 /// A line longer than this (bytes) is broken.
 const LONGEST_LINE: usize = 16 * 1024;
@@ -185,26 +186,6 @@ pub(crate) fn last_words(path: &Path, since: Timestamp) -> String {
     if lines.is_empty() { String::new() } else { format!("; last output: {}", lines.join(" | ")) }
 }
 
-/// A text without escape sequences and control characters.
-pub fn harmless(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(letter) = rest.next() {
-        match letter {
-            '\u{1b}' => {
-                // ECMA-48: a control sequence ends with a byte from `@` to `~`.
-                if rest.next_if_eq(&'[').is_some() {
-                    while rest.next().is_some_and(|letter| !('@'..='~').contains(&letter)) {}
-                }
-            }
-            '\t' => clean.push(' '),
-            letter if letter.is_control() => {}
-            letter => clean.push(letter),
-        }
-    }
-    clean
-}
-
 /// Follows the logs of a folder: each call tells the whole lines that came since the one before.
 #[derive(Debug)]
 pub struct Follow {
@@ -275,11 +256,6 @@ mod tests {
         }
         log.flush();
         assert_eq!(last_lines(&path, Timestamp::MIN, 9), ["one line", "two", "no end"]);
-    }
-
-    #[test]
-    fn nothing_of_a_log_can_drive_a_terminal() {
-        assert_eq!(harmless("\u{1b}[31mred\u{1b}[0m\u{7}\rover\tthere\u{1b}]"), "redover there]");
     }
 
     #[test]
