@@ -88,7 +88,7 @@ async fn an_app_comes_changes_and_goes_by_the_same_commands_as_on_a_machine() {
     assert_eq!(refused.status.code(), Some(1));
     let said = texts(&refused).1;
     assert!(said.contains("it answered 401") && said.contains("rowhouse/git/localhost"), "{said}");
-    assert!(said.contains("`rowhouse --aws put closed --repo URL` gives another"), "{said}");
+    assert!(said.contains("`closed` was not deployed: cannot read repository"), "{said}");
     assert_eq!(sweeping(&room, &["rm", "closed"]).await, "closed  deleted\n");
 
     // What somebody else has written goes by the same word.
