@@ -16,6 +16,8 @@ use rowhouse_machine::config::Config;
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::House;
 
+use crate::commands::signals::Signals;
+use crate::commands::up::{HangUp, Worked};
 use crate::commands::{down, up};
 use crate::context::{Context, Missing, default_data, named};
 use crate::demo_repository::{NAME, make_repository};
@@ -76,8 +78,9 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         // What the demo shows goes first.
         biased;
         exit = show => exit,
-        ended = up::run(house, move || is_told.load(Ordering::Relaxed)) => {
-            let instances = ended?.instances;
+        worked = up::run(house, Signals::listen()?, HangUp::Stops, move || is_told.load(Ordering::Relaxed)) => {
+            let Worked::Ended(ended) = worked? else { unreachable!("it hands over to nobody") };
+            let instances = ended.instances;
             output::announce(&format!("the demo has ended, and stopped {instances} instances"));
             return Ok(Exit::Done);
         }

@@ -1,5 +1,5 @@
-//! What this program is when the platform starts it: the small parent of a process, or the server
-//! of a static site. People have no use for these.
+//! What this program is when the platform starts it: the small parent of a process, the server of a
+//! static site, or what waits for the platform's successor. People have no use for these.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,6 +17,10 @@ pub(crate) fn run(arguments: &[OsString]) -> Option<ExitCode> {
         ("shim-exec", 4) => {
             let parent = arguments[3].to_str()?.parse().ok()?;
             Some(rowhouse_machine::process::shim::exec(folder, parent))
+        }
+        ("wait-for", 4) => {
+            let pid = arguments[3].to_str()?.parse().ok()?;
+            Some(rowhouse_machine::waiter::run(folder, pid))
         }
         ("static", 3) => Some(match serve(folder) {
             Ok(()) => ExitCode::SUCCESS,

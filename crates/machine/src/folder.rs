@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -216,14 +217,36 @@ impl DataFolder {
             .mode(0o600)
             .open(self.lock_path())
             .map_err(write)?;
+        self.lock(file)
+    }
+
+    /// Takes the folder over from its holder, who has passed its lock on. It is held without a gap:
+    /// the lock is that of all who have the descriptor.
+    pub(crate) fn take_over(&self, lock: OwnedFd) -> Result<Hold, FolderError> {
+        let write = |source| FolderError::Write { path: self.root.clone(), source };
+        let file = File::from(lock);
+        let place = |about: fs::Metadata| (about.dev(), about.ino());
+        let passed = file.metadata().map(place).map_err(write)?;
+        if self.lock_path().metadata().map(place).map_err(write)? != passed {
+            return Err(FolderError::Held { path: self.root.clone(), holder: None });
+        }
+        self.lock(file)
+    }
+
+    fn lock(&self, file: File) -> Result<Hold, FolderError> {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Hold { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::Held {
                 path: self.root.clone(),
                 holder: read_holder(&file).map(Box::new),
             }),
-            Err(error) => Err(write(error.into())),
+            Err(error) => Err(FolderError::Write { path: self.root.clone(), source: error.into() }),
         }
+    }
+
+    /// A folder that is there, if it is one: nothing is made.
+    pub fn at(root: &Path) -> DataFolder {
+        DataFolder { root: root.to_owned() }
     }
 
     /// Looks whether a reactor is at work, without getting in its way.
@@ -267,6 +290,11 @@ impl Hold {
         self.file.set_len(0)?;
         self.file.rewind()?;
         self.file.write_all(serde_json::to_string(holder)?.as_bytes())
+    }
+
+    /// The lock, for a successor.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// Leaves a sign of life, so that readers know since when a reactor is gone.

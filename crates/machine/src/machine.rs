@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use rowhouse_core::{AppName, Plan, RowKey, Unreachable};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 use crate::build::Builds;
 use crate::build::request::BuildRequest;
@@ -14,6 +15,7 @@ use crate::config::{Config, Failpoint};
 use crate::folder::DataFolder;
 use crate::git::mirror::Mirrors;
 use crate::process::port::{Ports, Reservation};
+use crate::process::program::Program;
 use crate::proxy::Routes;
 use crate::stack::journal::Journal;
 
@@ -21,6 +23,8 @@ use crate::stack::journal::Journal;
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) config: Config,
+    /// What small parents are started from.
+    pub(crate) program: Program,
     pub(crate) folder: DataFolder,
     pub(crate) journal: Journal,
     pub(crate) mirrors: Arc<Mirrors>,
@@ -28,6 +32,8 @@ pub(crate) struct Machine {
     pub(crate) ports: Ports,
     pub(crate) routes: Arc<Routes>,
     pub(crate) doorbell: UnboundedSender<RowKey>,
+    /// Told when no predecessor passes requests to the instances any more.
+    pub(crate) alone: CancellationToken,
     /// Rung when builds may have become superfluous.
     pub(crate) superfluous: Notify,
     /// The port in URLs: where the proxy really listens.

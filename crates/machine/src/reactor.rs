@@ -31,7 +31,7 @@ const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
 pub(crate) async fn run<T, P>(
     table: Arc<T>,
     platform: Arc<P>,
-    mut doorbell: UnboundedReceiver<RowKey>,
+    doorbell: &mut UnboundedReceiver<RowKey>,
     after_full_sweep: impl Fn(&Sweep),
 ) where
     T: AppTable + Send + Sync + 'static,

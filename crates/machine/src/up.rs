@@ -13,27 +13,31 @@ use rowhouse_core::{Platform, Row, RowKey, Sweep, Unreachable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::build::Builds;
 use crate::config::Config;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
 use crate::git::mirror::Mirrors;
+use crate::instance::State;
 use crate::machine::Machine;
 use crate::process::port::Ports;
+use crate::process::program::Program;
 use crate::process::supervised::{Adopted, Supervised};
 use crate::proxy::{Limits, Proxy, Routes};
 use crate::reactor;
-use crate::stack::adoption::{adopt, is_settled};
+use crate::stack::adoption::{self, is_settled};
 use crate::stack::answer::Answers;
-use crate::stack::journal::Journal;
+use crate::stack::journal::{self, Journal};
 use crate::stack::platform::MachinePlatform;
 use crate::stack::stacks::Stacks;
 use crate::stack::tidy;
-use crate::table::SqliteTable;
+use crate::succession::{Inheritance, Known, Predecessor, Successor, SuccessorError};
 use crate::table::feed;
+use crate::table::{SqliteTable, TableFile};
 
 /// How often a sign of life is left in the folder.
 const BEAT: Duration = Duration::from_mins(1);
@@ -47,9 +51,6 @@ pub enum Shutdown {
     StopInstances,
     /// Instances go on running; the next start adopts them.
     LeaveInstances,
-    /// As above, and a successor takes over the listening socket: who connects meanwhile waits in
-    /// its queue.
-    HandOver,
 }
 
 /// What is left of a platform that has ended.
@@ -58,8 +59,20 @@ pub struct Ended {
     pub how: Shutdown,
     /// How many instances were stopped or left running.
     pub instances: usize,
-    /// The listening socket, for a successor.
-    pub listener: TcpListener,
+}
+
+/// What is left of a platform that has a successor: the connections that it has.
+#[derive(Debug)]
+pub struct Leaving {
+    proxy: Proxy,
+    drain: Duration,
+}
+
+impl Leaving {
+    /// Ends them as their requests end, in the time that a drain may take.
+    pub async fn drained(self) {
+        self.proxy.leave(self.drain).await;
+    }
 }
 
 /// A platform that could not start.
@@ -71,6 +84,8 @@ pub enum UpError {
     Listen { address: SocketAddr, hint: String },
     #[error("cannot start")]
     Start { source: std::io::Error },
+    #[error("cannot take over from the process before this one")]
+    Succeed { source: std::io::Error },
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
 }
@@ -86,48 +101,77 @@ pub struct House {
     hold: Hold,
     doorbell: UnboundedReceiver<RowKey>,
     answered: UnboundedReceiver<Row>,
+    /// Whether changes of the table ring already.
+    is_fed: bool,
 }
 
 impl House {
-    /// Takes the folder and the address, and adopts what runs. A predecessor's listening socket is
-    /// used as it is.
-    pub async fn open(config: Config, inherited: Option<TcpListener>) -> Result<House, UpError> {
-        let start = |source| UpError::Start { source };
+    /// Takes the folder and the address, from a predecessor if there is one, and adopts what runs.
+    pub async fn open(config: Config, from: Option<Predecessor>) -> Result<House, UpError> {
+        match from {
+            None => House::begin(config).await,
+            Some(predecessor) => House::succeed(config, predecessor).await,
+        }
+    }
+
+    async fn begin(config: Config) -> Result<House, UpError> {
         let folder = DataFolder::open(&config.data)?;
         let mut hold = folder.hold()?;
         // The table before the address: who finds somebody listening finds the table, too.
-        let (on_answer, answered) = unbounded_channel();
-        let table = Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?);
-        let listener = match inherited {
-            Some(listener) => listener,
-            None => Proxy::bind(config.listen).map_err(|error| listen_error(&config, &error))?,
-        };
-        let kept = listener.try_clone().map_err(start)?;
-        let address = listener.local_addr().map_err(start)?;
+        let (table, answered) = open_table(&folder)?;
+        let listener = Proxy::bind(config.listen).map_err(|error| listen_error(&config, &error))?;
+        let address = listener.local_addr().map_err(start_error)?;
         // Before anybody is answered: who finds the folder held is told by whom.
-        hold.announce(&Holder {
-            pid: std::process::id(),
-            listen: address.to_string(),
-            domain: config.domain.clone(),
-            since: Timestamp::now(),
-            repository: config.repository.clone(),
-            path: config.path.clone(),
-            max_scale: config.max_scale,
-        })
-        .map_err(start)?;
-        let (ring, doorbell) = unbounded_channel();
-        let machine = Arc::new(machine(config, folder, ring, address.port())?);
-        let records = machine.journal.stacks().await?;
-        let stacks = Arc::new(Stacks::new(Arc::clone(&machine), records));
+        hold.announce(&holder(&config, address)).map_err(start_error)?;
+        let open_files = raise_open_files();
+        let (machine, doorbell) = machine(config, folder, address.port(), open_files)?;
+        machine.alone.cancel();
+        let stacks = take_in_hand(&machine).await?;
         end_leftovers(&machine.folder, &stacks).await;
-        for stack in stacks.all() {
-            adopt(&stack).await;
-        }
+        carry_on(&stacks).await;
         settle(&stacks).await;
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let proxy = Proxy::start(listener, Arc::clone(&machine.routes), Limits::default(), threads)
-            .map_err(start)?;
-        Ok(House { machine, stacks, table, proxy, listener: kept, hold, doorbell, answered })
+        let proxy = proxy(&listener, &machine)?;
+        proxy.serve();
+        let is_fed = false;
+        Ok(House { machine, stacks, table, proxy, listener, hold, doorbell, answered, is_fed })
+    }
+
+    /// As [`House::begin`], but nothing is changed before the predecessor says that the platform is
+    /// this process's; it goes on with it otherwise.
+    async fn succeed(config: Config, mut from: Predecessor) -> Result<House, UpError> {
+        let lost = |source| UpError::Succeed { source };
+        let folder = DataFolder::open(&config.data)?;
+        journal::prove(&folder.journal())?;
+        TableFile::prove(&folder.table())?;
+        let Inheritance { lock, listener, known } = from.inherit().await.map_err(lost)?;
+        let mut hold = folder.take_over(lock)?;
+        let address = listener.local_addr().map_err(start_error)?;
+        let holder = holder(&config, address);
+        let (machine, doorbell) = machine(config, folder, address.port(), known.open_files)?;
+        let stacks = take_in_hand(&machine).await?;
+        for instance in stacks.all().iter().flat_map(|stack| stack.instances()) {
+            if instance.is_running() && known.healthy.iter().any(|it| it == instance.folder()) {
+                instance.set(State::Healthy);
+            }
+        }
+        let proxy = proxy(&listener, &machine)?;
+        from.take_over().await.map_err(lost)?;
+        proxy.serve();
+        // From here on there is no way back.
+        if let Err(error) = hold.announce(&holder) {
+            warn!(reason = %error, "cannot say in the folder who holds it");
+        }
+        from.announced().await;
+        let alone = machine.alone.clone();
+        tokio::spawn(async move {
+            from.gone().await;
+            alone.cancel();
+        });
+        let (table, answered) = open_table(&machine.folder)?;
+        end_leftovers(&machine.folder, &stacks).await;
+        carry_on(&stacks).await;
+        let is_fed = false;
+        Ok(House { machine, stacks, table, proxy, listener, hold, doorbell, answered, is_fed })
     }
 
     /// Where the proxy listens.
@@ -140,46 +184,74 @@ impl House {
         MachinePlatform::new(Arc::clone(&self.machine), Arc::clone(&self.stacks))
     }
 
-    /// Works until `shutdown` says how to end; `changed` is called with each row that the reactor
-    /// has answered.
-    pub async fn run(
-        self,
-        shutdown: impl Future<Output = Shutdown>,
-        changed: impl Fn(&Row) + Send + 'static,
-    ) -> Result<Ended, UpError> {
-        let House { machine, stacks, table, proxy, listener, hold, doorbell, mut answered } = self;
-        feed::start(&machine.folder.table(), machine.doorbell.clone())?;
-        let platform = Arc::new(MachinePlatform::new(Arc::clone(&machine), Arc::clone(&stacks)));
+    /// Works until `until` is over, and tells what it gave; `None`: the platform cannot work on.
+    /// `changed` is called with each row that the reactor has answered.
+    pub async fn work<T>(
+        &mut self,
+        until: impl Future<Output = T>,
+        changed: impl Fn(&Row),
+    ) -> Result<Option<T>, UpError> {
+        let House { machine, stacks, table, hold, doorbell, answered, is_fed, .. } = self;
+        if !std::mem::replace(is_fed, true) {
+            feed::start(&machine.folder.table(), machine.doorbell.clone())?;
+        }
+        let platform = Arc::new(MachinePlatform::new(Arc::clone(machine), Arc::clone(stacks)));
         let (swept, sweeps) = unbounded_channel();
         let after_full_sweep = move |sweep: &Sweep| {
             // Nobody tidies any more: the platform is ending.
             let _ = swept.send(sweep.refused_orphans.clone());
         };
-        let tidy = tidy::run(Arc::clone(&machine), Arc::clone(&stacks), Arc::clone(&table), sweeps);
+        let tidy = tidy::run(Arc::clone(machine), Arc::clone(stacks), Arc::clone(table), sweeps);
         let tell = async {
             let mut answers = Answers::default();
             while let Some(row) = answered.recv().await {
                 changed(&row);
-                answers.tell(&machine, &stacks, &row).await;
+                answers.tell(machine, stacks, &row).await;
             }
         };
         let beat = async {
             loop {
-                if let Err(error) = hold.beat() {
-                    warn!(reason = %error, "cannot leave a sign of life");
-                }
+                beat(hold);
                 tokio::time::sleep(BEAT).await;
             }
         };
-        let how = tokio::select! {
-            how = shutdown => how,
-            () = reactor::run(Arc::clone(&table), platform, doorbell, after_full_sweep) => {
-                Shutdown::LeaveInstances
-            }
-            () = tell => Shutdown::LeaveInstances,
-            () = tidy => Shutdown::LeaveInstances,
-            () = beat => Shutdown::LeaveInstances,
-        };
+        Ok(tokio::select! {
+            over = until => Some(over),
+            () = reactor::run(Arc::clone(table), platform, doorbell, after_full_sweep) => None,
+            () = tell => None,
+            () = tidy => None,
+            () = beat => None,
+        })
+    }
+
+    /// Hands the folder and the listening socket over, and stops nothing that runs. If the
+    /// successor is of no use, everything here is as it was, and [`House::work`] goes on.
+    pub async fn hand_over(&mut self, successor: &mut Successor) -> Result<(), SuccessorError> {
+        rest(&self.stacks).await;
+        let instances = self.stacks.all().into_iter().flat_map(|stack| stack.instances());
+        let healthy = instances
+            .filter(|instance| instance.is_healthy())
+            .map(|instance| instance.folder().to_owned())
+            .collect();
+        let known = Known { healthy, open_files: self.machine.open_files };
+        let taken_over = successor.take_over(self.hold.lock(), &self.listener, &known).await;
+        if taken_over.is_err() {
+            carry_on(&self.stacks).await;
+        }
+        taken_over
+    }
+
+    /// Lets the successor have everything but the connections that there are.
+    pub async fn leave(self, successor: &mut Successor) -> Leaving {
+        let House { machine, proxy, .. } = self;
+        proxy.retreat();
+        successor.go().await;
+        Leaving { proxy, drain: machine.config.drain }
+    }
+
+    /// Ends everything here, and what runs, if that is asked for.
+    pub async fn end(self, how: Shutdown) -> Ended {
+        let House { machine, stacks, table, proxy, hold, .. } = self;
         let instances = end(&machine, &stacks, proxy, how).await;
         if how == Shutdown::StopInstances
             && let Err(error) = table.instances_stopped().await
@@ -187,19 +259,82 @@ impl House {
             warn!(reason = %error, "cannot say in the table that the instances were stopped");
         }
         // The last sign of life: since when nobody is at work.
-        if let Err(error) = hold.beat() {
-            warn!(reason = %error, "cannot leave a sign of life");
-        }
-        Ok(Ended { how, instances, listener })
+        beat(&hold);
+        Ended { how, instances }
     }
+}
+
+fn beat(hold: &Hold) {
+    if let Err(error) = hold.beat() {
+        warn!(reason = %error, "cannot leave a sign of life");
+    }
+}
+
+fn start_error(source: std::io::Error) -> UpError {
+    UpError::Start { source }
+}
+
+fn open_table(folder: &DataFolder) -> Result<(Arc<SqliteTable>, UnboundedReceiver<Row>), UpError> {
+    let (on_answer, answered) = unbounded_channel();
+    Ok((Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?), answered))
+}
+
+fn proxy(listener: &TcpListener, machine: &Machine) -> Result<Proxy, UpError> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let listener = listener.try_clone().map_err(start_error)?;
+    Proxy::prepare(listener, Arc::clone(&machine.routes), Limits::default(), threads)
+        .map_err(start_error)
+}
+
+fn holder(config: &Config, address: SocketAddr) -> Holder {
+    Holder {
+        pid: std::process::id(),
+        listen: address.to_string(),
+        domain: config.domain.clone(),
+        since: Timestamp::now(),
+        repository: config.repository.clone(),
+        path: config.path.clone(),
+        max_scale: config.max_scale,
+    }
+}
+
+/// Takes in hand what the journal knows, and begins nothing.
+async fn take_in_hand(machine: &Arc<Machine>) -> Result<Arc<Stacks>, UpError> {
+    let records = machine.journal.stacks().await?;
+    let stacks = Arc::new(Stacks::new(Arc::clone(machine), records));
+    for stack in stacks.all() {
+        adoption::adopt(&stack).await;
+    }
+    Ok(stacks)
+}
+
+async fn carry_on(stacks: &Stacks) {
+    for stack in stacks.all() {
+        adoption::tell(&stack).await;
+        adoption::carry_on(&stack).await;
+    }
+}
+
+/// Ends every task of the stacks, and touches nothing that runs. What is under way is in the
+/// journal, and is carried on from there.
+async fn rest(stacks: &Stacks) {
+    let mut resting = JoinSet::new();
+    for stack in stacks.all() {
+        resting.spawn(async move {
+            stack.end_task().await;
+            stack.let_all_alone().await;
+        });
+    }
+    resting.join_all().await;
 }
 
 fn machine(
     config: Config,
     folder: DataFolder,
-    doorbell: UnboundedSender<RowKey>,
     port: u16,
-) -> Result<Machine, UpError> {
+    open_files: Option<u64>,
+) -> Result<(Arc<Machine>, UnboundedReceiver<RowKey>), UpError> {
+    let (ring, doorbell) = unbounded_channel();
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -209,7 +344,7 @@ fn machine(
     let mirrors = Arc::new(Mirrors::new(folder.mirrors()).with_supply(config.supply.clone()));
     let builds = Builds::new(folder.builds(), Arc::clone(&mirrors), environment)
         .with_supply(config.supply.clone());
-    Ok(Machine {
+    let machine = Machine {
         journal: Journal::open(&folder.journal())?,
         mirrors,
         builds,
@@ -218,18 +353,21 @@ fn machine(
             Some(app) => Routes::behind_balancer(&config.domain, app.as_str()),
             None => Routes::new(&config.domain),
         },
-        doorbell,
+        doorbell: ring,
+        alone: CancellationToken::new(),
         superfluous: Notify::new(),
         port,
         path,
-        open_files: raise_open_files(),
+        open_files,
         failpoints_left: AtomicI64::new(
             config.failpoint.map_or(0, |failpoint| i64::from(failpoint.count())),
         ),
         names: AtomicU64::new(1),
         folder,
+        program: Program::new(&config.program),
         config,
-    })
+    };
+    Ok((Arc::new(machine), doorbell))
 }
 
 /// Lets this process have as many files open as it may: each connection of a client is one, and one
@@ -326,7 +464,9 @@ async fn end(machine: &Machine, stacks: &Stacks, proxy: Proxy, how: Shutdown) ->
         for instance in stack.instances() {
             running += usize::from(instance.is_running());
             if how == Shutdown::StopInstances {
-                stopping.spawn(async move { instance.retire(Duration::ZERO).await });
+                stopping.spawn(async move {
+                    instance.retire(Duration::ZERO, std::future::ready(())).await
+                });
             }
         }
     }

@@ -4,6 +4,9 @@ mod aws;
 mod deploy;
 mod doctor;
 pub(crate) mod down;
+mod hand_over;
+mod notify;
+pub(crate) mod signals;
 pub(crate) mod up;
 
 use std::ffi::OsString;
@@ -103,6 +106,9 @@ fn tell(error: &anyhow::Error) -> Exit {
 fn folder_error(error: &anyhow::Error) -> Option<&FolderError> {
     error.downcast_ref::<FolderError>().or_else(|| match error.downcast_ref::<UpError>()? {
         UpError::Folder(folder) => Some(folder),
-        UpError::Listen { .. } | UpError::Start { .. } | UpError::Unreachable(_) => None,
+        UpError::Listen { .. }
+        | UpError::Start { .. }
+        | UpError::Succeed { .. }
+        | UpError::Unreachable(_) => None,
     })
 }

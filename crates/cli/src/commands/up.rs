@@ -1,20 +1,21 @@
 //! `rowhouse up`: the platform at work, and a line for each app that changes.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::pin::Pin;
 
 use anyhow::Context as _;
 use rowhouse_command::rows::{repository, row_text};
 use rowhouse_core::{Repository, Row};
 use rowhouse_machine::config::{Config, Failpoint};
+use rowhouse_machine::succession::{Predecessor, Successor};
 use rowhouse_machine::supply::Supply;
-use rowhouse_machine::up::{Ended, House, Shutdown};
-use tokio::signal::unix::{SignalKind, signal};
+use rowhouse_machine::up::{Ended, House, Leaving, Shutdown};
+use rustix::process::Signal;
 
 use crate::args::Up;
+use crate::commands::hand_over;
+use crate::commands::notify;
+use crate::commands::signals::Signals;
 use crate::context::Context;
 use crate::failure::{Exit, bad_input};
 use crate::output;
@@ -43,7 +44,10 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     };
     let domain = config.domain.clone();
     let has_repository = config.repository.is_some();
-    let house = House::open(config, inherited_listener()).await?;
+    // Before the platform is said to be this process: whoever reads that may signal it.
+    let signals = Signals::listen()?;
+    let house = House::open(config, Predecessor::of_this_process()?).await?;
+    notify::ready();
     let port = house.address().port();
     let table = context.folder.table();
     output::announce(&format!("rowhouse is at work: apps answer at http://NAME.{domain}:{port}"));
@@ -60,95 +64,119 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         if has_repository { "" } else { ", repo" },
         if has_repository { "" } else { ", 'URL'" },
     ));
-    let ended = run(house, || true).await?;
-    let instances = instances(ended.instances);
-    match ended.how {
-        Shutdown::StopInstances => {
-            output::announce(&format!(
-                "stopped {}; their rows stay, and `{}` brings them back",
-                instances,
-                context.location.command("up")
-            ));
-        }
-        Shutdown::HandOver => {
-            output::announce(&format!("handing over to a new process; {instances} go on running"));
-            return Err(hand_over(ended.listener));
-        }
-        Shutdown::LeaveInstances => {
-            output::announce(&format!(
-                "{} go on running; `{}` adopts them, `{}` stops them",
-                instances,
-                context.location.command("up"),
-                context.location.command("down")
-            ));
+    match run(house, signals, HangUp::HandsOver, || true).await? {
+        Worked::Ended(ended) => tell_end(context, &ended),
+        Worked::HandedOver(leaving, successor, signals) => {
+            return hand_over::see_off(&context.folder, leaving, *successor, signals).await;
         }
     }
     Ok(Exit::Done)
 }
 
+fn tell_end(context: &Context, ended: &Ended) {
+    let instances = instances(ended.instances);
+    let command = |text| context.location.command(text);
+    output::announce(&match ended.how {
+        Shutdown::StopInstances => {
+            format!(
+                "stopped {instances}; their rows stay, and `{}` brings them back",
+                command("up")
+            )
+        }
+        Shutdown::LeaveInstances => format!(
+            "{instances} go on running; `{}` adopts them, `{}` stops them",
+            command("up"),
+            command("down")
+        ),
+    });
+}
+
+/// What SIGHUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HangUp {
+    /// This program's file, as it is then, takes over.
+    HandsOver,
+    /// What Ctrl-C means.
+    Stops,
+}
+
+/// How a platform's work came to its end in this process.
+#[derive(Debug)]
+pub(crate) enum Worked {
+    Ended(Ended),
+    HandedOver(Leaving, Box<Successor>, Signals),
+}
+
 /// Runs a platform until a signal: Ctrl-C stops the instances, SIGTERM leaves them. A second Ctrl-C
 /// waits for nothing. `is_told` says whether a row's change is worth a line now.
 pub(crate) async fn run(
-    house: House,
-    is_told: impl Fn() -> bool + Send + 'static,
-) -> anyhow::Result<Ended> {
-    let told_before = std::sync::Mutex::new(BTreeMap::new());
-    let changed = move |row: &Row| {
+    mut house: House,
+    mut signals: Signals,
+    hang_up: HangUp,
+    is_told: impl Fn() -> bool,
+) -> anyhow::Result<Worked> {
+    let told_before = std::cell::RefCell::new(BTreeMap::new());
+    let changed = |row: &Row| {
         let line = row_text::line(row);
-        let mut before = told_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if before.insert(row.key.clone(), line.clone()).as_ref() != Some(&line) && is_told() {
+        let before = told_before.borrow_mut().insert(row.key.clone(), line.clone());
+        if before.as_ref() != Some(&line) && is_told() {
             output::announce(&line);
         }
     };
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let shutdown = async move {
-        tokio::select! {
-            _ = interrupt.recv() => {
-                output::note("stopping the instances; again Ctrl-C to leave at once");
-                tokio::spawn(async move {
-                    interrupt.recv().await;
-                    output::leave();
-                });
-                Shutdown::StopInstances
-            }
-            _ = terminate.recv() => {
-                output::note("ending; the instances go on running");
-                Shutdown::LeaveInstances
-            }
-            _ = hang_up.recv() => Shutdown::HandOver,
+    loop {
+        let asked = house.work(asked(&mut signals, hang_up), &changed).await?;
+        match asked.unwrap_or(Asked::End(Shutdown::LeaveInstances)) {
+            Asked::End(how) => return Ok(Worked::Ended(house.end(how).await)),
+            Asked::HandOver(mut successor) => match house.hand_over(&mut successor).await {
+                Ok(()) => {
+                    let leaving = house.leave(&mut successor).await;
+                    return Ok(Worked::HandedOver(leaving, successor, signals));
+                }
+                Err(error) => hand_over::tell_refused(&error.into()),
+            },
         }
-    };
-    Ok(house.run(shutdown, changed).await?)
+    }
 }
 
-/// Set for a successor whose standard input is the listening socket.
-const HANDED_OVER: &str = "ROWHOUSE_LISTENER_ON_STDIN";
-
-/// The listening socket of the process that this one took over from.
-fn inherited_listener() -> Option<TcpListener> {
-    std::env::var_os(HANDED_OVER)?;
-    std::io::stdin().as_fd().try_clone_to_owned().ok().map(TcpListener::from)
+/// What somebody outside wants of the platform.
+enum Asked {
+    End(Shutdown),
+    HandOver(Box<Successor>),
 }
 
-/// Becomes this program's file as it is now, which may be a newer one. Returns only what went
-/// wrong.
-fn hand_over(listener: TcpListener) -> anyhow::Error {
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return error.into(),
-    };
-    // The kernel names a file that was replaced so; what stands in its place is meant.
-    let name = program.display().to_string();
-    let program = name.strip_suffix(" (deleted)").map_or(program.clone(), PathBuf::from);
-    output::finish();
-    let error = std::process::Command::new(&program)
-        .args(std::env::args_os().skip(1))
-        .env(HANDED_OVER, "1")
-        .stdin(OwnedFd::from(listener))
-        .exec();
-    anyhow::Error::new(error).context(format!("cannot become `{}`", program.display()))
+/// Waits until a signal asks for an end, or for a successor that has proved itself.
+async fn asked(signals: &mut Signals, hang_up: HangUp) -> Asked {
+    let mut starting = None;
+    loop {
+        let start = async {
+            match &mut starting {
+                Some(starting) => Pin::as_mut(starting).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            started = start => match started {
+                Ok(successor) => return Asked::HandOver(Box::new(successor)),
+                Err(error) => {
+                    hand_over::tell_refused(&error);
+                    starting = None;
+                }
+            },
+            signal = signals.next() => match (signal, hang_up) {
+                (Signal::HUP, HangUp::HandsOver) if starting.is_some() => {}
+                (Signal::HUP, HangUp::HandsOver) => starting = Some(Box::pin(hand_over::start())),
+                (Signal::TERM, _) => {
+                    output::note("ending; the instances go on running");
+                    return Asked::End(Shutdown::LeaveInstances);
+                }
+                (_, _) => {
+                    output::note("stopping the instances; again Ctrl-C to leave at once");
+                    Signals::leave_at_the_next_interrupt();
+                    return Asked::End(Shutdown::StopInstances);
+                }
+            },
+        }
+    }
 }
 
 fn instances(count: usize) -> String {

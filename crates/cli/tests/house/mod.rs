@@ -103,6 +103,8 @@ pub struct House {
     folder: tempfile::TempDir,
     up: Option<Child>,
     pub port: u16,
+    /// The program that is started.
+    pub program: PathBuf,
     /// More arguments of `rowhouse up`.
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
@@ -126,6 +128,7 @@ impl House {
             folder: tempfile::tempdir().unwrap(),
             up: None,
             port: free_port(),
+            program: PROGRAM.into(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             environment: Vec::new(),
         }
@@ -162,7 +165,7 @@ impl House {
 
     /// Starts the platform with these streams and does not wait for anything.
     pub fn spawn_into(&mut self, stdout: Stdio, stderr: Stdio) {
-        let child = Command::new(PROGRAM)
+        let child = Command::new(&self.program)
             .args(["up", "--data"])
             .arg(self.data())
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
@@ -178,6 +181,13 @@ impl House {
 
     pub fn up_pid(&self) -> u32 {
         self.up.as_ref().unwrap().id()
+    }
+
+    /// The process that the folder says is the platform: that which was started, or a successor.
+    pub fn platform_pid(&self) -> u32 {
+        let text = fs::read_to_string(self.data().join("state/lock")).unwrap_or_default();
+        let holder: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        holder["Pid"].as_u64().map_or(0, |pid| u32::try_from(pid).unwrap())
     }
 
     /// What the platform has printed.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::instance::health::{Check, Probed, Waited};
 use crate::process::end::End;
@@ -250,12 +251,13 @@ impl Instance {
     }
 
     /// Ends it for good: no new requests, those in flight may take `drain`, then its process is
-    /// stopped. Returns how many requests were cut.
-    pub(crate) async fn retire(&self, drain: Duration) -> usize {
+    /// stopped. So may those of another proxy, until `alone`. Returns how many requests were cut.
+    pub(crate) async fn retire(&self, drain: Duration, alone: impl Future<Output = ()>) -> usize {
         // Whoever looks at it again half-way does not take it for one that serves. Nobody is told:
         // no request is sent to it any more.
         *self.state.lock() = State::Down(format!("{} is being stopped", self.id));
-        let cut = self.upstream().drain(drain).await;
+        let upstream = self.upstream();
+        let (cut, _) = tokio::join!(upstream.drain(drain), timeout(drain, alone));
         self.end_process().await;
         cut
     }
@@ -314,7 +316,7 @@ mod tests {
         let told = Arc::new(Told::default());
         let instance = instance(&told);
         instance.set(State::Healthy);
-        assert_eq!(instance.retire(Duration::ZERO).await, 0);
+        assert_eq!(instance.retire(Duration::ZERO, std::future::ready(())).await, 0);
         assert!(!instance.is_healthy());
         assert_eq!(*told.0.lock(), [State::Healthy]);
     }

@@ -6,6 +6,7 @@ pub mod end;
 pub mod environment;
 pub mod log;
 pub mod port;
+pub mod program;
 pub mod shim;
 pub mod supervised;
 
@@ -51,6 +52,11 @@ fn stat(pid: i32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(") ")?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The parent of a process that is there.
+pub(crate) fn parent_of(pid: i32) -> Option<i32> {
+    stat(pid)?.get(1)?.parse().ok()
 }
 
 fn start_time(pid: i32) -> Option<u64> {

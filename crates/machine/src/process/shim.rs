@@ -131,7 +131,7 @@ fn supervise(folder: &Path) -> io::Result<End> {
     let signals = Signals::listen()?;
     let log = LogWriter::open(&spec.log, spec.log_limit);
     let (output, input) = io::pipe()?;
-    let child = Command::new(std::env::current_exe()?)
+    let child = Command::new("/proc/self/exe")
         .arg("shim-exec")
         .arg(folder)
         .arg(std::process::id().to_string())

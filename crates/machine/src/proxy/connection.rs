@@ -47,6 +47,7 @@ pub(super) struct Connection {
     meter: Arc<Meter>,
     gate: OnceCell<(Arc<Gate>, Waker)>,
     order: Cell<Order>,
+    leaving: Cell<bool>,
     finishing: Cell<bool>,
     requests: Cell<u32>,
     seen: Cell<Seen>,
@@ -98,6 +99,7 @@ impl Connection {
             meter: Meter::new(),
             gate: OnceCell::new(),
             order: Cell::new(Order::Go),
+            leaving: Cell::new(false),
             finishing: Cell::new(false),
             requests: Cell::new(0),
             seen: Cell::new(seen),
@@ -287,6 +289,17 @@ impl Connection {
     /// Whether the app was waited for too long.
     pub(super) fn gave_up(&self) -> bool {
         self.order.get() == Order::GiveUp
+    }
+
+    /// Ends the connection after its next answer, which says so: a client that sends a request just
+    /// now loses nothing.
+    pub(super) fn leave(&self) {
+        self.leaving.set(true);
+    }
+
+    /// Whether its answers say that they are the last.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.get()
     }
 
     /// Ends the connection after the current answer, or after the answer to what the client is

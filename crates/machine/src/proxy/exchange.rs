@@ -6,8 +6,9 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use http::header::CONNECTION;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 
@@ -35,6 +36,9 @@ pub(super) async fn serve(
     let mut response = answer(&connection, request, &mut access).await;
     if let Some(access) = &mut access {
         access.status(response.status());
+    }
+    if connection.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     match response.body_mut() {
         ResponseBody::Page(_) => connection.end(),

@@ -45,6 +45,10 @@ use worker::{Stage, Worker};
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
+/// How long a client whose connection is idle may take for the one more request with whose answer
+/// it learns that the connection ends.
+const LAST_REQUEST: Duration = Duration::from_secs(5);
+
 /// A running proxy.  When dropped without [`Proxy::stop`], everything is cut.
 #[derive(Debug)]
 pub struct Proxy {
@@ -70,8 +74,24 @@ impl Proxy {
     /// # Errors
     ///
     /// No thread, or no runtime for it, can be made.
-    #[expect(clippy::needless_pass_by_value, reason = "the proxy owns what it serves with")]
     pub fn start(
+        listener: net::TcpListener,
+        routes: Arc<Routes>,
+        limits: Limits,
+        threads: usize,
+    ) -> io::Result<Proxy> {
+        let proxy = Proxy::prepare(listener, routes, limits, threads)?;
+        proxy.serve();
+        Ok(proxy)
+    }
+
+    /// Makes everything ready to serve the connections of `listener`, and accepts none yet.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Proxy::start`].
+    #[expect(clippy::needless_pass_by_value, reason = "the proxy owns what it serves with")]
+    pub fn prepare(
         listener: net::TcpListener,
         routes: Arc<Routes>,
         limits: Limits,
@@ -79,7 +99,7 @@ impl Proxy {
     ) -> io::Result<Proxy> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let (stage, stages) = watch::channel(Stage::Serve);
+        let (stage, stages) = watch::channel(Stage::Wait);
         let (ending, ended) = mpsc::channel(1);
         let count = threads.max(1);
         let room = limits.connections.div_ceil(count);
@@ -106,6 +126,11 @@ impl Proxy {
         Ok(Proxy { address, stage, ended, threads })
     }
 
+    /// Accepts from now on.
+    pub fn serve(&self) {
+        self.stage.send_replace(Stage::Serve);
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -113,7 +138,27 @@ impl Proxy {
 
     /// Accepts nothing more, lets each connection finish its current answer for up to `limit`, and
     /// cuts the rest.
-    pub async fn stop(mut self, limit: Duration) {
+    pub async fn stop(self, limit: Duration) {
+        self.finish(limit).await;
+    }
+
+    /// Accepts nothing more, for another process does; each connection is told with its next answer
+    /// that it ends.
+    pub fn retreat(&self) {
+        self.stage.send_replace(Stage::Leave);
+    }
+
+    /// Does the same, and waits until each connection has ended with the answer that told it; those
+    /// that have no request soon end as by [`Proxy::stop`]. `limit` is for all.
+    pub async fn leave(mut self, limit: Duration) {
+        self.retreat();
+        let first = limit.min(LAST_REQUEST);
+        // Whoever is left then is told without an answer.
+        let _ = timeout(first, self.ended.recv()).await;
+        self.finish(limit.saturating_sub(first)).await;
+    }
+
+    async fn finish(mut self, limit: Duration) {
         self.stage.send_replace(Stage::Finish);
         if timeout(limit, self.ended.recv()).await.is_err() {
             self.stage.send_replace(Stage::Cut);

@@ -25,8 +25,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What the proxy tells its threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// Accept nothing yet.
+    Wait,
     /// Accept and serve.
     Serve,
+    /// Accept nothing more, and say with each answer that the connection ends with it.
+    Leave,
     /// Accept nothing more, and end each connection after its current answer.
     Finish,
     /// End everything.
@@ -79,6 +83,8 @@ impl Worker {
     pub(super) async fn run(self: Rc<Self>, listener: TcpListener, stage: watch::Receiver<Stage>) {
         let watching = spawn_local(Rc::clone(&self).watch());
         let mut stopping = stage.clone();
+        // Without a proxy there is nothing to wait for, and nothing to accept.
+        let _ = stopping.wait_for(|stage| *stage != Stage::Wait).await;
         select! {
             _ = stopping.wait_for(|stage| *stage != Stage::Serve) => {}
             () = self.accept(listener) => {}
@@ -122,16 +128,22 @@ impl Worker {
     }
 
     async fn stop(&self, mut stage: watch::Receiver<Stage>) {
-        self.each(Connection::finish);
-        let mut cutting = false;
+        let mut told = None;
         while !self.connections.borrow().is_empty() {
+            // Without a proxy there is nobody left to wait for.
+            let is_over = stage.has_changed().is_err();
+            let now = if is_over { Stage::Cut } else { *stage.borrow_and_update() };
+            if told.replace(now) != Some(now) {
+                match now {
+                    Stage::Wait | Stage::Serve => {}
+                    Stage::Leave => self.each(Connection::leave),
+                    Stage::Finish => self.each(Connection::finish),
+                    Stage::Cut => self.each(Connection::cut),
+                }
+            }
             select! {
                 () = self.turned.notified() => {}
-                // Without a proxy there is nobody left to wait for.
-                _ = stage.wait_for(|stage| *stage == Stage::Cut), if !cutting => {
-                    cutting = true;
-                    self.each(Connection::cut);
-                }
+                _ = stage.changed(), if now != Stage::Cut => {}
             }
         }
     }

@@ -14,14 +14,11 @@ use crate::stack::operation;
 use crate::stack::preparation::not_run;
 use crate::stack::{InstanceRecord, Ongoing, StackRecord};
 
-/// Takes the instances of a record in hand again: those that run are adopted, the others are
-/// started again by whoever cares for them.
+/// Takes the instances of a record in hand again, and sends requests where they went. Nothing is
+/// begun, written or started: whoever cares for them does that later.
 pub(crate) async fn adopt(stack: &Arc<LiveStack>) {
     let Some(record) = stack.record().await else { return };
-    let adopted = take_in_hand(stack, &record).await;
-    if adopted > 0 {
-        stack.tell("adopted", format!("adopted {adopted} running instances")).await;
-    }
+    take_in_hand(stack, &record).await;
     if !matches!(record.ongoing, Some(Ongoing::Delete)) {
         // Also an app that never came up is known, and not ready.
         stack.change_scene(|scene| scene.is_known = true);
@@ -29,28 +26,41 @@ pub(crate) async fn adopt(stack: &Arc<LiveStack>) {
             serve(stack, &record, plan);
         }
     }
-    if record.ongoing.is_some() {
+}
+
+/// Has everybody who serves looked after, and the operation that is under way carried on.
+pub(crate) async fn carry_on(stack: &Arc<LiveStack>) {
+    let traffic = stack.look(|scene| scene.traffic.clone());
+    for instance in traffic.iter().filter_map(|id| stack.instance(id)) {
+        stack.watch(&instance);
+    }
+    if stack.record().await.is_some_and(|record| record.ongoing.is_some()) {
         operation::spawn(stack);
     }
 }
 
-/// Takes every instance in hand, on the port that the journal says; tells how many run.
-async fn take_in_hand(stack: &Arc<LiveStack>, record: &StackRecord) -> usize {
-    let mut adopted = 0;
+/// Tells people how many instances were taken in hand again.
+pub(crate) async fn tell(stack: &LiveStack) {
+    let adopted = stack.instances().iter().filter(|instance| instance.is_running()).count();
+    if adopted > 0 {
+        stack.tell("adopted", format!("adopted {adopted} running instances")).await;
+    }
+}
+
+/// Takes every instance in hand, on the port that the journal says.
+async fn take_in_hand(stack: &Arc<LiveStack>, record: &StackRecord) {
     for known in &record.instances {
         let port = stack.machine.ports.keep(known.port);
         let instance = Arc::new(stack.instance_at(known.id.clone(), port));
         match Supervised::adopt(instance.folder()).await {
             Ok(Adopted::Running(process)) => {
                 instance.adopt(process);
-                adopted += 1;
             }
             Ok(Adopted::Ended(_) | Adopted::NeverStarted) => {}
             Err(error) => warn!(app = %stack.name, reason = %error, "cannot look at an instance"),
         }
         stack.change_scene(|scene| scene.instances.insert(known.id.clone(), instance));
     }
-    adopted
 }
 
 /// Until an operation moves traffic, it goes where it went: to what ran.
@@ -67,10 +77,7 @@ fn serve(stack: &Arc<LiveStack>, record: &StackRecord, plan: &Plan) {
     let key = stack.machine.build_request(plan).key();
     let built = stack.machine.builds.finished(&key);
     let note = built.as_ref().and_then(not_run);
-    stack.move_traffic(serving.clone(), plan.app.scale, note);
-    for instance in serving.iter().filter_map(|id| stack.instance(id)) {
-        stack.watch(&instance);
-    }
+    stack.move_traffic(serving, plan.app.scale, note);
 }
 
 /// Whether every instance that serves has been asked at least once since it was adopted.

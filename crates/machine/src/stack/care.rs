@@ -59,7 +59,7 @@ impl LiveStack {
                 let spec = self
                     .instance_spec(plan, built, instance)
                     .map_err(|error| StartFailure::Ours(error.to_string()))?;
-                let program = &self.machine.config.program;
+                let program = self.machine.program.path();
                 let process = instance.start(program, &spec).map_err(|error| {
                     StartFailure::Ours(format!("cannot start a process: {error}"))
                 })?;

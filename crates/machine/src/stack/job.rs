@@ -39,7 +39,7 @@ impl Job {
         limit: Option<Duration>,
     ) -> Job {
         Job {
-            program: machine.config.program.clone(),
+            program: machine.program.path().to_owned(),
             folder: machine.folder.instances(name).join(machine.unique_name("job")),
             log,
             limit,

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use crate::stack::StackRecord;
-use crate::table::database::{Database, Durability, explain, open};
+use crate::table::database::{Database, Durability, explain, open, open_read_only};
 
 const SCHEMA: &str = "
 create table if not exists stacks (name text not null primary key, record text not null);
@@ -114,6 +114,12 @@ impl JournalFile {
 
 fn unreachable(error: &rusqlite::Error) -> Unreachable {
     Unreachable { reason: format!("journal: {}", explain(error)) }
+}
+
+/// Reads every stack of the file, and changes nothing: whether a program could work with it.
+pub(crate) fn prove(path: &Path) -> Result<Vec<StackRecord>, Unreachable> {
+    let read = || stacks(&open_read_only(path)?);
+    read().map_err(|error| unreachable(&error))
 }
 
 /// The journal for the platform: on a thread of its own.

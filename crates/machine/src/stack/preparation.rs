@@ -175,7 +175,7 @@ impl LiveStack {
         let command = match &built.recipe.web {
             Web::Command(text) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.clone()],
             Web::Static(folder) => vec![
-                self.machine.config.program.display().to_string(),
+                self.machine.program.path().display().to_string(),
                 "static".to_owned(),
                 built.folder.join(folder).display().to_string(),
             ],

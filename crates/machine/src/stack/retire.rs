@@ -57,7 +57,7 @@ pub(crate) async fn retire_others(
 async fn retire(stack: &LiveStack, instance: &Instance) {
     stack.let_alone(instance.id()).await;
     let drain = stack.machine.config.drain;
-    let cut = instance.retire(drain).await;
+    let cut = instance.retire(drain, stack.machine.alone.cancelled()).await;
     if cut > 0 {
         let text = format!(
             "{} had {cut} requests in flight after {} s of draining; they were cut",

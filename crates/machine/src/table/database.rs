@@ -56,6 +56,14 @@ pub(crate) fn open_of_another(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Opens a database that is there, and can change nothing of it.
+pub(crate) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
 /// Says what is wrong in words that help: who holds a lock, what is full, what may not be written.
 pub(crate) fn explain(error: &rusqlite::Error) -> String {
     use rusqlite::ErrorCode;

@@ -16,7 +16,9 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::table::column::{COLUMNS, column, read_name, read_row, sql_value};
-use crate::table::database::{Database, Durability, explain, open, open_of_another};
+use crate::table::database::{
+    Database, Durability, explain, open, open_of_another, open_read_only,
+};
 
 /// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite,
 /// which may be as old as 3.31; they ring the old and the new name, and drop the reactor's own
@@ -118,6 +120,13 @@ impl TableFile {
             Ok(connection) => Ok(TableFile { connection }),
             Err(error) => Err(unreachable(path, &error)),
         }
+    }
+
+    /// Reads every row of the table in this file, and changes nothing: whether a program could work
+    /// with it.
+    pub(crate) fn prove(path: &Path) -> Result<(), Unreachable> {
+        let read = || list(&open_read_only(path)?);
+        read().map(drop).map_err(|error| unreachable(path, &error))
     }
 
     /// Reads one row.
