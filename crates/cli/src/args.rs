@@ -157,6 +157,9 @@ pub(crate) struct Up {
     /// How long requests in flight may take when their instance must go
     #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub(crate) drain: Duration,
+    /// Connections that one address may have open [default: half of all]
+    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) connections_per_client: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -36,6 +36,9 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         max_scale: up.max_scale,
         build_timeout: up.build_timeout,
         drain: up.drain,
+        connections_per_client: up
+            .connections_per_client
+            .map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: std::env::var("ROWHOUSE_FAILPOINT")
             .ok()
