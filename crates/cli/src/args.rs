@@ -160,6 +160,9 @@ pub(crate) struct Up {
     /// How long the processes of an instance may take to end after SIGTERM
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub(crate) stop_grace: Duration,
+    /// Connections that one address may have open [default: half of all]
+    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) connections_per_client: Option<u32>,
 }
 
 #[derive(Debug, Args)]

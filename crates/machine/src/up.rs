@@ -125,8 +125,10 @@ impl House {
         }
         settle(&stacks).await;
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let proxy = Proxy::start(listener, Arc::clone(&machine.routes), Limits::default(), threads)
-            .map_err(start)?;
+        let connections_per_client = machine.config.connections_per_client;
+        let limits = Limits { connections_per_client, ..Limits::default() };
+        let proxy =
+            Proxy::start(listener, Arc::clone(&machine.routes), limits, threads).map_err(start)?;
         Ok(House { machine, stacks, table, proxy, listener: kept, hold, doorbell, answered })
     }
 

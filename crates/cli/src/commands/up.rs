@@ -37,6 +37,9 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         build_timeout: up.build_timeout,
         drain: up.drain,
         stop_grace: up.stop_grace,
+        connections_per_client: up
+            .connections_per_client
+            .map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: std::env::var("ROWHOUSE_FAILPOINT")
             .ok()
