@@ -8,8 +8,9 @@ use rustix::process::{Resource, getrlimit};
 /// quarter of few, at most this many.
 const RESERVE: usize = 1024;
 
-/// A name, a colon, and the end of the line.
-const SHORTEST_HEADER: usize = 4;
+/// The most headers of a head.  Hyper makes room for as many at each message: 1,024 cost a sixth
+/// more time for each request, and as many as the size allows three times as much.
+pub(super) const HEADERS: usize = 256;
 
 /// Times and sizes.  Times are looked at a few times per second, so they end up to a second late.
 #[derive(Clone, Debug)]
@@ -73,11 +74,6 @@ impl Limits {
         let half = connections.div_ceil(2);
         let of_client = self.connections_per_client.unwrap_or(half);
         (connections, if are_behind_balancer { usize::MAX } else { of_client })
-    }
-
-    /// The most headers that a head can have: its size is what bounds it.
-    pub(super) fn headers(&self) -> usize {
-        self.head_size / SHORTEST_HEADER
     }
 
     /// How often the times are looked at: often enough for the shortest, at most once a second.

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use crate::proxy::connection::Connection;
 use crate::proxy::crowd::{Crowd, Place};
-use crate::proxy::limits::Limits;
+use crate::proxy::limits::{HEADERS, Limits};
 use crate::proxy::link::Pool;
 use crate::proxy::notice::Notice;
 use crate::proxy::routes::Routes;
@@ -66,7 +66,7 @@ impl Worker {
         let mut http = Builder::new();
         // The times are watched for all connections at once: a timer for each request would cost
         // more.
-        http.header_read_timeout(None).max_buf_size(limits.head_size).max_headers(limits.headers());
+        http.header_read_timeout(None).max_buf_size(limits.head_size).max_headers(HEADERS);
         Rc::new(Worker {
             routes,
             limits,
