@@ -10,6 +10,7 @@ mod ls;
 pub mod names;
 mod open;
 mod opening;
+pub mod orphans;
 mod put;
 mod reactor;
 mod redeploy;
