@@ -157,6 +157,9 @@ pub(crate) struct Up {
     /// How long requests in flight may take when their instance must go
     #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub(crate) drain: Duration,
+    /// How long the processes of an instance may take to end after SIGTERM
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub(crate) stop_grace: Duration,
 }
 
 #[derive(Debug, Args)]

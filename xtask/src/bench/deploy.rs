@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::house::House;
-use super::percentile;
+use crate::bench::figure::percentile;
+use crate::bench::house::House;
 
 const ROWS: usize = 50;
 const AT_ONCE: usize = 20;

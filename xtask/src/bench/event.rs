@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::bench::account::REGION;
+
 /// A change of a row, from the table's stream.
 pub fn stream(kind: &str, old: Option<&Value>, new: Option<&Value>) -> Value {
     json!({ "Records": [record(kind, old, new)] })
@@ -29,7 +31,7 @@ fn record(kind: &str, old: Option<&Value>, new: Option<&Value>) -> Value {
         "eventID": "1",
         "eventName": kind,
         "eventSource": "aws:dynamodb",
-        "awsRegion": super::account::REGION,
+        "awsRegion": REGION,
         "dynamodb": change,
     })
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::account::{Account, free_port, printed};
-use super::process::Process;
+use crate::bench::account::{Account, free_port, printed};
+use crate::bench::process::Process;
 use crate::tools::need;
 
 /// Where Linux systems have the roots that they trust: Amazon Linux, Debian.

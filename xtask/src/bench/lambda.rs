@@ -8,12 +8,12 @@ use std::process::Command;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::account::{Account, identify};
-use super::event;
-use super::front::Front;
-use super::median;
-use super::runtime_api::Function;
-use super::wire::{self, Wire};
+use crate::bench::account::{Account, identify, printed};
+use crate::bench::event;
+use crate::bench::figure::median;
+use crate::bench::front::Front;
+use crate::bench::runtime_api::Function;
+use crate::bench::wire::{self, Wire};
 use crate::tools::{root, run};
 
 const STARTS: usize = 20;
@@ -82,7 +82,7 @@ fn install(account: &Account) -> anyhow::Result<String> {
     ])?;
     let mut command = Command::new(target().join("debug/rowhouse-aws"));
     identify(command.args(["install", "--domain", DOMAIN]), &account.endpoint());
-    super::account::printed(&mut command)?;
+    printed(&mut command)?;
     let config = account.aws(&[
         "lambda",
         "get-function-configuration",

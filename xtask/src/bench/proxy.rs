@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::median;
-use super::process::{Process, cpu_seconds};
+use crate::bench::figure::median;
+use crate::bench::process::{Process, cpu_seconds};
 use crate::tools::{need, root, run};
 
 const ROUNDS: usize = 5;

@@ -13,8 +13,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response};
 use tokio::sync::{Mutex, mpsc as channel};
 
-use super::process::{Process, cpu_time, peak_memory};
-use super::server;
+use crate::bench::process::{Process, cpu_time, peak_memory};
+use crate::bench::server;
 
 /// As the templates give the functions.
 const TIMEOUT: Duration = Duration::from_secs(120);

@@ -6,10 +6,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::account::{Account, identify};
-use super::runtime_api::Function;
-use super::wire::{self, Wire};
-use super::{event, lambda};
+use crate::bench::account::{Account, identify};
+use crate::bench::runtime_api::Function;
+use crate::bench::wire::{self, Wire};
+use crate::bench::{event, lambda};
 use crate::tools::root;
 
 /// So many apps are measured.

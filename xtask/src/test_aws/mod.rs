@@ -6,7 +6,6 @@ mod place;
 mod row;
 mod wish;
 
-use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -164,6 +163,3 @@ fn answers(place: &Place, wish: &Wish) -> anyhow::Result<()> {
     println!("{:>8} {url} answers", wish.name);
     Ok(())
 }
-
-/// All that is in an account and a region, one thing a line.
-type Inventory = BTreeSet<String>;

@@ -1,5 +1,6 @@
 //! The account and region that is tried on, and the commands that a user types there.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,13 +11,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::Inventory;
-use super::wish::Wish;
+use crate::test_aws::wish::Wish;
 use crate::tools::{emulators, root, run};
 
 const INVENTORY: &str = include_str!("inventory.py");
 const PLATFORM: &str = "rowhouse-platform";
 const REACTOR: &str = "AppDemoReactorLambda";
+
+/// All that is in an account and a region, one thing a line.
+type Inventory = BTreeSet<String>;
 
 /// An account, a region, and who has asked to stop.
 pub(super) struct Place {

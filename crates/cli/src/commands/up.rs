@@ -36,6 +36,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         max_scale: up.max_scale,
         build_timeout: up.build_timeout,
         drain: up.drain,
+        stop_grace: up.stop_grace,
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: std::env::var("ROWHOUSE_FAILPOINT")
             .ok()

@@ -127,7 +127,8 @@ pub(crate) struct World {
     pub(crate) branch: u8,
     pub(crate) settings: u8,
     pub(crate) is_closed: bool,
-    pub(crate) faults: Faults,
+    /// Operations that may still fail though nothing is wrong with what they aim at.
+    pub(crate) failures: u8,
     /// Whether operations can be cancelled, as on the machine; on AWS a young one cannot.
     pub(crate) cancellable: bool,
     /// How many events of the scenario have happened: which wish is the present one.
@@ -145,7 +146,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(faults: Faults, cancellable: bool) -> World {
+    pub(crate) fn new(failures: u8, cancellable: bool) -> World {
         World {
             row: None,
             is_removed: false,
@@ -161,7 +162,7 @@ impl World {
             branch: 1,
             settings: 1,
             is_closed: false,
-            faults,
+            failures,
             cancellable,
             epoch: 0,
             began: 0,
@@ -252,7 +253,6 @@ impl World {
         world.is_unmarked.then(|| {
             world.marks += 1;
             world.known.insert(world.marks);
-            world.faults.mishaps -= 1;
             world
         })
     }
@@ -373,7 +373,7 @@ impl World {
             change(&mut world);
             ends.push(world);
         };
-        let may_fail = self.faults.failures > 0;
+        let may_fail = self.failures > 0;
         match stack.phase.clone() {
             Phase::Creating { aim, .. } | Phase::Updating { aim, .. } => {
                 let doomed = aim.commit == commit(200);
@@ -387,7 +387,7 @@ impl World {
                 }
                 if doomed || may_fail {
                     end(&|world| {
-                        world.faults.failures -= u8::from(!doomed);
+                        world.failures -= u8::from(!doomed);
                         world.failed.insert((attempt.target.clone(), world.began));
                         world.tried.insert(attempt.target.clone());
                         match &stack.running {
@@ -400,7 +400,7 @@ impl World {
                 }
                 if may_fail && stack.running.is_some() {
                     end(&|world| {
-                        world.faults.failures -= 1;
+                        world.failures -= 1;
                         world.failed.insert((attempt.target.clone(), world.began));
                         world.tried.insert(attempt.target.clone());
                         let failed_twice = Phase::Stuck { tries: 0, reason: "stuck".to_owned() };
@@ -418,7 +418,7 @@ impl World {
                 });
                 if may_fail && stack.running.is_some() {
                     end(&|world| {
-                        world.faults.failures -= 1;
+                        world.failures -= 1;
                         let failed_again = Phase::Stuck { tries: 3, reason: "stuck".to_owned() };
                         world.set(failed_again, stack.running.clone(), stack.tried.clone());
                     });
@@ -428,7 +428,7 @@ impl World {
                 end(&World::vanish);
                 if may_fail {
                     end(&|world| {
-                        world.faults.failures -= 1;
+                        world.failures -= 1;
                         let before = world.falling.take().map_or(0, |before| {
                             before.target.as_str().rsplit(' ').next().unwrap().parse().unwrap()
                         });

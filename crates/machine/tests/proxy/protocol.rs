@@ -394,3 +394,33 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
     assert_eq!((answer.status, answer.body.as_str()), (413, "no!"));
     until(|| app.upstream.in_flight() == 0).await;
 }
+
+#[tokio::test]
+async fn no_socket_waits_for_a_delayed_acknowledgement() {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    let app = mirror().await;
+    let house = House::of(&[&app]);
+    let mut client = house.connect().await;
+    // Kept open on both sides.
+    client.get("/").await;
+    let (front, back) = (house.proxy.address(), app.upstream.address());
+    // All sockets of this process, which is the proxy's, too.
+    let me = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let (mut accepted, mut opened) = (0, 0);
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let number = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
+        let Ok(socket) = pidfd_getfd(&me, number, PidfdGetfdFlags::empty()) else { continue };
+        let address = |name: rustix::io::Result<rustix::net::SocketAddrAny>| {
+            std::net::SocketAddr::try_from(name.ok()?).ok()
+        };
+        let Ok(Some(peer)) = rustix::net::getpeername(&socket) else { continue };
+        let (own, peer) = (address(rustix::net::getsockname(&socket)), address(Ok(peer)));
+        if own != Some(front) && peer != Some(back) {
+            continue;
+        }
+        accepted += usize::from(own == Some(front));
+        opened += usize::from(peer == Some(back));
+        assert!(rustix::net::sockopt::tcp_nodelay(&socket).unwrap(), "{own:?} to {peer:?}");
+    }
+    assert_eq!((accepted, opened), (1, 1));
+}
