@@ -517,8 +517,9 @@ fn from_every_status_the_rule_comes_to_rest_by_calls_that_aws_allows_and_says_wh
                 let case = format!("{} {ending:?} {wanted:?}", status.as_str());
                 let model = Model(Mutex::new(world(status, ending)));
                 let table = MemoryTable::default();
-                if let Some(digit) = wanted {
-                    table.replace(NAME, &wish(digit));
+                table.replace(NAME, &wish(wanted.unwrap_or('a')));
+                if wanted.is_none() {
+                    table.delete(NAME);
                 }
                 assert!(settle(&model, &table), "{case}: it never comes to rest");
                 let calls = model.0.lock().unwrap().calls;
