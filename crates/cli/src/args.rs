@@ -171,8 +171,11 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
-    /// [default: the folder's name]
+    /// Name of the app [default: the folder's name]
     pub(crate) name: Option<String>,
+    /// The same, as an option
+    #[arg(long = "name", value_name = "NAME", conflicts_with = "name")]
+    pub(crate) named: Option<String>,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }

@@ -78,8 +78,8 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         biased;
         exit = show => exit,
         ended = up::run(house, move || is_told.load(Ordering::Relaxed)) => {
-            let instances = ended?.instances;
-            output::announce(&format!("the demo has ended, and stopped {instances} instances"));
+            let instances = up::instances(ended?.instances);
+            output::announce(&format!("the demo has ended, and stopped {instances}"));
             return Ok(Exit::Done);
         }
     };

@@ -39,7 +39,7 @@ pub use attribute::{Attribute, UserAttributes, Value};
 pub use commit::{Commit, NoCommit};
 pub use decide::{Action, Because, Decision, Desired, Pinned, Wanted, decide};
 pub use digest::{Base, EnvDigest, Generation, SettingsDigest, Source, Target};
-pub use environment::{Environment, PLATFORM_VARIABLES};
+pub use environment::{Environment, PLATFORM_VARIABLES, is_variable_name};
 pub use history::{Entry, KEPT_DAYS, KEPT_ENTRIES, StoredEntry, entry};
 pub use manifest::Manifest;
 pub use meaning::Objection;

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::address::without_password;
 use crate::attribute::{Attribute, UserAttributes, Value};
-use crate::environment::{Environment, PLATFORM_VARIABLES};
+use crate::environment::{Environment, PLATFORM_VARIABLES, is_variable_name};
 use crate::quoted::shortened;
 use crate::repository::{Repository, Transport};
 use crate::settings::Limits;
@@ -246,10 +246,7 @@ fn environment(user: &UserAttributes, attribute: Attribute) -> Result<Environmen
 
 /// The text of a variable, or what the environment has there that it must not.
 fn variable<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let fits = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name.bytes().all(legal);
-    if !fits {
+    if !is_variable_name(name) {
         return Err(format!(
             "a variable named {}: a name must be letters, digits and `_`, not beginning with a digit",
             shortened(name)

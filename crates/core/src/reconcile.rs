@@ -238,7 +238,14 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
         }
         let resolution = self.platform.resolve(&app.repository, &app.version).await;
         let (note, pinned) = match (resolution, kept) {
-            (Resolution::Known(commit), _) => return known(commit),
+            (Resolution::Known(commit), _) => {
+                if Commit::parse(app.version.as_str()).is_some() {
+                    let nothing =
+                        "`Follow` is true, but there is nothing to follow: `Version` is a commit";
+                    notes.version = app.follow.then(|| nothing.to_owned());
+                }
+                return known(commit);
+            }
             // The branch that the app follows is gone; what runs is still what was asked for.
             (Resolution::NoSuchVersion { reason }, Some(commit)) if app.follow => {
                 (format!("cannot follow the branch: {reason}"), known(commit))

@@ -97,6 +97,7 @@ fn space(context: &Context) -> Finding {
 fn table(context: &Context) -> Finding {
     let counted = context.table().and_then(|table| Ok(table.list()?.len()));
     match counted {
+        Ok(1) => Finding::fine("table", "1 row in rowhouse.db"),
         Ok(count) => Finding::fine("table", format!("{count} rows in rowhouse.db")),
         Err(error) => Finding::bad(
             "table",
@@ -177,12 +178,18 @@ fn tools() -> Vec<Finding> {
         tool("uv", apps, "for quicker Python builds: `pip install uv`"),
         tool("node", apps, "for Node apps: on Debian `apt install nodejs npm`"),
         tool("npm", apps, "for Node apps: on Debian `apt install npm`"),
+        tool("yarn", apps, "for Node apps with a `yarn.lock`: `npm install --global yarn`"),
+        tool("pnpm", apps, "for Node apps with a `pnpm-lock.yaml`: `npm install --global pnpm`"),
+        tool("bun", apps, "for Node apps with a `bun.lock`: `npm install --global bun`"),
+        tool("go", apps, "for Go apps, by `build:`: on Debian `apt install golang`"),
         tool("cargo", apps, "for Rust apps, and the demo: https://rustup.rs"),
     ]
 }
 
 fn tool(what: &'static str, otherwise: State, cure: &str) -> Finding {
-    match Command::new(what).arg("--version").output() {
+    // Go has a word for it, and no option.
+    let version = if what == "go" { "version" } else { "--version" };
+    match Command::new(what).arg(version).output() {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout);
             Finding::fine(what, cut(&clean(text.lines().next().unwrap_or_default()), 58))

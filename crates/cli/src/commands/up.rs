@@ -73,13 +73,16 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
             ));
         }
         Shutdown::HandOver => {
-            output::announce(&format!("handing over to a new process; {instances} go on running"));
+            output::announce(&format!(
+                "handing over to a new process; {}",
+                run_on(ended.instances)
+            ));
             return Err(hand_over(ended.listener));
         }
         Shutdown::LeaveInstances => {
             output::announce(&format!(
-                "{} go on running; `{}` adopts them, `{}` stops them",
-                instances,
+                "{}; `{}` adopts what runs, `{}` stops it",
+                run_on(ended.instances),
                 context.location.command("up"),
                 context.location.command("down")
             ));
@@ -153,7 +156,12 @@ fn hand_over(listener: TcpListener) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("cannot become `{}`", program.display()))
 }
 
-fn instances(count: usize) -> String {
+fn run_on(count: usize) -> String {
+    let go = if count == 1 { "goes" } else { "go" };
+    format!("{} {go} on running", instances(count))
+}
+
+pub(crate) fn instances(count: usize) -> String {
     if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") }
 }
 

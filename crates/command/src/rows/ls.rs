@@ -38,21 +38,28 @@ pub(crate) async fn ls(client: &impl Client, as_json: bool) -> anyhow::Result<Ex
         }
         return Ok(Exit::Done);
     }
+    // Its own last column, so that a script finds the others where they always are.
+    let absent = reactor::absent_since(&client.reactor());
     let lines: Vec<_> = rows
         .iter()
         .map(|stored| {
             let row = &stored.row;
-            vec![
+            let cells = vec![
                 row_text::name(row),
                 row_text::status(row).to_owned(),
                 row_text::instances(row),
                 row_text::user(row, Attribute::Version),
                 row_text::revision(row).to_owned(),
                 row.report.url.clone().unwrap_or_else(|| "-".to_owned()),
-            ]
+            ];
+            cells.into_iter().chain(absent.clone()).collect()
         })
         .collect();
-    output::table(&["name", "status", "healthy", "version", "revision", "url"], &lines);
+    let mut head = vec!["name", "status", "healthy", "version", "revision", "url"];
+    if absent.is_some() {
+        head.push("nobody at work since");
+    }
+    output::table(&head, &lines);
     for stored in &rows {
         if let Some(why) = row_text::why(&stored.row) {
             output::note(&why);

@@ -4,6 +4,7 @@ mod args;
 pub mod change;
 mod environment;
 mod events;
+mod following;
 mod history;
 mod logs;
 mod ls;
