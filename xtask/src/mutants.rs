@@ -262,10 +262,10 @@ pub fn run() -> anyhow::Result<()> {
     // Of the workspace, the core alone.
     let alone: Vec<&str> = manifest
         .lines()
-        .map(|line| match line.split_once(" = ") {
-            Some(("members", _)) => "members = [\"crates/core\"]",
-            Some(("default-members", _)) => "",
-            Some(_) | None => line,
+        .filter(|line| {
+            let is_member = line.starts_with("    \"crates/") || *line == "    \"xtask\",";
+            let is_another = is_member && *line != "    \"crates/core\",";
+            !is_another && !line.starts_with("default-members")
         })
         .collect();
     let alone = alone.join("\n");

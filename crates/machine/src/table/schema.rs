@@ -69,11 +69,11 @@ end;
 /// Whether everything stands there, so that opening never waits for a writer. A table that was made
 /// before a rename was a deletion has another trigger of that name.
 const IS_MADE: &str = "select (select count(*) = 12 from sqlite_master where name in ('apps', \
-                       'history', 'changes', 'deletions', 'apps_mark', 'apps_unmarked', 'apps_inserted', \
-                       'apps_deleted', 'apps_renamed', 'apps_updated', 'apps_put', \
-                       'apps_put_by_name') and (name <> 'apps_renamed' or sql like '%into \
-                       deletions%')) and (select count(*) from pragma_table_info('deletions') \
-                       where name = 'void')";
+                       'history', 'changes', 'deletions', 'apps_mark', 'apps_unmarked', \
+                       'apps_inserted', 'apps_deleted', 'apps_renamed', 'apps_updated', \
+                       'apps_put', 'apps_put_by_name') and (name <> 'apps_renamed' or sql like \
+                       '%into deletions%')) and (select count(*) from \
+                       pragma_table_info('deletions') where name = 'void')";
 
 /// A file that cannot be made a table of today.
 #[derive(Debug, Error)]
