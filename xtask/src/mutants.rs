@@ -24,7 +24,7 @@ const fn mutant(
     Mutant { rule, file, source, instead }
 }
 
-const MUTANTS: [Mutant; 34] = [
+const MUTANTS: [Mutant; 37] = [
     mutant(
         "what was tried is not tried again",
         "decide.rs",
@@ -148,8 +148,26 @@ const MUTANTS: [Mutant; 34] = [
     mutant(
         "what has no row is read again before it is deleted",
         "reconcile.rs",
-        "if self.table.get(&self.name.key()).await?.is_some() {",
+        "if self.table.get(&self.name.key()).await? != Found::Removed {",
         "if false {",
+    ),
+    mutant(
+        "a table that was lost meanwhile deletes nothing",
+        "reconcile.rs",
+        "if self.table.get(&self.name.key()).await? != Found::Removed {",
+        "if self.table.get(&self.name.key()).await?.row().is_some() {",
+    ),
+    mutant(
+        "what nobody removed is left alone",
+        "decide.rs",
+        "(_, Desired::Absent) => decision(Action::Rest, Because::Orphan)",
+        "(_, Desired::Absent) => decide_unwanted(&stack.phase)",
+    ),
+    mutant(
+        "absent is not removed",
+        "sweep.rs",
+        "Found::Absent => without.orphans.push(name.clone()),",
+        "Found::Absent => without.removed.push(name.clone()),",
     ),
     mutant(
         "a lost claim ends the look",
@@ -160,8 +178,8 @@ const MUTANTS: [Mutant; 34] = [
     mutant(
         "the row is read before the stack",
         "reconcile.rs",
-        "let settings = platform.settings();\n    // The row first: a stack that is read later can only be newer than the wish that it is compared with.\n    let row = table.get(key).await?;",
-        "let settings = platform.settings();\n    if let Ok(name) = AppName::parse(key.as_str()) {\n        let _ = platform.observe(&name).await?;\n    }\n    let row: Option<Row> = None;",
+        "let settings = platform.settings();\n    // The row first: a stack that is read later can only be newer than the wish that it is compared with.\n    let found = table.get(key).await?;",
+        "let settings = platform.settings();\n    if let Ok(name) = AppName::parse(key.as_str()) {\n        let _ = platform.observe(&name).await?;\n    }\n    let found = Found::Absent;",
     ),
     mutant(
         "a refused operation is told",
@@ -244,10 +262,10 @@ pub fn run() -> anyhow::Result<()> {
     // Of the workspace, the core alone.
     let alone: Vec<&str> = manifest
         .lines()
-        .map(|line| match line.split_once(" = ") {
-            Some(("members", _)) => "members = [\"crates/core\"]",
-            Some(("default-members", _)) => "",
-            Some(_) | None => line,
+        .filter(|line| {
+            let is_member = line.starts_with("    \"crates/") || *line == "    \"xtask\",";
+            let is_another = is_member && *line != "    \"crates/core\",";
+            !is_another && !line.starts_with("default-members")
         })
         .collect();
     let alone = alone.join("\n");

@@ -179,11 +179,11 @@ impl Reactor {
     }
 
     fn tell_orphans(&self, sweep: &Sweep) {
-        if !sweep.refused_orphans.is_empty() {
-            let names: Vec<&str> = sweep.refused_orphans.iter().map(AppName::as_str).collect();
+        if !sweep.refused.is_empty() {
+            let names: Vec<&str> = sweep.refused.iter().map(AppName::as_str).collect();
             error!(
                 orphans = names.join(" "),
-                "these stacks have no row, and are too many to be deleted unasked; `rowhouse --aws rm NAME…` deletes them"
+                "the rows of these stacks were removed, and they are too many to be deleted unasked; `rowhouse --aws rm NAME…` deletes them"
             );
         }
         #[expect(
@@ -193,7 +193,7 @@ impl Reactor {
         metric::write(
             &self.installation,
             &[
-                ("RefusedOrphans", sweep.refused_orphans.len() as f64, "Count"),
+                ("RefusedOrphans", sweep.refused.len() as f64, "Count"),
                 ("OldestUndeployedSeconds", self.table.oldest_undeployed() as f64, "Seconds"),
             ],
         );

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, Put, ReturnValue, Select, TransactWriteItem, Update,
 };
 use jiff::Timestamp;
-use rowhouse_core::{AppTable, Entry, Report, Row, RowKey, Unreachable, Written};
+use rowhouse_core::{AppTable, Entry, Found, Report, Row, RowKey, Unreachable, Written};
 
 use crate::history::{self, EXPIRES_AT};
 use crate::item::{self, Change, Condition, Item};
@@ -290,9 +290,10 @@ impl DynamoTable {
 }
 
 impl AppTable for DynamoTable {
-    async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
+    /// Within one table a row vanishes only by a deletion, so what is absent is taken for removed.
+    async fn get(&self, key: &RowKey) -> Result<Found, Unreachable> {
         let item = self.item(key).await.map_err(Failure::into_unreachable)?;
-        Ok(item.as_ref().and_then(item::row))
+        Ok(item.as_ref().and_then(item::row).map_or(Found::Removed, Found::Row))
     }
 
     async fn write(

@@ -15,8 +15,8 @@ use rowhouse_aws::config::Config;
 use rowhouse_aws::{CloudFormationPlatform, DynamoTable};
 use rowhouse_core::testing::{Kind, PlatformDriver, TableUser, platform_contract, table_contract};
 use rowhouse_core::{
-    AppName, AppTable, Attribute, Commit, Entry, Report, Row, RowKey, Unreachable, UserAttributes,
-    Value, Written,
+    AppName, AppTable, Attribute, Commit, Entry, Found, Report, Row, RowKey, Unreachable,
+    UserAttributes, Value, Written,
 };
 
 const ENDPOINT: &str = "ROWHOUSE_TEST_ENDPOINT";
@@ -141,7 +141,7 @@ impl TableUser for House {
 }
 
 impl AppTable for House {
-    async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
+    async fn get(&self, key: &RowKey) -> Result<Found, Unreachable> {
         self.table.get(key).await
     }
 

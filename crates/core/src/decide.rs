@@ -14,8 +14,10 @@ const MOST_DELETIONS: u32 = 3;
 /// What somebody wants of an app.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Desired {
-    /// There is no row.
-    Nothing,
+    /// A user removed the row.
+    Removed,
+    /// There is no row, and nobody removed one: what runs is an orphan.
+    Absent,
     /// There is a row that cannot be understood.
     Invalid,
     /// There is a valid row.
@@ -85,6 +87,7 @@ pub enum Because {
     UnwantedCancellable,
     UnwantedInProgress,
     Unwanted,
+    Orphan,
     Invalid,
     Unresolved,
     OnItsWay,
@@ -113,10 +116,11 @@ impl fmt::Display for Because {
             Because::DeletionGivenUp => "its deletion failed for good",
             Because::NothingThere => "no row, no stack",
             Because::UnwantedCancellable => {
-                "the row is gone, and what is under way can be cancelled"
+                "the row was removed, and what is under way can be cancelled"
             }
-            Because::UnwantedInProgress => "the row is gone; what is under way must end first",
-            Because::Unwanted => "the row is gone",
+            Because::UnwantedInProgress => "the row was removed; what is under way must end first",
+            Because::Unwanted => "the row was removed",
+            Because::Orphan => "there is no row, and nobody removed one",
             Because::Invalid => "the row is invalid",
             Because::Unresolved => "the version could not be looked up",
             Because::OnItsWay => "this target is on its way",
@@ -159,7 +163,8 @@ pub fn decide(desired: &Desired, observed: &Observed) -> Decision {
         Observed::Missing => decide_missing(desired),
         Observed::Ours(stack) => match (&stack.phase, desired) {
             (Phase::DeletionFailed { failures, .. }, _) => decide_deletion_failed(*failures),
-            (_, Desired::Nothing) => decide_unwanted(&stack.phase),
+            (_, Desired::Absent) => decision(Action::Rest, Because::Orphan),
+            (_, Desired::Removed) => decide_unwanted(&stack.phase),
             (_, Desired::Invalid) => decision(Action::Rest, Because::Invalid),
             (_, Desired::App(wanted)) => decide_wanted(wanted, stack),
         },
@@ -168,7 +173,7 @@ pub fn decide(desired: &Desired, observed: &Observed) -> Decision {
 
 fn decide_missing(desired: &Desired) -> Decision {
     match desired {
-        Desired::Nothing => decision(Action::Rest, Because::NothingThere),
+        Desired::Removed | Desired::Absent => decision(Action::Rest, Because::NothingThere),
         Desired::Invalid => decision(Action::Rest, Because::Invalid),
         Desired::App(wanted) => match &wanted.commit {
             Pinned::Unreachable => decision(Action::Wait, Because::Unresolved),

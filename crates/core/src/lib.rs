@@ -57,6 +57,6 @@ pub use row::{Report, Row, Status};
 pub use settings::{Limits, Settings};
 pub use stack::{Attempt, Deployment, Observed, Phase, Stack};
 pub use sweep::{Sweep, full_sweep, short_sweep};
-pub use table::{AppTable, StoredRow, Written};
+pub use table::{AppTable, Found, StoredRow, Written};
 pub use text::harmless;
 pub use version::{Version, VersionObjection};

@@ -14,7 +14,7 @@ use crate::repository::Repository;
 use crate::row::{Report, Row};
 use crate::settings::Settings;
 use crate::stack::Observed;
-use crate::table::{AppTable, Written};
+use crate::table::{AppTable, Found, Written};
 use crate::version::Version;
 
 /// A row and its stack, as they were listed.
@@ -44,8 +44,8 @@ impl Listed<'_> {
 }
 
 impl AppTable for Listed<'_> {
-    async fn get(&self, _: &RowKey) -> Result<Option<Row>, Unreachable> {
-        Ok(Some(self.row.clone()))
+    async fn get(&self, _: &RowKey) -> Result<Found, Unreachable> {
+        Ok(Found::Row(self.row.clone()))
     }
 
     async fn write(&self, _: &Row, _: &Report, _: Option<&Entry>) -> Result<Written, Unreachable> {

@@ -15,7 +15,7 @@ use crate::report::{Notes, Progress, report};
 use crate::row::{Report, Row, Status};
 use crate::settings::Settings;
 use crate::stack::{Deployment, Observed};
-use crate::table::{AppTable, Written};
+use crate::table::{AppTable, Found, Written};
 
 /// Who rang. It decides nothing about an app but whether the platform's own changes may go out with it, and whether a
 /// repository that could not be read is asked once more.
@@ -58,16 +58,17 @@ pub async fn reconcile(
 ) -> Result<Reconciled, Unreachable> {
     let settings = platform.settings();
     // The row first: a stack that is read later can only be newer than the wish that it is compared with.
-    let row = table.get(key).await?;
+    let found = table.get(key).await?;
     let Ok(name) = AppName::parse(key.as_str()) else {
-        return answer_bad_name(row, &settings, table).await;
+        return answer_bad_name(found.row(), &settings, table).await;
     };
     let observed = platform.observe(&name).await?;
     let look = Look { name: &name, waking, settings: &settings, table, platform };
-    let Some(row) = row else {
-        return look.act_unwanted(&observed).await;
-    };
-    look.act(row, &observed).await
+    match found {
+        Found::Row(row) => look.act(row, &observed).await,
+        Found::Removed => look.act_without_row(&Desired::Removed, &observed).await,
+        Found::Absent => look.act_without_row(&Desired::Absent, &observed).await,
+    }
 }
 
 /// What stays the same during one look.
@@ -80,9 +81,13 @@ struct Look<'a, T, P> {
 }
 
 impl<T: AppTable, P: Platform> Look<'_, T, P> {
-    /// Steps towards nothing: there was no row.
-    async fn act_unwanted(&self, observed: &Observed) -> Result<Reconciled, Unreachable> {
-        let decision = decide(&Desired::Nothing, observed);
+    /// Steps towards nothing where the row was removed, and nowhere where nobody removed one.
+    async fn act_without_row(
+        &self,
+        desired: &Desired,
+        observed: &Observed,
+    ) -> Result<Reconciled, Unreachable> {
+        let decision = decide(desired, observed);
         let operation = match decision.action {
             Action::Delete { retain } => Operation::Delete { retain },
             Action::Cancel => Operation::Cancel,
@@ -95,8 +100,8 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
                 return Ok(done(decision, Again::No));
             }
         };
-        // Somebody may have put the row again since: nothing that is wanted is ever deleted.
-        if self.table.get(&self.name.key()).await?.is_some() {
+        // Somebody may have put the row again since, or another table: nothing is ever deleted but what is removed now.
+        if self.table.get(&self.name.key()).await? != Found::Removed {
             return Ok(done(decision, Again::Now));
         }
         let outcome = self.perform(operation, observed, decision).await;

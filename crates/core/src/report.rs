@@ -35,7 +35,7 @@ pub fn report(
     notes: &Notes,
 ) -> Option<Report> {
     let (status, reason) = match desired {
-        Desired::Nothing => return None,
+        Desired::Removed | Desired::Absent => return None,
         Desired::Invalid => (Status::Invalid, notes.invalid.clone()),
         Desired::App(wanted) => verdict(row, wanted, observed, decision, progress, notes),
     };
@@ -64,7 +64,8 @@ fn target(row: &Row, desired: &Desired, observed: &Observed, decision: Decision)
         // Nothing new is aimed at.
         Desired::App(Wanted { commit: Pinned::Unreachable, .. })
         | Desired::Invalid
-        | Desired::Nothing => row.report.target.clone(),
+        | Desired::Removed
+        | Desired::Absent => row.report.target.clone(),
     }
 }
 
@@ -143,7 +144,8 @@ fn verdict(
         | Because::NothingThere
         | Because::UnwantedCancellable
         | Because::UnwantedInProgress
-        | Because::Unwanted => (Status::Deploying, None),
+        | Because::Unwanted
+        | Because::Orphan => (Status::Deploying, None),
         Because::Runs | Because::SettingsLag => (Status::Deployed, trouble()),
         // The row's own reason has the sentence around it already.
         Because::SettingsTriedBefore if wanted.refused => (Status::Deployed, row.report.reason.clone()),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rowhouse_core::{Platform, Row, RowKey, Sweep, Unreachable};
+use rowhouse_core::{AppName, AppTable, Found, Platform, Row, RowKey, Sweep, Unreachable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -81,6 +81,7 @@ pub struct House {
     machine: Arc<Machine>,
     stacks: Arc<Stacks>,
     table: Arc<SqliteTable>,
+    orphans: Vec<AppName>,
     proxy: Proxy,
     listener: TcpListener,
     hold: Hold,
@@ -97,7 +98,8 @@ impl House {
         let mut hold = folder.hold()?;
         // The table before the address: who finds somebody listening finds the table, too.
         let (on_answer, answered) = unbounded_channel();
-        let table = Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?);
+        let table =
+            Arc::new(SqliteTable::open(&folder.table(), &folder.journal(), Some(on_answer))?);
         let listener = match inherited {
             Some(listener) => listener,
             None => Proxy::bind(config.listen).map_err(|error| listen_error(&config, &error))?,
@@ -123,13 +125,20 @@ impl House {
         for stack in stacks.all() {
             adopt(&stack).await;
         }
+        let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
         settle(&stacks).await;
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let connections_per_client = machine.config.connections_per_client;
         let limits = Limits { connections_per_client, ..Limits::default() };
         let proxy =
             Proxy::start(listener, Arc::clone(&machine.routes), limits, threads).map_err(start)?;
-        Ok(House { machine, stacks, table, proxy, listener: kept, hold, doorbell, answered })
+        let listener = kept;
+        Ok(House { machine, stacks, table, orphans, proxy, listener, hold, doorbell, answered })
+    }
+
+    /// The apps that run on though no row wants them and nobody removed one, as of the start.
+    pub fn orphans(&self) -> &[AppName] {
+        &self.orphans
     }
 
     /// Where the proxy listens.
@@ -149,13 +158,23 @@ impl House {
         shutdown: impl Future<Output = Shutdown>,
         changed: impl Fn(&Row) + Send + 'static,
     ) -> Result<Ended, UpError> {
-        let House { machine, stacks, table, proxy, listener, hold, doorbell, mut answered } = self;
+        let House {
+            machine,
+            stacks,
+            table,
+            orphans: _,
+            proxy,
+            listener,
+            hold,
+            doorbell,
+            mut answered,
+        } = self;
         feed::start(&machine.folder.table(), machine.doorbell.clone())?;
         let platform = Arc::new(MachinePlatform::new(Arc::clone(&machine), Arc::clone(&stacks)));
         let (swept, sweeps) = unbounded_channel();
         let after_full_sweep = move |sweep: &Sweep| {
             // Nobody tidies any more: the platform is ending.
-            let _ = swept.send(sweep.refused_orphans.clone());
+            let _ = swept.send(sweep.clone());
         };
         let tidy = tidy::run(Arc::clone(&machine), Arc::clone(&stacks), Arc::clone(&table), sweeps);
         let tell = async {
@@ -296,6 +315,27 @@ pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool
         }
     }
     stopping.join_all().await.len()
+}
+
+/// The stacks without a row that nobody removed. Those that somebody did are rung, whatever has become
+/// of the doorbell of that time.
+async fn without_row(
+    stacks: &Stacks,
+    table: &impl AppTable,
+    doorbell: &UnboundedSender<RowKey>,
+) -> Result<Vec<AppName>, Unreachable> {
+    let mut orphans = Vec::new();
+    for stack in stacks.all() {
+        match table.get(&stack.name.key()).await? {
+            Found::Row(_) => {}
+            Found::Removed => {
+                // The platform has the other end until it ends.
+                let _ = doorbell.send(stack.name.key());
+            }
+            Found::Absent => orphans.push(stack.name.clone()),
+        }
+    }
+    Ok(orphans)
 }
 
 /// Gives what was adopted a moment to answer, so that the proxy has somewhere to send its first

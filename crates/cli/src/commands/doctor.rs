@@ -1,11 +1,11 @@
 //! `rowhouse doctor`: what the platform needs, whether it is there, and the cure where it is not.
 
-use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
 use rowhouse_command::finding::{self, Finding, State};
+use rowhouse_core::AppName;
 use rowhouse_machine::folder::{FolderError, Presence};
 use serde_json::json;
 
@@ -103,7 +103,8 @@ fn table(context: &Context) -> Finding {
             "table",
             State::Broken,
             clean(&format!("{error:#}")),
-            "restore `rowhouse.db`, or move it away: an empty one is made in its place",
+            "restore `rowhouse.db`, or move it away: an empty one is made in its place, and what runs \
+             runs on",
         ),
     }
 }
@@ -141,27 +142,24 @@ fn reactor(context: &Context) -> Finding {
     }
 }
 
-/// Stacks that no row wants: a sweep deletes a few of them, and keeps many, in case the table was
-/// lost.
+/// Stacks that no row wants and that nobody removed: the table was lost, or an older one is back.
 fn orphans(context: &Context) -> Finding {
-    let look = || -> anyhow::Result<Vec<String>> {
-        let rows: BTreeSet<String> =
-            context.table()?.list()?.into_iter().map(|stored| stored.row.key.0).collect();
-        let stacks = context.journal()?.stacks()?;
-        let names = stacks.into_iter().map(|stack| stack.name.as_str().to_owned());
-        Ok(names.filter(|name| !rows.contains(name)).collect())
-    };
-    match look() {
-        Ok(names) if names.is_empty() => Finding::fine("orphans", "every app that runs has a row"),
-        Ok(names) => Finding::bad(
-            "orphans",
-            State::Warning,
-            format!("without a row, and kept: {}", names.join(", ")),
-            format!(
-                "`{}` deletes them",
-                context.location.command(&format!("rm {}", names.join(" ")))
-            ),
-        ),
+    match context.without_row() {
+        Ok(names) if names.is_empty() => {
+            Finding::fine("orphans", "every app that runs has a row, or was removed")
+        }
+        Ok(names) => {
+            let names: Vec<&str> = names.iter().map(AppName::as_str).collect();
+            Finding::bad(
+                "orphans",
+                State::Warning,
+                format!("they run on without a row, which nobody removed: {}", names.join(", ")),
+                format!(
+                    "put their rows again, or restore the table; `{}` deletes them",
+                    context.location.command(&format!("rm {}", names.join(" ")))
+                ),
+            )
+        }
         Err(error) => Finding::bad(
             "orphans",
             State::Broken,

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use rowhouse_command::rows::{repository, row_text};
+use rowhouse_command::rows::{orphans, repository, row_text};
 use rowhouse_core::{Repository, Row};
 use rowhouse_machine::config::{Config, Failpoint};
 use rowhouse_machine::supply::Supply;
@@ -64,6 +64,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         if has_repository { "" } else { ", repo" },
         if has_repository { "" } else { ", 'URL'" },
     ));
+    orphans::tell(house.orphans(), &context.location, output::announce);
     let ended = run(house, || true).await?;
     let instances = instances(ended.instances);
     match ended.how {

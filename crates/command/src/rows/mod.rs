@@ -11,6 +11,7 @@ mod ls;
 pub mod names;
 mod open;
 mod opening;
+pub mod orphans;
 mod put;
 mod reactor;
 mod redeploy;

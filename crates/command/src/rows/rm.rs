@@ -9,7 +9,7 @@ use crate::rows::args::Remove;
 use crate::rows::names;
 use crate::rows::wait::{self, Leaving, Progress};
 
-/// Deletes rows; a name without one is rung where something of it is left.
+/// Deletes rows; of a name without one, what is left.
 pub(crate) async fn rm<C: Client>(client: &C, remove: Remove) -> anyhow::Result<Exit> {
     // All names first: a wrong one costs nothing of the others.
     for name in &remove.names {
@@ -24,7 +24,7 @@ pub(crate) async fn rm<C: Client>(client: &C, remove: Remove) -> anyhow::Result<
         let progress = Progress::new(client, name, &remove.waiting).await?;
         let removed = client.remove(&key).await?;
         if removed.is_none() {
-            client.ring(&key).await?;
+            client.remove_orphan(&key).await?;
         }
         leaving.push(Leaving { progress, removed });
     }

@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use replay::{Answer, Call, Step, step};
+use replay::{Answer, Call, Held, Step, step};
 use rowhouse_core::{
     Again, Observed, Operation, Outcome, Phase, Resolution, Status, Target, Waking,
 };
@@ -34,7 +34,7 @@ struct Look {
     waking: Waking,
     settings: u8,
     log: Log,
-    /// The last row read was read after the stack, and there was none.
+    /// The row was read after the stack, and a user had removed it.
     sure_of_none: bool,
     /// The row was claimed after the stack was seen.
     claimed: bool,
@@ -118,9 +118,14 @@ impl State {
                 Event::Put(_) | Event::Replace(_) | Event::Delete | Event::BranchMoves => {
                     state.rings[0] = true;
                 }
-                // Settings belong to a version of the reactor: a new one ends the looks of the old one.
-                Event::RepositoryCloses => {}
+                // A start rings every name.
+                Event::Lose | Event::Restore => {
+                    state.looks = [None, None];
+                    state.rings[0] = true;
+                }
+                Event::RepositoryCloses | Event::Backup => {}
                 Event::RepositoryOpens => state.rings[2] = true,
+                // Settings belong to a version of the reactor: a new one ends the looks of the old one.
                 Event::SettingsChange => {
                     state.looks = [None, None];
                     state.rings = [true, true, false];
@@ -183,12 +188,12 @@ impl State {
         let mut answer = |mut state: State, answer: Answer<WorldRow>| {
             let look = Rc::make_mut(state.looks[reactor].as_mut().unwrap());
             match &answer {
-                Answer::Got(row) => {
+                Answer::Got(held) => {
                     look.failed.clone_from(&state.world.failed);
                     look.epoch = state.world.epoch;
                     let after_the_stack =
                         look.log.iter().any(|before| matches!(before, Answer::Saw(_)));
-                    look.sure_of_none = row.is_none() && after_the_stack;
+                    look.sure_of_none = *held == Held::Removed && after_the_stack;
                 }
                 Answer::Wrote(written) => look.claimed = written.is_some(),
                 _ => {}
@@ -209,7 +214,12 @@ impl State {
         };
         match call {
             Call::Get => {
-                answer(self.clone(), Answer::Got(self.world.row.clone()));
+                let held = self.world.get();
+                assert!(
+                    held != Held::Removed || self.world.may_end,
+                    "called removed, and no user removed it: {self:#?}"
+                );
+                answer(self.clone(), Answer::Got(held));
                 if let Some(state) = self.mishap() {
                     answer(state, Answer::Unreachable);
                 }
@@ -221,6 +231,9 @@ impl State {
                 assert_eq!(state.world.row.is_some(), had_row, "a write made a ghost");
                 if let Some(lost) = state.mishap() {
                     answer(lost, Answer::Unreachable);
+                }
+                if let (Some(died), Some(world)) = (self.mishap(), self.world.die_renewing()) {
+                    answer(State { world: Rc::new(world), ..died }, Answer::Unreachable);
                 }
                 answer(state, Answer::Wrote(written));
             }
@@ -290,7 +303,13 @@ impl State {
                     "a commit that nobody asked for"
                 );
             }
-            Operation::Cancel | Operation::ContinueRollback => {}
+            Operation::Cancel => {
+                assert!(
+                    look.claimed || look.sure_of_none,
+                    "cancelled without being sure: {self:#?}"
+                );
+            }
+            Operation::ContinueRollback => {}
         }
     }
 
@@ -327,6 +346,9 @@ impl State {
         let world = &self.world;
         let name = scenario.name;
         let Some(row) = &world.row else {
+            if world.get() == Held::Absent {
+                return;
+            }
             let gone = match &world.stack {
                 Observed::Missing => true,
                 Observed::Ours(stack) => {
@@ -579,6 +601,31 @@ fn bad_rows_leave_alone_what_runs() {
         cancellable: true,
         reactors: 2,
     });
+}
+
+#[test]
+fn a_table_that_is_lost_or_an_older_one_ends_nothing_that_no_user_removed() {
+    let again = Event::Put(wish("tag", 2));
+    for events in [
+        vec![ONE, Event::Lose, Event::Delete],
+        vec![ONE, Event::Lose, again],
+        vec![Event::Backup, ONE, Event::Restore, Event::Delete],
+        // In the copy the row is called removed, and was put again since.
+        vec![ONE, Event::Delete, Event::Backup, again, Event::Restore],
+        // A removal is carried out, also where it is in the copy.
+        vec![ONE, Event::Delete, Event::Backup, Event::Lose, Event::Restore],
+        vec![ONE, Event::Backup, Event::Delete, Event::Restore, Event::Delete],
+    ] {
+        for reactors in [1, 2] {
+            explore(&Scenario {
+                name: "a table is lost",
+                events: events.clone(),
+                faults: faults(0, if reactors == 1 { 2 } else { 0 }),
+                cancellable: reactors == 1,
+                reactors,
+            });
+        }
+    }
 }
 
 #[test]
