@@ -130,8 +130,8 @@ const MUTANTS: [Mutant; 37] = [
     mutant(
         "what failed has failed, also while nobody can look",
         "report.rs",
-        "if row.report.status == Some(Status::DeployFailed)\n                && row.report.generation.as_ref() == Some(&wanted.generation) =>",
-        "if false =>",
+        "if is_of_this && row.report.status == Some(Status::DeployFailed) {",
+        "if false && is_of_this {",
     ),
     mutant(
         "the status speaks of the row as it is",
@@ -172,20 +172,24 @@ const MUTANTS: [Mutant; 37] = [
     mutant(
         "a lost claim ends the look",
         "reconcile.rs",
-        "let Written::Done(row) = self.table.write(&row, &claim, None).await? else {\n            return Ok(done(decision, Again::Now));\n        };",
+        "let Written::Done(row) = self.table.write(&row, &claim, None).await? else {\n            \
+         return Ok(done(decision, Again::Now));\n        };",
         "if let Written::Done(_) = self.table.write(&row, &claim, None).await? {}",
     ),
     mutant(
         "the row is read before the stack",
         "reconcile.rs",
-        "let settings = platform.settings();\n    // The row first: a stack that is read later can only be newer than the wish that it is compared with.\n    let found = table.get(key).await?;",
-        "let settings = platform.settings();\n    if let Ok(name) = AppName::parse(key.as_str()) {\n        let _ = platform.observe(&name).await?;\n    }\n    let found = Found::Absent;",
+        "let found = table.get(key).await?;",
+        "if let Ok(name) = AppName::parse(key.as_str()) {\n        let _ = \
+         platform.observe(&name).await?;\n    }\n    let found = Found::Absent;",
     ),
     mutant(
         "a refused operation is told",
         "reconcile.rs",
-        "Outcome::Started | Outcome::Busy => false,\n            Outcome::Refused { .. } | Outcome::Unreachable { .. } => {",
-        "Outcome::Started | Outcome::Busy | Outcome::Refused { .. } => false,\n            Outcome::Unreachable { .. } => {",
+        "Outcome::Started | Outcome::Busy => false,\n            Outcome::Refused { .. } | \
+         Outcome::Unreachable { .. } => {",
+        "Outcome::Started | Outcome::Busy | Outcome::Refused { .. } => false,\n            \
+         Outcome::Unreachable { .. } => {",
     ),
     mutant(
         "a commit is kept while its source stays",
@@ -197,7 +201,8 @@ const MUTANTS: [Mutant; 37] = [
         "a repository that denies us never replaces a commit that is kept",
         "reconcile.rs",
         "(Resolution::Denied { reason } | Resolution::Unreachable { reason }, Some(commit)) => {",
-        "(Resolution::Denied { reason }, _) => (reason, nothing(NoCommit::Denied)),\n            (Resolution::Unreachable { reason }, Some(commit)) => {",
+        "(Resolution::Denied { reason }, _) => (reason, nothing(NoCommit::Denied)),\n            \
+         (Resolution::Unreachable { reason }, Some(commit)) => {",
     ),
     mutant(
         "a repository that denied us is asked again by the full sweep alone",

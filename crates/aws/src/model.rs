@@ -1,6 +1,7 @@
-//! CloudFormation as AWS documents it, for one stack, in memory: which calls each status allows, what an operation
-//! leaves in `Parameters`, `Outputs` and events, and that a token is used once. The emulators get some of this wrong.
-//! The rule runs against it from every status; `tests/scenes.txt` is what both it and an emulator must say.
+//! CloudFormation as AWS documents it, for one stack, in memory: which calls each status allows,
+//! what an operation leaves in `Parameters`, `Outputs` and events, and that a token is used once.
+//! The emulators get some of this wrong. The rule runs against it from every status;
+//! `tests/scenes.txt` is what both it and an emulator must say.
 //!
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html>,
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/troubleshooting.html>
@@ -433,7 +434,8 @@ fn deployment(digit: char) -> Deployment {
     }
 }
 
-/// A stack in that status whose last rollout aimed at `b`, after `a` had come up where anything could.
+/// A stack in that status whose last rollout aimed at `b`, after `a` had come up where anything
+/// could.
 fn world(status: S, ending: Ending) -> World {
     let (before, aim) = (deployment('a'), deployment('b'));
     let never_up = matches!(

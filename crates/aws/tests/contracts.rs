@@ -1,4 +1,5 @@
-//! The suites that every table and every platform must pass, on DynamoDB and on CloudFormation in an emulator.
+//! The suites that every table and every platform must pass, on DynamoDB and on CloudFormation in
+//! an emulator.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod emulator;
@@ -218,7 +219,8 @@ impl PlatformDriver for Driver {
     }
 }
 
-/// The platform reads an operator's template beside its program, and so this program runs once more, beside one.
+/// The platform reads an operator's template beside its program, and so this program runs once
+/// more, beside one.
 #[tokio::test]
 async fn the_platform_on_cloudformation_keeps_the_contract() {
     let house = Installation::moody_with(Difference::default()).await;

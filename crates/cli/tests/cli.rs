@@ -322,7 +322,8 @@ fn a_reader_that_goes_away_is_no_error_and_a_pipe_gets_no_colours() {
     let house = House::new(&[]);
     let data = house.data().display().to_string();
     let script = format!(
-        "for i in 1 2 3 4 5 6 7 8; do {PROGRAM} put app-$i --version main --repo https://example.com/a --data {data} \
+        "for i in 1 2 3 4 5 6 7 8; do {PROGRAM} put app-$i --version main --repo \
+         https://example.com/a --data {data} \
          2>/dev/null; done; {PROGRAM} ls --data {data} | head -1; echo ${{PIPESTATUS[0]}}"
     );
     let output = Command::new("bash").args(["-c", &script]).output().unwrap();

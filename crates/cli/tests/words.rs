@@ -67,8 +67,10 @@ fn shop() -> House {
     let house = empty();
     let [one, two] = commits();
     house.sql(&format!(
-        "insert into apps (name, version, scale, repo, env, build_env, status, load_balancer, revision, healthy, seq) \
-         values ('shop', 'main', 2, '/srv/shop.git', '{{\"SECRET\": \"hunter2\"}}', '{{\"TOKEN\": \"hunter2\"}}', \
+        "insert into apps (name, version, scale, repo, env, build_env, status, load_balancer, \
+         revision, healthy, seq) \
+         values ('shop', 'main', 2, '/srv/shop.git', '{{\"SECRET\": \"hunter2\"}}', \
+         '{{\"TOKEN\": \"hunter2\"}}', \
          'deployed', 'http://shop.localhost:8080', '{two}', 2, 4); \
          insert into history (name, at, version, repo, revision, scale, status) values \
          ('shop', '2026-01-01T10:00:00.000Z', 'main', '/srv/shop.git', '{one}', 2, 'deployed'), \
@@ -302,7 +304,8 @@ fn variables_come_from_options_a_file_and_stdin() {
     assert_eq!(said.status, Some(2), "{}", said.err);
     assert_eq!(
         json(&house.sql("select env from apps")),
-        serde_json::json!({ "A": "from the file", "B": "3", "C": "from stdin", "SECRET": "hunter2" })
+        serde_json::json!({ "A": "from the file", "B": "3", "C": "from \
+            stdin", "SECRET": "hunter2" })
     );
     refused(&house, &["put", "shop", "--env", "A=-", "--env", "B=-"], "only one value");
     house.set("shop", "env = '[hunter2'");
@@ -348,12 +351,14 @@ fn a_list_says_first_that_nobody_keeps_it_true() {
     let said = run(&house, &["ls"]);
     assert_eq!(
         said.err.lines().next().unwrap(),
-        "warning: no reactor is at work (there has never been one here): nothing changes until one is"
+        "warning: no reactor is at work (there has never been one here): nothing changes until one \
+         is"
     );
     // The row was never answered in this form, so its word is not taken for an answer.
     assert_eq!(
         said.out,
-        "NAME  STATUS   HEALTHY  VERSION  REVISION  URL                         NOBODY AT WORK SINCE\n\
+        "NAME  STATUS   HEALTHY  VERSION  REVISION  URL                         NOBODY AT WORK \
+         SINCE\n\
          shop  pending  2/2      main     fedcba9   http://shop.localhost:8080  ever\n"
     );
     let list = json(&run(&house, &["ls", "--json"]).out);
@@ -512,7 +517,11 @@ fn the_password_of_a_repository_that_is_refused_is_not_repeated() {
 #[test]
 fn hostile_text_in_a_row_cannot_drive_a_terminal() {
     let house = shop();
-    house.set("shop", "reason = 'a' || char(27) || '[2Jb' || char(10) || 'error: c', version = char(27) || ']0;x' || char(7), load_balancer = '--help' || char(8238)");
+    house.set(
+        "shop",
+        "reason = 'a' || char(27) || '[2Jb' || char(10) || 'error: c', version = \
+        char(27) || ']0;x' || char(7), load_balancer = '--help' || char(8238)",
+    );
     for arguments in [&["ls"] as &[&str], &["show", "shop"], &["history", "shop"]] {
         let said = run(&house, arguments);
         let all = format!("{}{}", said.out, said.err);
@@ -1160,7 +1169,8 @@ fn a_commit_is_not_followed_and_what_was_followed_is_said() {
     refused(
         &house,
         &["put", "new", "--repo", "https://example.com/a", "--version", &one, "--follow", "yes"],
-        "there is nothing to follow: the version is the commit 0123456\nhint: name a branch: `rowhouse put new",
+        "there is nothing to follow: the version is the commit 0123456\nhint: name a branch: \
+         `rowhouse put new",
     );
     house.set("shop", "follow = 1");
     let said = run(&house, &["put", "shop", "--version", &one, "--no-wait"]);

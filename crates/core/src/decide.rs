@@ -36,12 +36,14 @@ pub struct Wanted {
     pub commit: Pinned,
     /// The row itself says that this target was refused before any operation began.
     pub refused: bool,
-    /// The last attempt was for this generation, on whatever commit and settings: nobody wished anew.
+    /// The last attempt was for this generation, on whatever commit and settings: nobody wished
+    /// anew.
     pub attempted: bool,
-    /// The row says `deployed` of these very attributes (or in an older format of digests, which cannot be
-    /// compared): what runs in an older format is what is wanted.
+    /// The row says `deployed` of these very attributes (or in an older format of digests, which
+    /// cannot be compared): what runs in an older format is what is wanted.
     pub unchanged: bool,
-    /// Whether a stack that only lags behind in settings may be updated now: the full sweep's choice.
+    /// Whether a stack that only lags behind in settings may be updated now: the full sweep's
+    /// choice.
     pub may_catch_up: bool,
 }
 
@@ -155,8 +157,9 @@ fn decision(action: Action, because: Because) -> Decision {
     Decision { action, because }
 }
 
-/// Chooses the next step. Total and pure: it has an answer for every input, and the same one every time.
-/// The first line that matches wins; the order is that of the decision table in ARCHITECTURE.md.
+/// Chooses the next step. Total and pure: it has an answer for every input, and the same one every
+/// time. The first line that matches wins; the order is that of the decision table in
+/// ARCHITECTURE.md.
 pub fn decide(desired: &Desired, observed: &Observed) -> Decision {
     match observed {
         Observed::Foreign(_) => decision(Action::Rest, Because::Foreign),
@@ -252,7 +255,8 @@ fn decide_wanted(wanted: &Wanted, stack: &Stack) -> Decision {
         Phase::Stuck { tries, .. } if *tries < MOST_CONTINUATIONS && !wanted.refused => {
             decision(Action::ContinueRollback, Because::Stuck)
         }
-        // Only somebody's new wish is worth losing what still serves: no new settings, no moved branch.
+        // Only somebody's new wish is worth losing what still serves: no new settings, no moved
+        // branch.
         Phase::Stuck { .. } if tried || refused || wanted.attempted => {
             decision(Action::Rest, Because::StuckForGood)
         }

@@ -29,8 +29,9 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Variables that every process of an app gets from the platform, and `Env` cannot set: an app that listens elsewhere
-/// than on its `PORT` would never be found. `PATH` and `LANG` are the row's to change.
+/// Variables that every process of an app gets from the platform, and `Env` cannot set: an app that
+/// listens elsewhere than on its `PORT` would never be found. `PATH` and `LANG` are the row's to
+/// change.
 pub const PLATFORM_VARIABLES: [&str; 8] =
     ["APP_NAME", "APP_REVISION", "APP_VERSION", "DATA_DIR", "HOME", "HOST", "PORT", "TMPDIR"];
 

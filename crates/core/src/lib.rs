@@ -1,7 +1,7 @@
 //! The rule of Rowhouse, pure: what a row means, what to do next, and what to say about it.
 //!
-//! No clock, no I/O, no platform. `decide` and `report` have an answer for every input; `reconcile` is the
-//! loop that carries it through the two ports, `AppTable` and `Platform`.
+//! No clock, no I/O, no platform. `decide` and `report` have an answer for every input; `reconcile`
+//! is the loop that carries it through the two ports, `AppTable` and `Platform`.
 
 mod address;
 mod app;

@@ -1,5 +1,6 @@
-//! What a sweep's lists show of one name: a look at it that comes to nothing, but tells whether a real one would do
-//! anything. It is `reconcile` itself, so that there is no second rule of what is settled.
+//! What a sweep's lists show of one name: a look at it that comes to nothing, but tells whether a
+//! real one would do anything. It is `reconcile` itself, so that there is no second rule of what is
+//! settled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

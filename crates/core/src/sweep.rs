@@ -1,4 +1,5 @@
-//! The sweeps: what makes up for lost doorbells. They ring names; they never act on what their lists say.
+//! The sweeps: what makes up for lost doorbells. They ring names; they never act on what their
+//! lists say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +35,8 @@ pub struct Sweep {
     pub refused: Vec<AppName>,
 }
 
-/// Every minute: rows that are not settled or not answered, stacks in progress, rows that follow a branch.
+/// Every minute: rows that are not settled or not answered, stacks in progress, rows that follow a
+/// branch.
 pub async fn short_sweep(
     table: &impl AppTable,
     platform: &impl Platform,
@@ -50,7 +52,8 @@ pub async fn short_sweep(
     ring.extend(wanted.into_iter().map(AppName::key));
     let without = Without::of(without, table).await?;
     ring.extend(without.put);
-    // To ring a name whose row was removed may cancel or delete; the full sweep names those that are too many.
+    // To ring a name whose row was removed may cancel or delete; the full sweep names those that
+    // are too many.
     if without.removed.len() <= deletable(rows.len(), stacks.len()) {
         ring.extend(without.removed.iter().map(AppName::key));
     }
@@ -62,8 +65,8 @@ fn is_restless(row: &Row) -> bool {
     follows || !row.is_answered() || row.report.status == Some(Status::Deploying)
 }
 
-/// Every quarter of an hour and at each start: every row that the lists do not show settled, and the stacks that have
-/// no row. What rests costs its place in the lists and nothing more.
+/// Every quarter of an hour and at each start: every row that the lists do not show settled, and
+/// the stacks that have no row. What rests costs its place in the lists and nothing more.
 pub async fn full_sweep(
     table: &impl AppTable,
     platform: &impl Platform,
@@ -126,8 +129,8 @@ impl Without {
     }
 }
 
-/// How many stacks a sweep may delete because their rows were removed. A table that reads empty is more likely a
-/// wrong or a restored table than a wish.
+/// How many stacks a sweep may delete because their rows were removed. A table that reads empty is
+/// more likely a wrong or a restored table than a wish.
 fn deletable(rows: usize, stacks: usize) -> usize {
     if rows == 0 { 0 } else { (stacks / 5).max(1) }
 }
@@ -158,8 +161,8 @@ fn catching_up(
     lagging.into_iter().take(CATCHING_UP.saturating_sub(under_way)).collect()
 }
 
-/// Whether what runs is what the row wants but for the settings: a turn given to another row would be lost,
-/// for it takes the new settings with its next change, or rests because it failed.
+/// Whether what runs is what the row wants but for the settings: a turn given to another row would
+/// be lost, for it takes the new settings with its next change, or rests because it failed.
 fn may_take_a_turn(row: &Row, running: &Deployment) -> bool {
     let generation = row.generation();
     if running.target.is_current_format() {

@@ -45,15 +45,16 @@ pub enum Written {
 
 /// The rows, owned by whoever may write the table; the reactor answers in them.
 pub trait AppTable {
-    /// Reads one row, or why there is none, consistently: whatever was committed before the call is seen. A table
-    /// that was lost, emptied or replaced by another one, or by an older one of its own, finds nothing removed but what
-    /// a user has removed from it since.
+    /// Reads one row, or why there is none, consistently: whatever was committed before the call is
+    /// seen. A table that was lost, emptied or replaced by another one, or by an older one of its
+    /// own, finds nothing removed but what a user has removed from it since.
     fn get(&self, key: &RowKey) -> impl Future<Output = Result<Found, Unreachable>> + Send;
 
-    /// Writes the reactor's part, atomically with the history entry, if the row still exists and its `Seq` and
-    /// **every user attribute** are as in `seen`; else writes nothing and answers `Lost`. Raises `Seq` by one;
-    /// stamps `ChangedAt` when the status changes. Touches no user attribute and no unknown one. An entry
-    /// equal to the app's last one in target and status is not repeated.
+    /// Writes the reactor's part, atomically with the history entry, if the row still exists and
+    /// its `Seq` and **every user attribute** are as in `seen`; else writes nothing and answers
+    /// `Lost`. Raises `Seq` by one; stamps `ChangedAt` when the status changes. Touches no user
+    /// attribute and no unknown one. An entry equal to the app's last one in target and status is
+    /// not repeated.
     fn write(
         &self,
         seen: &Row,

@@ -110,7 +110,8 @@ fn a_table_that_reads_empty_costs_no_stack() {
         let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
         assert!(sweep.ring.is_empty() && sweep.catch_up.is_empty());
         assert_eq!(sweep.orphans.len(), names.len());
-        // Nor where a user has removed them all: that many at once are left to the looks that he rang.
+        // Nor where a user has removed them all: that many at once are left to the looks that he
+        // rang.
         for name in names {
             table.replace(name, &wish());
             table.delete(name);

@@ -317,8 +317,8 @@ pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool
     stopping.join_all().await.len()
 }
 
-/// The stacks without a row that nobody removed. Those that somebody did are rung, whatever has become
-/// of the doorbell of that time.
+/// The stacks without a row that nobody removed. Those that somebody did are rung, whatever has
+/// become of the doorbell of that time.
 async fn without_row(
     stacks: &Stacks,
     table: &impl AppTable,

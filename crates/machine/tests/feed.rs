@@ -1,4 +1,5 @@
-//! The change feed against other processes: Debian's own `sqlite3`, and a writer that keeps its connection.
+//! The change feed against other processes: Debian's own `sqlite3`, and a writer that keeps its
+//! connection.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;

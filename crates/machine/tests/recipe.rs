@@ -113,7 +113,8 @@ async fn python_without_uv_is_built_by_venv_and_pip() {
         commands(&found),
         [
             "/bin/python3 -m venv .venv",
-            "/.venv/bin/python -m pip install --no-input --disable-pip-version-check -r requirements.txt",
+            "/.venv/bin/python -m pip install --no-input --disable-pip-version-check -r \
+             requirements.txt",
         ]
     );
     assert_eq!(found.path, [PathBuf::from(".venv/bin")]);

@@ -50,11 +50,17 @@ impl Measure {
     }
 }
 
-/// The lines of a text that have more columns than allowed.
+/// The lines of a text that have more columns than allowed. A comment that is one link has nowhere
+/// to be broken.
 pub fn wide(text: &str) -> Vec<(usize, usize)> {
-    let columns = text.lines().map(|line| line.chars().count());
-    let numbered = columns.enumerate().map(|(index, columns)| (index + 1, columns));
-    numbered.filter(|(_, columns)| *columns > MOST_COLUMNS).collect()
+    let wide = text.lines().enumerate().filter(|(_, line)| !is_link(line));
+    let columns = wide.map(|(index, line)| (index + 1, line.chars().count()));
+    columns.filter(|(_, columns)| *columns > MOST_COLUMNS).collect()
+}
+
+fn is_link(line: &str) -> bool {
+    let text = line.trim_start().trim_start_matches(['/', '!']).trim();
+    text.starts_with("<https://") && !text.contains(' ')
 }
 
 #[derive(Default)]

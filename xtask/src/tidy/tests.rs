@@ -273,6 +273,14 @@ fn a_line_has_a_hundred_columns_in_letters_not_in_bytes_and_also_in_tests() {
 }
 
 #[test]
+fn a_comment_that_is_one_link_may_be_as_long_as_the_link() {
+    let link = format!("/// <https://example.com/{}>\n", "a".repeat(120));
+    assert_eq!(said(&[("src/lib.rs", &format!("{link}pub struct A;\n"))]), [""; 0]);
+    let more = link.replace(">\n", "> and more\n");
+    assert_eq!(said(&[("src/lib.rs", &format!("{more}pub struct A;\n"))]).len(), 1);
+}
+
+#[test]
 fn a_file_that_is_no_rust_is_named() {
     let folder = TempDir::new().unwrap();
     let root = folder.path().join("lib.rs");

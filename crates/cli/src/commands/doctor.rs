@@ -103,7 +103,8 @@ fn table(context: &Context) -> Finding {
             "table",
             State::Broken,
             clean(&format!("{error:#}")),
-            "restore `rowhouse.db`, or move it away: an empty one is made in its place, and what runs \
+            "restore `rowhouse.db`, or move it away: an empty one is made in its place, and what \
+             runs \
              runs on",
         ),
     }

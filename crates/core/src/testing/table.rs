@@ -70,7 +70,8 @@ pub trait TableUser {
     fn delete(&self, key: &str);
     /// How many history entries there are.
     fn entries(&self, key: &str) -> usize;
-    /// Whether the table lets a user write a row of this key at all. One that it refuses is nobody's row.
+    /// Whether the table lets a user write a row of this key at all. One that it refuses is
+    /// nobody's row.
     fn takes(&self, key: &str) -> bool {
         let _ = key;
         true
@@ -78,8 +79,8 @@ pub trait TableUser {
 }
 
 impl MemoryTable {
-    /// Loses everything that the table holds and remembers but the history: what a user sees who finds an empty file
-    /// in its place.
+    /// Loses everything that the table holds and remembers but the history: what a user sees who
+    /// finds an empty file in its place.
     pub fn lose(&self) {
         lock(&self.rows).clear();
         lock(&self.removed).clear();

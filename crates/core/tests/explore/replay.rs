@@ -1,5 +1,5 @@
-//! The ports as a replay: a look is run again from its log of answers, so that a look half-way is plain data that
-//! can be copied, compared and explored.
+//! The ports as a replay: a look is run again from its log of answers, so that a look half-way is
+//! plain data that can be copied, compared and explored.
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};

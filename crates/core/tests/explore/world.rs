@@ -116,8 +116,8 @@ pub(crate) struct World {
     known: BTreeSet<u8>,
     marks: u8,
     copy: Option<File>,
-    /// Whether the last word of a user was that there should be no such app: what only that may end. A word that
-    /// nobody had heard when the table was replaced may be lost.
+    /// Whether the last word of a user was that there should be no such app: what only that may
+    /// end. A word that nobody had heard when the table was replaced may be lost.
     pub(crate) may_end: bool,
     pub(crate) stack: Observed,
     /// As the stack was before its last change: what a stale read shows.
@@ -135,7 +135,8 @@ pub(crate) struct World {
     pub(crate) epoch: usize,
     /// At which of them the operation in progress began.
     pub(crate) began: usize,
-    /// Targets that failed or were said to have been refused, and at which epoch: not to be tried again.
+    /// Targets that failed or were said to have been refused, and at which epoch: not to be tried
+    /// again.
     pub(crate) failed: BTreeSet<(Target, usize)>,
     /// Targets that really failed.
     pub(crate) tried: BTreeSet<Target>,
@@ -247,7 +248,8 @@ impl World {
         }
     }
 
-    /// As it is when a writer dies after the journal knows the next mark and before the table has it.
+    /// As it is when a writer dies after the journal knows the next mark and before the table has
+    /// it.
     pub(crate) fn die_renewing(&self) -> Option<World> {
         let mut world = self.clone();
         world.is_unmarked.then(|| {
@@ -314,7 +316,8 @@ impl World {
         self.stale = std::mem::replace(&mut self.stack, Observed::Missing);
     }
 
-    /// Begins an operation on the stack that the decision saw; whatever else is asked is answered `Busy`.
+    /// Begins an operation on the stack that the decision saw; whatever else is asked is answered
+    /// `Busy`.
     pub(crate) fn perform(&mut self, operation: &Operation, base: Option<&Base>) -> Outcome {
         if self.base().as_ref() != base {
             return Outcome::Busy;

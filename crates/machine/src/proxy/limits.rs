@@ -63,7 +63,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How many connections there may be, and how many from one address.  Behind a balancer all come
+    /// How many connections there may be, and how many from one address. Behind a balancer all come
     /// from a few.
     pub(super) fn crowd(&self, are_behind_balancer: bool) -> (usize, usize) {
         let connections =

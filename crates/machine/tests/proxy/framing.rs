@@ -102,7 +102,8 @@ async fn a_broken_body_is_the_clients_fault() {
         let mut client = house.connect().await;
         client
             .write(&format!(
-                "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+                "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: \
+                 chunked\r\n\r\n{body}"
             ))
             .await;
         let answer = client.answer().await.unwrap();

@@ -52,8 +52,11 @@ async fn what_is_about_one_connection_is_not_passed_on() {
     .await;
     let house = House::of(&[&app]);
     let answer = house
-        .ask("GET / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\
-              Keep-Alive: 5\r\nProxy-Connection: close\r\nTE: gzip\r\nX-End: 1\r\n\r\n")
+        .ask(
+            "GET / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: keep-alive, X-Hop\r\nX-Hop: \
+            1\r\n\
+              Keep-Alive: 5\r\nProxy-Connection: close\r\nTE: gzip\r\nX-End: 1\r\n\r\n",
+        )
         .await;
     let seen = app.requests().pop().unwrap();
     for name in ["connection", "x-hop", "keep-alive", "proxy-connection", "te", "upgrade"] {
@@ -104,7 +107,8 @@ async fn a_length_beside_chunks_does_not_reach_the_app_and_ends_the_connection()
         let app = mirror().await;
         let house = House::of(&[&app]);
         let mut client = house.connect().await;
-        // RFC 9112, 6.1: whoever took the length would find another request in the body, or after it.
+        // RFC 9112, 6.1: whoever took the length would find another request in the body, or after
+        // it.
         client
             .write(&format!(
                 "POST / HTTP/1.1\r\nHost: shop.localhost\r\n{framing}\r\n5\r\nhello\r\n0\r\n\r\n\
