@@ -61,9 +61,11 @@ fn an_environment_is_what_is_documented_and_the_rows_own() {
             "HOME",
             "HOST",
             "LANG",
+            "NODE_ENV",
             "PATH",
             "PORT",
-            "TMPDIR"
+            "PYTHONUNBUFFERED",
+            "TMPDIR",
         ]
     );
     // The platform itself has as many files open as it may: each of its clients is one.
