@@ -1,5 +1,5 @@
-//! `cargo xtask audit`: what others know of bad templates and policies. Apart from `check`, since it installs half a
-//! gigabyte and takes a minute; to be run when a template or a policy changes.
+//! `cargo xtask audit`: what others know of bad templates and policies. Apart from `check`, since
+//! it installs half a gigabyte and takes a minute; to be run when a template or a policy changes.
 
 use crate::tools::{from_pypi_apart, root, run};
 
@@ -12,8 +12,8 @@ const FILLED_IN: [(&str, &str); 5] = [
     ("my-certificates", "rowhouse-certificates"),
 ];
 
-/// checkov on the templates, whose exceptions stand in their `Metadata` with the reasons; parliament on the policy, whose
-/// exceptions stand in `parliament.yaml`.
+/// checkov on the templates, whose exceptions stand in their `Metadata` with the reasons;
+/// parliament on the policy, whose exceptions stand in `parliament.yaml`.
 pub fn run_all() -> anyhow::Result<()> {
     let checkov = from_pypi_apart("audit", "checkov", &["checkov==3.3.30"])?;
     let templates = root().join("templates").display().to_string();

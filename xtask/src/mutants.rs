@@ -24,7 +24,7 @@ const fn mutant(
     Mutant { rule, file, source, instead }
 }
 
-const MUTANTS: [Mutant; 34] = [
+const MUTANTS: [Mutant; 37] = [
     mutant(
         "what was tried is not tried again",
         "decide.rs",
@@ -130,8 +130,8 @@ const MUTANTS: [Mutant; 34] = [
     mutant(
         "what failed has failed, also while nobody can look",
         "report.rs",
-        "if row.report.status == Some(Status::DeployFailed)\n                && row.report.generation.as_ref() == Some(&wanted.generation) =>",
-        "if false =>",
+        "if is_of_this && row.report.status == Some(Status::DeployFailed) {",
+        "if false && is_of_this {",
     ),
     mutant(
         "the status speaks of the row as it is",
@@ -148,26 +148,48 @@ const MUTANTS: [Mutant; 34] = [
     mutant(
         "what has no row is read again before it is deleted",
         "reconcile.rs",
-        "if self.table.get(&self.name.key()).await?.is_some() {",
+        "if self.table.get(&self.name.key()).await? != Found::Removed {",
         "if false {",
+    ),
+    mutant(
+        "a table that was lost meanwhile deletes nothing",
+        "reconcile.rs",
+        "if self.table.get(&self.name.key()).await? != Found::Removed {",
+        "if self.table.get(&self.name.key()).await?.row().is_some() {",
+    ),
+    mutant(
+        "what nobody removed is left alone",
+        "decide.rs",
+        "(_, Desired::Absent) => decision(Action::Rest, Because::Orphan)",
+        "(_, Desired::Absent) => decide_unwanted(&stack.phase)",
+    ),
+    mutant(
+        "absent is not removed",
+        "sweep.rs",
+        "Found::Absent => without.orphans.push(name.clone()),",
+        "Found::Absent => without.removed.push(name.clone()),",
     ),
     mutant(
         "a lost claim ends the look",
         "reconcile.rs",
-        "let Written::Done(row) = self.table.write(&row, &claim, None).await? else {\n            return Ok(done(decision, Again::Now));\n        };",
+        "let Written::Done(row) = self.table.write(&row, &claim, None).await? else {\n            \
+         return Ok(done(decision, Again::Now));\n        };",
         "if let Written::Done(_) = self.table.write(&row, &claim, None).await? {}",
     ),
     mutant(
         "the row is read before the stack",
         "reconcile.rs",
-        "let settings = platform.settings();\n    // The row first: a stack that is read later can only be newer than the wish that it is compared with.\n    let row = table.get(key).await?;",
-        "let settings = platform.settings();\n    if let Ok(name) = AppName::parse(key.as_str()) {\n        let _ = platform.observe(&name).await?;\n    }\n    let row: Option<Row> = None;",
+        "let found = table.get(key).await?;",
+        "if let Ok(name) = AppName::parse(key.as_str()) {\n        let _ = \
+         platform.observe(&name).await?;\n    }\n    let found = Found::Absent;",
     ),
     mutant(
         "a refused operation is told",
         "reconcile.rs",
-        "Outcome::Started | Outcome::Busy => false,\n            Outcome::Refused { .. } | Outcome::Unreachable { .. } => {",
-        "Outcome::Started | Outcome::Busy | Outcome::Refused { .. } => false,\n            Outcome::Unreachable { .. } => {",
+        "Outcome::Started | Outcome::Busy => false,\n            Outcome::Refused { .. } | \
+         Outcome::Unreachable { .. } => {",
+        "Outcome::Started | Outcome::Busy | Outcome::Refused { .. } => false,\n            \
+         Outcome::Unreachable { .. } => {",
     ),
     mutant(
         "a commit is kept while its source stays",
@@ -179,7 +201,8 @@ const MUTANTS: [Mutant; 34] = [
         "a repository that denies us never replaces a commit that is kept",
         "reconcile.rs",
         "(Resolution::Denied { reason } | Resolution::Unreachable { reason }, Some(commit)) => {",
-        "(Resolution::Denied { reason }, _) => (reason, nothing(NoCommit::Denied)),\n            (Resolution::Unreachable { reason }, Some(commit)) => {",
+        "(Resolution::Denied { reason }, _) => (reason, nothing(NoCommit::Denied)),\n            \
+         (Resolution::Unreachable { reason }, Some(commit)) => {",
     ),
     mutant(
         "a repository that denied us is asked again by the full sweep alone",
@@ -244,10 +267,10 @@ pub fn run() -> anyhow::Result<()> {
     // Of the workspace, the core alone.
     let alone: Vec<&str> = manifest
         .lines()
-        .map(|line| match line.split_once(" = ") {
-            Some(("members", _)) => "members = [\"crates/core\"]",
-            Some(("default-members", _)) => "",
-            Some(_) | None => line,
+        .filter(|line| {
+            let is_member = line.starts_with("    \"crates/") || *line == "    \"xtask\",";
+            let is_another = is_member && *line != "    \"crates/core\",";
+            !is_another && !line.starts_with("default-members")
         })
         .collect();
     let alone = alone.join("\n");

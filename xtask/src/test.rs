@@ -2,7 +2,8 @@
 
 use crate::tools::{cloud_init, emulators, need, run_with};
 
-/// The real things that tests run against: Debian's own `sqlite3`, Python and Node for apps, curl as the user.
+/// The real things that tests run against: Debian's own `sqlite3`, Python and Node for apps, curl
+/// as the user.
 const NEEDED: [(&str, &str); 15] = [
     ("git", "git"),
     ("cc", "gcc"),

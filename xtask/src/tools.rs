@@ -1,5 +1,5 @@
-//! Tools that checks and tests need: found, or installed under `.tools` of the checkout, or by the system's
-//! package manager where that is allowed; else a sentence that says what is missing.
+//! Tools that checks and tests need: found, or installed under `.tools` of the checkout, or by the
+//! system's package manager where that is allowed; else a sentence that says what is missing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,8 +43,8 @@ pub fn has(program: &str) -> bool {
     })
 }
 
-/// Finds programs, each given with the Debian package that has it, and installs the packages that are missing
-/// where this user may.
+/// Finds programs, each given with the Debian package that has it, and installs the packages that
+/// are missing where this user may.
 pub fn need(programs: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<&str> =
         programs.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
@@ -113,13 +113,14 @@ fn install(environment: &Path, requirements: &[&str]) -> anyhow::Result<()> {
             run("python3", &["-m", "venv", &environment.display().to_string()])?;
         }
     }
-    // Not `bin/pip`: in an environment that was copied with its checkout, that one installs into the first one's.
+    // Not `bin/pip`: in an environment that was copied with its checkout, that one installs into
+    // the first one's.
     let python = environment.join("bin/python3").display().to_string();
     run(&python, &[&["-m", "pip", "install", "--quiet"], requirements].concat())
 }
 
-/// The folder of the programs that stand for AWS and its users in tests: two emulators, a proxy that breaks their
-/// answers, and the AWS CLI.
+/// The folder of the programs that stand for AWS and its users in tests: two emulators, a proxy
+/// that breaks their answers, and the AWS CLI.
 pub fn emulators() -> anyhow::Result<PathBuf> {
     const AWS_CLI: &str = "awscli==1.46.3";
     const MINISTACK: &str = "ministack==1.5.33";
@@ -131,8 +132,8 @@ pub fn emulators() -> anyhow::Result<PathBuf> {
     Ok(ministack.parent().context("a program lies in a folder")?.to_owned())
 }
 
-/// The folder of Debian's cloud-init, unpacked with what it depends on and not installed: a machine that has it would
-/// take itself for one in a cloud at its next boot.
+/// The folder of Debian's cloud-init, unpacked with what it depends on and not installed: a machine
+/// that has it would take itself for one in a cloud at its next boot.
 pub fn cloud_init() -> anyhow::Result<PathBuf> {
     let folder = root().join(".tools/cloud-init");
     let unpacked = folder.join("root");
@@ -146,7 +147,8 @@ pub fn cloud_init() -> anyhow::Result<PathBuf> {
     }
     if !has("apt-get") || !is_root() {
         bail!(
-            "the test that boots a machine needs cloud-init in `{}`: run this as root on Debian, or unpack \
+            "the test that boots a machine needs cloud-init in `{}`: run this as root on Debian, \
+             or unpack \
              its package and those that it depends on there",
             unpacked.display()
         );

@@ -189,7 +189,7 @@ impl Rows for AwsClient {
         Ok(removed.map(|row| Removed { row, mark: Timestamp::now().as_second() }))
     }
 
-    async fn ring(&self, key: &RowKey) -> anyhow::Result<()> {
+    async fn remove_orphan(&self, key: &RowKey) -> anyhow::Result<()> {
         self.table.ring(key).await.map_err(|failure| self.of_table(&failure))
     }
 
@@ -244,6 +244,11 @@ impl Sight for AwsClient {
             Err(failure) if failure.is_passing() => Ok(Left::Something),
             Err(failure) => Err(told_of("cannot look at the stack", &failure)),
         }
+    }
+
+    /// What has no row was removed, as far as the reactor knows.
+    async fn orphans(&self) -> anyhow::Result<Vec<AppName>> {
+        Ok(Vec::new())
     }
 
     async fn aim(&self, name: &AppName) -> anyhow::Result<Option<Commit>> {

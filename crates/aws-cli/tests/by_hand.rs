@@ -32,7 +32,8 @@ fn template() -> String {
     let parameters = APP.split("\nConditions:\n").next().unwrap();
     let outputs = APP.split("\nOutputs:\n").nth(1).unwrap();
     format!(
-        "{parameters}\n\nResources:\n  Running:\n    Type: AWS::SSM::Parameter\n    Properties: {{Name: \
+        "{parameters}\n\nResources:\n  Running:\n    Type: AWS::SSM::Parameter\n    Properties: \
+         {{Name: \
          !Sub '/running/${{AppName}}', Type: String, Value: !Ref Target}}\n\nOutputs:\n{outputs}"
     )
 }
@@ -48,7 +49,8 @@ async fn the_commands_of_the_guide_make_a_platform_that_deploys_an_app() {
     let script = script.replace(
         package,
         &format!(
-            "{package}python3 -c \"import zipfile; zipfile.ZipFile('package/AppDemoReactorLambda.zip', 'a')\
+            "{package}python3 -c \"import zipfile; \
+             zipfile.ZipFile('package/AppDemoReactorLambda.zip', 'a')\
              .write('template.yaml')\"\n"
         ),
     );
@@ -81,10 +83,12 @@ async fn the_commands_of_the_guide_make_a_platform_that_deploys_an_app() {
          new = zipfile.ZipFile('broken.zip', 'w', zipfile.ZIP_DEFLATED)\n\
          for info in old.infolist():\n\
          \u{20}   data = old.read(info)\n\
-         \u{20}   new.writestr(info, open('less.json').read() if info.filename == 'config.json' else data)\n\
+         \u{20}   new.writestr(info, open('less.json').read() if info.filename == 'config.json' \
+         else data)\n\
          new.close()\n\
          END\n\
-         aws lambda update-function-code --function-name AppDemoReactorLambda --zip-file fileb://broken.zip",
+         aws lambda update-function-code --function-name AppDemoReactorLambda --zip-file \
+         fileb://broken.zip",
     );
     let doctor = room.aws(&["doctor"]);
     let (printed, said) = texts(&doctor);

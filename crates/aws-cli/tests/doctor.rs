@@ -10,7 +10,8 @@ use room::{DOMAIN, Room, texts};
 /// Changes the reactor's configuration: a line of Python about `config`.
 fn configure(room: &Room, change: &str) {
     room.shell(&format!(
-        "aws lambda get-function-configuration --function-name AppDemoReactorLambda > function.json\n\
+        "aws lambda get-function-configuration --function-name AppDemoReactorLambda > \
+         function.json\n\
          python3 - <<'END'\n\
          import json\n\
          variables = json.load(open('function.json'))['Environment']['Variables']\n\
@@ -46,11 +47,12 @@ async fn bad_configuration_is_named_by_its_key_and_by_what_the_function_says() {
             ][..],
         ),
         (
-            "config['CloudFormationNotificationArn'] += 'x'; config['ListenerArn'] = 'arn:aws:s3:::x'",
-            "config['CloudFormationNotificationArn'] = config['CloudFormationNotificationArn'][:-1]",
-            &[
-                "`ListenerArn` is `arn:aws:s3:::x`: it must be empty, or an ARN of `elasticloadbalancing`",
-            ],
+            "config['CloudFormationNotificationArn'] += 'x'; config['ListenerArn'] = \
+             'arn:aws:s3:::x'",
+            "config['CloudFormationNotificationArn'] = \
+             config['CloudFormationNotificationArn'][:-1]",
+            &["`ListenerArn` is `arn:aws:s3:::x`: it must be empty, or an ARN of \
+                 `elasticloadbalancing`"],
         ),
         (
             "config['app_database'] = 'nowhere'; config['ListenerArn'] = ''",
@@ -77,12 +79,16 @@ async fn a_permission_that_is_missing_is_named_by_the_function_itself() {
     let room = Room::with(&[("AUTH", "true")]).await;
     room.done(&["install", "--domain", DOMAIN]);
     room.shell(
-        "role=$(aws lambda get-function-configuration --function-name AppDemoReactorLambda --query Role --output text)\n\
+        "role=$(aws lambda get-function-configuration --function-name AppDemoReactorLambda --query \
+         Role --output text)\n\
          role=${role##*/}\n\
-         policy=$(aws iam list-role-policies --role-name $role --query 'PolicyNames[0]' --output text)\n\
-         aws iam get-role-policy --role-name $role --policy-name $policy --query PolicyDocument > policy.json\n\
+         policy=$(aws iam list-role-policies --role-name $role --query 'PolicyNames[0]' --output \
+         text)\n\
+         aws iam get-role-policy --role-name $role --policy-name $policy --query PolicyDocument > \
+         policy.json\n\
          sed -i 's/dynamodb:Scan/dynamodb:DescribeTable/' policy.json\n\
-         aws iam put-role-policy --role-name $role --policy-name $policy --policy-document file://policy.json",
+         aws iam put-role-policy --role-name $role --policy-name $policy --policy-document \
+         file://policy.json",
     );
     let printed = broken(&room, &["doctor"]);
     for expected in [

@@ -42,7 +42,8 @@ async fn a_platform_is_installed_used_and_removed_without_a_trace() {
     assert!(stack.contains("https://git.example.com/apps.git"), "{stack}");
     let function = room.shell("aws lambda get-function --function-name AppDemoReactorLambda");
     assert!(function.contains("\\\"MaxScale\\\": 5"), "{function}");
-    let bucket = "$(aws cloudformation describe-stacks --stack-name rowhouse-platform --output text --query \
+    let bucket = "$(aws cloudformation describe-stacks --stack-name rowhouse-platform --output \
+        text --query \
                   \"Stacks[0].Outputs[?OutputKey=='ArtifactBucket'].OutputValue\")";
     let programs = room.shell(&format!("aws s3 ls s3://{bucket}/programs/"));
     assert_eq!(programs.lines().count(), 1, "{programs}");
@@ -74,7 +75,8 @@ async fn a_platform_that_was_made_by_hand_is_left_alone() {
     let room = Room::new().await;
     room.shell(
         "aws dynamodb create-table --table-name apps-db --billing-mode PAY_PER_REQUEST \
-         --attribute-definitions AttributeName=Name,AttributeType=S --key-schema AttributeName=Name,KeyType=HASH
+         --attribute-definitions AttributeName=Name,AttributeType=S --key-schema \
+         AttributeName=Name,KeyType=HASH
          aws dynamodb update-table --table-name apps-db --deletion-protection-enabled",
     );
     room.shell(PUT);
@@ -129,8 +131,10 @@ async fn what_cannot_be_installed_is_told_before_anything_is_made() {
 #[tokio::test]
 async fn a_platform_that_never_came_up_is_taken_up_again() {
     let room = Room::new().await;
-    let broken = "Resources:\n  One: {Type: AWS::SSM::Parameter, Properties: {Name: /a, Type: String, Value: x}}\n  \
-                  Two: {Type: AWS::SSM::Parameter, DependsOn: One, Properties: {Name: /a, Type: String, Value: x}}\n";
+    let broken = "Resources:\n  One: {Type: AWS::SSM::Parameter, Properties: {Name: /a, Type: \
+        String, Value: x}}\n  \
+                  Two: {Type: AWS::SSM::Parameter, DependsOn: One, Properties: {Name: /a, Type: \
+                  String, Value: x}}\n";
     let stack = room.emulator.create("rowhouse-platform", broken, &[]).await;
     assert_eq!(emulator::status(&stack), "ROLLBACK_COMPLETE");
     let doctor = room.aws(&["doctor", "--json"]);
@@ -147,13 +151,16 @@ async fn a_platform_that_never_came_up_is_taken_up_again() {
     let healthy = room.done(&["doctor"]);
     assert!(!healthy.contains("warning") && !healthy.contains("broken"), "{healthy}");
     room.shell(
-        "uuid=$(aws lambda list-event-source-mappings --query 'EventSourceMappings[0].UUID' --output text)\n\
+        "uuid=$(aws lambda list-event-source-mappings --query 'EventSourceMappings[0].UUID' \
+         --output text)\n\
          aws lambda update-event-source-mapping --uuid $uuid --no-enabled\n\
-         aws lambda update-function-configuration --function-name AppDemoReactorLambda --environment \
+         aws lambda update-function-configuration --function-name AppDemoReactorLambda \
+         --environment \
          '{\"Variables\":{\"ROWHOUSE_CONFIG\":\"{}\"}}'\n\
          queue=$(aws cloudformation describe-stacks --stack-name rowhouse-platform --output text \
          --query \"Stacks[0].Outputs[?OutputKey=='DeadLetterQueue'].OutputValue\")\n\
-         aws sqs send-message --endpoint-url $AWS_ENDPOINT_URL --message-body lost --queue-url $queue",
+         aws sqs send-message --endpoint-url $AWS_ENDPOINT_URL --message-body lost --queue-url \
+         $queue",
     );
     let (printed, _) = texts(&room.aws(&["doctor"]));
     for (problem, cure) in [
@@ -172,12 +179,17 @@ async fn a_platform_that_never_came_up_is_taken_up_again() {
 #[tokio::test]
 async fn who_does_not_want_to_wait_leaves_and_the_next_one_takes_it_up() {
     let room = Room::new().await;
-    let waits = "Resources:\n  Handle: {Type: AWS::CloudFormation::WaitConditionHandle}\n  Wait: {Type: \
-                 AWS::CloudFormation::WaitCondition, Properties: {Handle: !Ref Handle, Timeout: 600, Count: 1}}\n  \
+    let waits = "Resources:\n  Handle: {Type: AWS::CloudFormation::WaitConditionHandle}\n  Wait: \
+        {Type: \
+                 AWS::CloudFormation::WaitCondition, Properties: {Handle: !Ref Handle, Timeout: \
+                 600, Count: 1}}\n  \
                  ArtifactBucket: {Type: AWS::S3::Bucket}\n\
                  Outputs: {ArtifactBucket: {Value: !Ref ArtifactBucket}}\n";
     std::fs::write(room.path("waits.yaml"), waits).unwrap();
-    room.shell("aws cloudformation create-stack --stack-name rowhouse-platform --template-body file://waits.yaml");
+    room.shell(
+        "aws cloudformation create-stack --stack-name rowhouse-platform --template-body \
+        file://waits.yaml",
+    );
     let said = async |file: &str, text: &str| {
         until(text, async || {
             std::fs::read_to_string(room.path(file)).unwrap().contains(text).then_some(())
@@ -194,7 +206,8 @@ async fn who_does_not_want_to_wait_leaves_and_the_next_one_takes_it_up() {
     let mut second = room.begin(&["install", "--domain", DOMAIN], "second");
     said("second", "CREATE_IN_PROGRESS already: taking it up").await;
     room.shell(
-        "handle=$(aws cloudformation describe-stack-resource --stack-name rowhouse-platform --logical-resource-id \
+        "handle=$(aws cloudformation describe-stack-resource --stack-name rowhouse-platform \
+         --logical-resource-id \
          Handle --query StackResourceDetail.PhysicalResourceId --output text)\n\
          curl --silent --fail --request PUT --header 'Content-Type:' --data-binary \
          '{\"Status\":\"SUCCESS\",\"UniqueId\":\"1\",\"Data\":\"\",\"Reason\":\"\"}' $handle",

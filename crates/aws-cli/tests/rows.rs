@@ -112,7 +112,8 @@ async fn an_app_comes_changes_and_goes_by_the_same_commands_as_on_a_machine() {
     let gone = sweeping(&room, &["rm", "hello"]).await;
     assert_eq!(gone, "hello  deleted\n");
     room.shell(
-        "id=$(aws lambda list-event-source-mappings --output text --query 'EventSourceMappings[0].UUID')
+        "id=$(aws lambda list-event-source-mappings --output text --query \
+         'EventSourceMappings[0].UUID')
          aws lambda update-event-source-mapping --uuid $id --no-enabled",
     );
     let unheard = texts(&room.rows(&["ls"])).1;

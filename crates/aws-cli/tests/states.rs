@@ -16,12 +16,14 @@ import json, os, urllib.request
 def handler(event, context):
     failed = event["RequestType"] in os.environ.get("FAILS", "")
     answer = {key: event[key] for key in ["RequestId", "StackId", "LogicalResourceId"]}
-    answer.update(PhysicalResourceId="moody", Reason="it is moody", Status="FAILED" if failed else "SUCCESS")
+    status = "FAILED" if failed else "SUCCESS"
+    answer.update(PhysicalResourceId="moody", Reason="it is moody", Status=status)
     urllib.request.urlopen(urllib.request.Request(
         event["ResponseURL"], json.dumps(answer).encode(), {"Content-Type": ""}, method="PUT"))
 END
 python3 -c "import zipfile; zipfile.ZipFile('moody.zip', 'w').write('moody.py')"
-aws lambda create-function --function-name moody --runtime python3.11 --handler moody.handler --timeout 10 \
+aws lambda create-function --function-name moody --runtime python3.11 \
+  --handler moody.handler --timeout 10 \
   --zip-file fileb://moody.zip --role arn:aws:iam::000000000000:role/moody
 cat > moody.yaml <<'END'
 Parameters:
@@ -44,7 +46,8 @@ async fn moody() -> Room {
     let room = Room::new().await;
     room.shell(MOODY);
     room.shell(
-        "aws cloudformation create-stack --stack-name rowhouse-platform --template-body file://moody.yaml\n\
+        "aws cloudformation create-stack --stack-name rowhouse-platform --template-body \
+         file://moody.yaml\n\
          aws cloudformation wait stack-create-complete --stack-name rowhouse-platform",
     );
     room
@@ -52,7 +55,8 @@ async fn moody() -> Room {
 
 fn fail(room: &Room, requests: &str) {
     room.shell(&format!(
-        "aws lambda update-function-configuration --function-name moody --environment 'Variables={{FAILS={requests}}}'"
+        "aws lambda update-function-configuration --function-name moody --environment \
+         'Variables={{FAILS={requests}}}'"
     ));
 }
 
@@ -72,7 +76,8 @@ async fn a_rollback_that_failed_is_gone_on_with_once_its_cause_is_mended() {
     let room = moody().await;
     fail(&room, "Update");
     room.shell(
-        "aws cloudformation update-stack --stack-name rowhouse-platform --template-body file://moody.yaml \
+        "aws cloudformation update-stack --stack-name rowhouse-platform --template-body \
+         file://moody.yaml \
          --parameters ParameterKey=Note,ParameterValue=second",
     );
     assert_eq!(rested(&room).await, "UPDATE_ROLLBACK_FAILED");
@@ -115,7 +120,8 @@ async fn a_change_set_that_nobody_executed_makes_way() {
     let room = Room::new().await;
     room.shell(MOODY);
     room.shell(
-        "aws cloudformation create-change-set --stack-name rowhouse-platform --change-set-name first \
+        "aws cloudformation create-change-set --stack-name rowhouse-platform --change-set-name \
+         first \
          --change-set-type CREATE --template-body file://moody.yaml",
     );
     let stack = room.emulator.cloudformation.describe_stacks().stack_name("rowhouse-platform");
@@ -131,8 +137,10 @@ async fn a_change_set_that_nobody_executed_makes_way() {
 #[tokio::test]
 async fn a_stack_that_the_reactor_was_about_to_make_goes_before_the_platform() {
     let room = Room::new().await;
-    let table = "Resources:\n  AppsTable:\n    Type: AWS::DynamoDB::Table\n    Properties:\n      TableName: apps-db\n      \
-                 BillingMode: PAY_PER_REQUEST\n      AttributeDefinitions: [{AttributeName: Name, AttributeType: S}]\n      \
+    let table = "Resources:\n  AppsTable:\n    Type: AWS::DynamoDB::Table\n    Properties:\n      \
+        TableName: apps-db\n      \
+                 BillingMode: PAY_PER_REQUEST\n      AttributeDefinitions: [{AttributeName: Name, \
+                 AttributeType: S}]\n      \
                  KeySchema: [{AttributeName: Name, KeyType: HASH}]\n";
     let before = room.inventory();
     room.emulator.create("rowhouse-platform", table, &[]).await;

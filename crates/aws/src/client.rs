@@ -1,4 +1,5 @@
-//! How the functions reach AWS: one HTTP client for all services, credentials from the environment, time limits.
+//! How the functions reach AWS: one HTTP client for all services, credentials from the environment,
+//! time limits.
 
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-/// What every client of a function begins with. Lambda gives credentials and region in the environment; looking
-/// for them elsewhere would cost time at every cold start.
+/// What every client of a function begins with. Lambda gives credentials and region in the
+/// environment; looking for them elsewhere would cost time at every cold start.
 pub async fn shared_config() -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(2))

@@ -1,11 +1,13 @@
-//! Creations that failed only because another rule had their priority: not the row's fault, so each is tried anew, but
-//! not for ever. Their stacks are deleted in between, so an object beside the manifests remembers them.
+//! Creations that failed only because another rule had their priority: not the row's fault, so each
+//! is tried anew, but not for ever. Their stacks are deleted in between, so an object beside the
+//! manifests remembers them.
 
 use rowhouse_core::{AppName, Attempt, Target};
 
 /// How often in a row a creation may fail so, before the row says that it did.
 const MOST: usize = 3;
-/// What lies further apart is no row of failures: a target that is put again has its three tries anew. In seconds.
+/// What lies further apart is no row of failures: a target that is put again has its three tries
+/// anew. In seconds.
 const APART: i64 = 60 * 60;
 
 /// One such failure.
@@ -17,8 +19,8 @@ pub(crate) struct Collision {
     pub(crate) began: i64,
 }
 
-/// Where those of a target are remembered, an empty object for each: two reactors that see one note it twice, and none
-/// that the other noted is lost.
+/// Where those of a target are remembered, an empty object for each: two reactors that see one note
+/// it twice, and none that the other noted is lost.
 pub(crate) fn folder(name: &AppName, target: &Target) -> String {
     format!("collisions/{name}/{target}/")
 }
@@ -46,7 +48,8 @@ impl Remembered {
         (times >= MOST).then(|| {
             let Attempt { target, commit, reason } = collision.attempt.clone();
             let reason = format!(
-                "{reason}: {times} times in a row another app took the priority first; raise `Redeploy` to try again"
+                "{reason}: {times} times in a row another app took the priority first; raise \
+                 `Redeploy` to try again"
             );
             Attempt { target, commit, reason }
         })

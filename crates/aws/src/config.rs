@@ -1,4 +1,5 @@
-//! `config.json`: what an installation is made of. The eight keys of the original are enough; ours are additions.
+//! `config.json`: what an installation is made of. The eight keys of the original are enough; ours
+//! are additions.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -59,7 +60,8 @@ pub struct Config {
     pub vpc_id: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnet_ids: Vec<String>,
-    /// The HTTPS listener of a load balancer that all apps share. Without it, each app has one of its own.
+    /// The HTTPS listener of a load balancer that all apps share. Without it, each app has one of
+    /// its own.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub listener_arn: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -75,11 +77,12 @@ pub struct Config {
     /// The role that CloudFormation takes for the apps' stacks; empty for the reactor's own.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub service_role_arn: String,
-    /// Whether the table's stream is told which of its records failed. A mapping that does not ask for it takes
-    /// such an answer for success.
+    /// Whether the table's stream is told which of its records failed. A mapping that does not ask
+    /// for it takes such an answer for success.
     #[serde(default)]
     pub partial_batch: bool,
-    /// ARNs of the secrets with whose tokens instances may fetch private repositories; for apps with a role of their own.
+    /// ARNs of the secrets with whose tokens instances may fetch private repositories; for apps
+    /// with a role of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub token_secrets: Vec<String>,
     /// Hosts of repositories that may be private addresses.
@@ -98,7 +101,8 @@ fn default_max_scale() -> u32 {
 /// A configuration that cannot be used; the text names the key.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    #[error("cannot read `{}`: put `config.json` beside the function's `bootstrap`, or set `{VARIABLE}`", path.display())]
+    #[error("cannot read `{}`: put `config.json` beside the function's `bootstrap`, or set \
+        `{VARIABLE}`", path.display())]
     Missing { path: PathBuf, source: std::io::Error },
     #[error("{place}: {reason}")]
     Invalid { place: String, reason: String },
@@ -245,7 +249,8 @@ pub(crate) fn program_folder() -> Option<PathBuf> {
     Some(std::env::current_exe().ok()?.parent()?.to_owned())
 }
 
-/// The file as `aws package` lays it beside the functions: every key of the original, to be filled in.
+/// The file as `aws package` lays it beside the functions: every key of the original, to be filled
+/// in.
 pub fn template() -> String {
     let mut text = String::from("{\n");
     let keys = [

@@ -1,5 +1,5 @@
-//! What wakes the reactor, told apart by shape. Nothing is read from it but names: which rows changed, which stacks
-//! have an event of their own, or that it is time to sweep.
+//! What wakes the reactor, told apart by shape. Nothing is read from it but names: which rows
+//! changed, which stacks have an event of their own, or that it is time to sweep.
 
 use rowhouse_core::{AppName, Attribute, RowKey};
 use serde_json::Value;
@@ -62,7 +62,8 @@ fn ring(record: &Value) -> Option<Ring> {
         .then_some(Ring { key: RowKey(key), sequence })
 }
 
-/// Whether a change is a write of the reactor: it touches no attribute of the user, and raises `Seq` by one.
+/// Whether a change is a write of the reactor: it touches no attribute of the user, and raises
+/// `Seq` by one.
 fn is_echo(old: &Value, new: &Value) -> bool {
     if !old.is_object() || !new.is_object() {
         return false;

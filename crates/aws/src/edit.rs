@@ -1,4 +1,5 @@
-//! What people do to the table: they write their part of a row, delete it, and read what the reactor has answered.
+//! What people do to the table: they write their part of a row, delete it, and read what the
+//! reactor has answered.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,8 +30,8 @@ impl DynamoTable {
         Ok(rows)
     }
 
-    /// Writes user attributes of a row that is as it was seen, or of a new one; `None` clears an attribute, and the
-    /// others stay.
+    /// Writes user attributes of a row that is as it was seen, or of a new one; `None` clears an
+    /// attribute, and the others stay.
     ///
     /// # Errors
     /// The table does not answer, or a value is none that an item can hold.

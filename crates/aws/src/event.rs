@@ -25,10 +25,11 @@ pub struct Event {
 /// What a page of events tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Past {
-    /// The last rollout that failed, unless one succeeded since; one that a cancel ended was not tried.
+    /// The last rollout that failed, unless one succeeded since; one that a cancel ended was not
+    /// tried.
     pub(crate) tried: Option<Attempt>,
-    /// Seconds since 1970 of the begin of that rollout, where it failed for an instance's own signal: then the instance
-    /// has left a reason.
+    /// Seconds since 1970 of the begin of that rollout, where it failed for an instance's own
+    /// signal: then the instance has left a reason.
     pub(crate) instances_failed: Option<i64>,
     /// The creation that failed only because another rule had its priority.
     pub(crate) collision: Option<Collision>,
@@ -42,12 +43,12 @@ pub(crate) struct Past {
     pub(crate) last: Option<i64>,
 }
 
-/// What AWS says of a listener rule whose priority another rule has. Then the platform is to blame, and not what
-/// was tried.
+/// What AWS says of a listener rule whose priority another rule has. Then the platform is to blame,
+/// and not what was tried.
 const PRIORITY_IN_USE: &str = "is currently in use";
 
-/// How a reason begins when the instances have failed, a resource of this name in every template; it says no more than
-/// how many signals there were.
+/// How a reason begins when the instances have failed, a resource of this name in every template;
+/// it says no more than how many signals there were.
 const INSTANCES: &str = "Instances (";
 
 /// Reads a page, newest first as the API gives it.
@@ -144,7 +145,8 @@ impl Rollout {
         }
         let (target, commit) = (target.clone(), commit.clone());
         let attempt = Attempt { target, commit, reason: reason.to_owned() };
-        // Another creation reads the rules anew. An update keeps its priority, and would fail the same way.
+        // Another creation reads the rules anew. An update keeps its priority, and would fail the
+        // same way.
         if *is_creation && is_priority_in_use(reason) {
             past.collision = Some(Collision { attempt, began: self.began });
             return;

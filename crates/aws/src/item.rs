@@ -10,7 +10,8 @@ use rowhouse_core::{
 /// An item, as the SDK has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// Reads an item; `None`: it has no key that could be a row's, which the table's own schema rules out.
+/// Reads an item; `None`: it has no key that could be a row's, which the table's own schema rules
+/// out.
 pub(crate) fn row(item: &Item) -> Option<Row> {
     let AttributeValue::S(key) = item.get("Name")? else { return None };
     Some(Row { key: RowKey(key.clone()), user: user(item), report: report(item), seq: seq(item) })
@@ -190,8 +191,8 @@ impl Condition {
         self.clauses.push(clause);
     }
 
-    /// As near as a value that no attribute may have can be compared. Such a row is invalid whatever it says
-    /// exactly, so that no more than an answer depends on it.
+    /// As near as a value that no attribute may have can be compared. Such a row is invalid
+    /// whatever it says exactly, so that no more than an answer depends on it.
     fn alike(&mut self, name: &str, value: &Value) -> String {
         match value {
             Value::Real(number) => {

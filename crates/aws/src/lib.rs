@@ -1,4 +1,5 @@
-//! The AWS platform: rows in DynamoDB, each app a CloudFormation stack, the reactor a Lambda function.
+//! The AWS platform: rows in DynamoDB, each app a CloudFormation stack, the reactor a Lambda
+//! function.
 //!
 //! It translates and performs; what to do is decided in `rowhouse-core`.
 

@@ -1,8 +1,9 @@
-//! The text that CloudFormation publishes to SNS for every event of a stack: which stack it is about, and whether
-//! it is about the stack itself. Nothing else is read from it.
+//! The text that CloudFormation publishes to SNS for every event of a stack: which stack it is
+//! about, and whether it is about the stack itself. Nothing else is read from it.
 //!
-//! The text has a line `Key='value'` for each field, and escapes nothing: values hold quotes, newlines and what
-//! users wrote. A field begins at the start of a line with a known name; the first one of a name counts.
+//! The text has a line `Key='value'` for each field, and escapes nothing: values hold quotes,
+//! newlines and what users wrote. A field begins at the start of a line with a known name; the
+//! first one of a name counts.
 
 /// The fields of the message. Where one begins, the one before ends.
 const FIELDS: [&str; 13] = [
@@ -33,7 +34,8 @@ pub(crate) struct Message {
 pub(crate) fn parse(text: &str) -> Option<Message> {
     let stack_id = field(text, "StackId")?;
     let stack_name = stack_name(stack_id)?.to_owned();
-    // Emulators leave the physical id out; logical ids of resources have no dash, names of our stacks do.
+    // Emulators leave the physical id out; logical ids of resources have no dash, names of our
+    // stacks do.
     let is_of_stack = match field(text, "PhysicalResourceId") {
         Some(physical) => physical == stack_id,
         None => {
@@ -87,8 +89,10 @@ mod tests {
     fn message(physical: &str, reason: &str) -> String {
         format!(
             "StackId='{ID}'\nTimestamp='2021-08-26T15:08:55.159Z'\nEventId='5b0e'\n\
-             LogicalResourceId='demo-app-foo'\nNamespace='111122223333'\nPhysicalResourceId='{physical}'\n\
-             PrincipalId='AROA:session'\nResourceProperties='null'\nResourceStatus='ROLLBACK_COMPLETE'\n\
+             LogicalResourceId='demo-app-foo'\nNamespace='111122223333'\n\
+             PhysicalResourceId='{physical}'\n\
+             PrincipalId='AROA:session'\nResourceProperties='null'\n\
+             ResourceStatus='ROLLBACK_COMPLETE'\n\
              ResourceStatusReason='{reason}'\nResourceType='AWS::CloudFormation::Stack'\n\
              StackName='demo-app-foo'\nClientRequestToken='null'\n"
         )

@@ -1,5 +1,6 @@
-//! HTTP to whatever is not AWS's own: hosts that users name. Only https, and only to public addresses, checked
-//! where the connection is made and again at every redirect; what comes back is bounded in time and size.
+//! HTTP to whatever is not AWS's own: hosts that users name. Only https, and only to public
+//! addresses, checked where the connection is made and again at every redirect; what comes back is
+//! bounded in time and size.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -116,7 +117,8 @@ async fn bounded(mut response: Response) -> Result<Vec<u8>, OutboundError> {
     Ok(body)
 }
 
-/// The innermost cause says what happened; the outer ones repeat the address, with whatever stands in it.
+/// The innermost cause says what happened; the outer ones repeat the address, with whatever stands
+/// in it.
 fn trouble(error: reqwest::Error) -> OutboundError {
     let error = error.without_url();
     if error.is_timeout() {
@@ -195,7 +197,8 @@ impl Resolve for HostPolicy {
 fn forbidden(host: &str, address: IpAddr) -> String {
     format!(
         "{} has the address {address}, which is not a public one: whoever runs the platform can \
-         allow the host by `rowhouse aws install --allowed-repository-hosts`, or by `AllowedRepositoryHosts` \
+         allow the host by `rowhouse aws install --allowed-repository-hosts`, or by \
+         `AllowedRepositoryHosts` \
          in config.json",
         shortened(host)
     )
@@ -250,7 +253,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         .any(|(network, length)| (address.to_bits() ^ network.to_bits()) >> (32 - length) == 0)
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped, by a translator (NAT64) or by a relay (6to4).
+/// The IPv4 address that an IPv6 one stands for: mapped, by a translator (NAT64) or by a relay
+/// (6to4).
 fn inner_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let joined = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match address.segments() {

@@ -95,12 +95,12 @@ pub enum PackageError {
     Config(#[from] ConfigError),
 }
 
-/// Lays a package down in `out`. `config` is the operator's own, else the eight keys of the original to be filled
-/// in; `template` one of an operator's own for the stacks of apps.
+/// Lays a package down in `out`. `config` is the operator's own, else the eight keys of the
+/// original to be filled in; `template` one of an operator's own for the stacks of apps.
 ///
 /// # Errors
-/// A file that cannot be read or written, a program that cannot run on Lambda, a configuration with a problem; what
-/// was laid down before stays.
+/// A file that cannot be read or written, a program that cannot run on Lambda, a configuration with
+/// a problem; what was laid down before stays.
 pub fn lay(
     out: &Path,
     programs: &Programs,
@@ -181,7 +181,8 @@ fn unfit(program: &[u8], architecture: Architecture) -> Option<String> {
     let newest = glibc(program);
     (newest > GLIBC).then(|| {
         format!(
-            "it needs GLIBC {}.{}, and Amazon Linux 2023 has {}.{}: build it on a system with an older one",
+            "it needs GLIBC {}.{}, and Amazon Linux 2023 has {}.{}: build it on a system with an \
+             older one",
             newest.0, newest.1, GLIBC.0, GLIBC.1
         )
     })

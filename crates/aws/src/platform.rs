@@ -139,8 +139,8 @@ impl CloudFormationPlatform {
         Ok(observed)
     }
 
-    /// What an instance said of its failure, in a rollout that began then. A signal has no room for it, and after an
-    /// update's rollback the stack shows nothing of what was tried but the commit.
+    /// What an instance said of its failure, in a rollout that began then. A signal has no room for
+    /// it, and after an update's rollback the stack shows nothing of what was tried but the commit.
     async fn said(&self, name: &AppName, commit: &Commit, since: i64) -> Option<String> {
         let bucket = self.config.artifacts();
         let key = failure_key(name, commit);
@@ -162,8 +162,8 @@ impl CloudFormationPlatform {
         Some(text).filter(|text| !text.is_empty())
     }
 
-    /// The creations of the same target that found their priorities taken. `None`: the role does not allow it to be
-    /// known.
+    /// The creations of the same target that found their priorities taken. `None`: the role does
+    /// not allow it to be known.
     async fn remembered(
         &self,
         name: &AppName,
@@ -183,14 +183,15 @@ impl CloudFormationPlatform {
                 Err(failure.unreachable(&format!("cannot list `{folder}` in bucket `{bucket}`")))
             }
             Err(Failure { message, .. }) => {
-                warn!(app = %name, folder, bucket, message, "cannot count how often a priority was taken");
+                warn!(app = %name, folder, bucket, message, "cannot count how often a priority was \
+                    taken");
                 Ok(None)
             }
         }
     }
 
-    /// Remembers a creation whose stack is about to be deleted. Where that is not allowed the deletion goes on, so that
-    /// a row can always be deleted.
+    /// Remembers a creation whose stack is about to be deleted. Where that is not allowed the
+    /// deletion goes on, so that a row can always be deleted.
     async fn remember(
         &self,
         name: &AppName,
@@ -206,7 +207,8 @@ impl CloudFormationPlatform {
                 Err(failure.outcome(&format!("cannot write `{key}` in bucket `{bucket}`")))
             }
             Err(Failure { message, .. }) => {
-                warn!(app = %name, key, bucket, message, "cannot count how often a priority was taken");
+                warn!(app = %name, key, bucket, message, "cannot count how often a priority was \
+                    taken");
                 Ok(())
             }
         }
@@ -237,7 +239,8 @@ impl CloudFormationPlatform {
             parameters.push(sdk::parameter(("Priority", self.priority(name).await?.to_string())));
         }
         let deployment = &plan.deployment;
-        // Of no stack: the name itself lets one creation through, and the time tells two attempts apart.
+        // Of no stack: the name itself lets one creation through, and the time tells two attempts
+        // apart.
         let base = Base::of("", &Timestamp::now().as_millisecond().to_string());
         let sent = self
             .stacks
@@ -311,7 +314,8 @@ impl CloudFormationPlatform {
     async fn continue_rollback(&self, seen: &Seen) -> Result<(), Outcome> {
         let doing = "cannot roll the stack back";
         let token = token::step("continue", &seen.base);
-        // An update that somebody made without rollback rests half-way, and is rolled back by another call.
+        // An update that somebody made without rollback rests half-way, and is rolled back by
+        // another call.
         if seen.status == StackStatus::UpdateFailed {
             let request =
                 self.stacks.rollback_stack().stack_name(&seen.id).set_role_arn(self.role());
@@ -371,7 +375,8 @@ impl CloudFormationPlatform {
         }
         let full = || Outcome::Refused {
             reason: format!(
-                "the load balancer serves {} apps, and takes {MOST_APPS}: delete an app, or put this one on another \
+                "the load balancer serves {} apps, and takes {MOST_APPS}: delete an app, or put \
+                 this one on another \
                  installation (`rowhouse aws install` with another domain)",
                 used.len()
             ),
@@ -478,7 +483,8 @@ impl Platform for CloudFormationPlatform {
                 match observed {
                     Ok(Observed::Missing) => {}
                     Ok(observed) => found.push((name, observed)),
-                    // One that cannot be seen now is not listed, so that its row is looked at by itself.
+                    // One that cannot be seen now is not listed, so that its row is looked at by
+                    // itself.
                     Err(Unreachable { reason }) => warn!(app = %name, reason, "not listed"),
                 }
             }

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use rowhouse_core::AppName;
 use sha2::{Digest as _, Sha256};
 
-/// The highest, <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateRule.html>.
+/// The highest,
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateRule.html>.
 const HIGHEST: u32 = 50_000;
 /// How many target groups one load balancer takes, which cannot be raised,
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>.
 pub const MOST_APPS: usize = 100;
 
-/// The lowest free one at or after a digest of the name, beginning again at 1 after the highest: so apps that come
-/// up at the same time rarely choose the same. `None`: all are used.
+/// The lowest free one at or after a digest of the name, beginning again at 1 after the highest: so
+/// apps that come up at the same time rarely choose the same. `None`: all are used.
 pub(crate) fn choose(name: &AppName, used: &BTreeSet<u32>) -> Option<u32> {
     let digest = Sha256::digest(name.as_str().as_bytes());
     let number = digest.iter().take(4).fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));

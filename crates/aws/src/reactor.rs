@@ -1,4 +1,5 @@
-//! The function `AppDemoReactorLambda`: doorbells in, distinct names looked at side by side, and the two sweeps.
+//! The function `AppDemoReactorLambda`: doorbells in, distinct names looked at side by side, and
+//! the two sweeps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -68,7 +69,8 @@ impl Reactor {
     /// Answers one invocation, which must end by `deadline`.
     ///
     /// # Errors
-    /// What could not be looked at, for whoever invokes it to come again; never what a row or a stack did.
+    /// What could not be looked at, for whoever invokes it to come again; never what a row or a
+    /// stack did.
     pub async fn handle(&self, event: &Value, deadline: Instant) -> Result<Value, Unreachable> {
         match Doorbell::parse(event, &self.prefix) {
             Doorbell::Stream(rings) => self.answer_stream(&rings, deadline).await,
@@ -123,8 +125,9 @@ impl Reactor {
         let _ = self.look_at(names, deadline).await;
     }
 
-    /// Looks at names, bounded side by side; returns those that could not be looked at. Each invocation begins at
-    /// another name, so that what one has no time for comes first in a later one.
+    /// Looks at names, bounded side by side; returns those that could not be looked at. Each
+    /// invocation begins at another name, so that what one has no time for comes first in a later
+    /// one.
     async fn look_at(
         &self,
         names: BTreeMap<RowKey, Waking>,
@@ -179,11 +182,12 @@ impl Reactor {
     }
 
     fn tell_orphans(&self, sweep: &Sweep) {
-        if !sweep.refused_orphans.is_empty() {
-            let names: Vec<&str> = sweep.refused_orphans.iter().map(AppName::as_str).collect();
+        if !sweep.refused.is_empty() {
+            let names: Vec<&str> = sweep.refused.iter().map(AppName::as_str).collect();
             error!(
                 orphans = names.join(" "),
-                "these stacks have no row, and are too many to be deleted unasked; `rowhouse --aws rm NAME…` deletes them"
+                "the rows of these stacks were removed, and they are too many to be deleted \
+                 unasked; `rowhouse --aws rm NAME…` deletes them"
             );
         }
         #[expect(
@@ -193,7 +197,7 @@ impl Reactor {
         metric::write(
             &self.installation,
             &[
-                ("RefusedOrphans", sweep.refused_orphans.len() as f64, "Count"),
+                ("RefusedOrphans", sweep.refused.len() as f64, "Count"),
                 ("OldestUndeployedSeconds", self.table.oldest_undeployed() as f64, "Seconds"),
             ],
         );

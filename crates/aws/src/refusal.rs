@@ -1,4 +1,5 @@
-//! AWS's errors, sorted by what to do next: by code *and* message, since CloudFormation has one code for most.
+//! AWS's errors, sorted by what to do next: by code *and* message, since CloudFormation has one
+//! code for most.
 //!
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/CommonErrors.html>
 
@@ -111,11 +112,13 @@ impl Failure {
         let Failure { code, message } = self;
         match code.as_str() {
             "LimitExceededException" => format!(
-                "{doing}: a quota of the account is used up ({message}): delete stacks, or have it raised in Service Quotas"
+                "{doing}: a quota of the account is used up ({message}): delete stacks, or have it \
+                 raised in Service Quotas"
             ),
             "InsufficientCapabilitiesException" => {
                 format!(
-                    "{doing}: the template makes IAM resources, which this platform's does not allow ({message})"
+                    "{doing}: the template makes IAM resources, which this platform's does not \
+                     allow ({message})"
                 )
             }
             _ if message.contains("TerminationProtection") => {
@@ -125,7 +128,8 @@ impl Failure {
             }
             "AccessDenied" | "AccessDeniedException" => {
                 format!(
-                    "{doing}: the reactor's role does not allow it ({message}): `rowhouse aws doctor` names the statement"
+                    "{doing}: the reactor's role does not allow it ({message}): `rowhouse aws \
+                     doctor` names the statement"
                 )
             }
             _ => format!("{doing}: {message}"),

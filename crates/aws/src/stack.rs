@@ -1,7 +1,9 @@
-//! A stack as CloudFormation describes it, and as the rule observes it: the one translation between the two.
+//! A stack as CloudFormation describes it, and as the rule observes it: the one translation between
+//! the two.
 //!
-//! What runs is read from `Outputs`, which keep what was completed last; what is aimed at from `Parameters`, which
-//! show it as soon as an operation begins; what was tried from the tokens of the events.
+//! What runs is read from `Outputs`, which keep what was completed last; what is aimed at from
+//! `Parameters`, which show it as soon as an operation begins; what was tried from the tokens of
+//! the events.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +17,8 @@ use crate::status::{Life, StackStatus};
 /// The tag that tells our stacks from others, and its value.
 pub const MANAGED_BY: (&str, &str) = ("rowhouse:managed-by", "rowhouse");
 
-/// How long an update may make no progress before a newer row may cancel it: there a cancel costs a rollback.
+/// How long an update may make no progress before a newer row may cancel it: there a cancel costs a
+/// rollback.
 const STALLED_SECONDS: i64 = 5 * 60;
 /// More tries than any: only a new wish helps.
 const FOR_GOOD: u32 = u32::MAX;
@@ -39,7 +42,8 @@ pub struct Described {
 }
 
 impl Described {
-    /// Whether a page of events is needed to observe it: after a failure, and when an update takes long.
+    /// Whether a page of events is needed to observe it: after a failure, and when an update takes
+    /// long.
     pub(crate) fn needs_events(&self, now: i64) -> bool {
         self.is_ours() && (self.status.has_failed() || self.is_slow(now))
     }
@@ -75,8 +79,8 @@ impl Described {
         }))
     }
 
-    /// New after every operation: an update changes its time, a deletion its own, and where only a count of
-    /// failures tells two tries apart, the count does.
+    /// New after every operation: an update changes its time, a deletion its own, and where only a
+    /// count of failures tells two tries apart, the count does.
     fn base(&self, past: &Past) -> Base {
         let mark = format!(
             "{} {} {} {}",

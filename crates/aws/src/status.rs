@@ -37,7 +37,8 @@ pub enum Life {
     Up,
     Creating,
     Updating,
-    /// An update that is done but for removing what it replaced: it can be neither cancelled nor joined.
+    /// An update that is done but for removing what it replaced: it can be neither cancelled nor
+    /// joined.
     CleaningUp,
     RollingBack,
     Deleting,

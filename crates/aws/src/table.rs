@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, Put, ReturnValue, Select, TransactWriteItem, Update,
 };
 use jiff::Timestamp;
-use rowhouse_core::{AppTable, Entry, Report, Row, RowKey, Unreachable, Written};
+use rowhouse_core::{AppTable, Entry, Found, Report, Row, RowKey, Unreachable, Written};
 
 use crate::history::{self, EXPIRES_AT};
 use crate::item::{self, Change, Condition, Item};
@@ -24,7 +24,8 @@ pub struct DynamoTable {
     pub(crate) client: Client,
     pub(crate) name: String,
     pub(crate) history: Option<String>,
-    /// How old the oldest wish is, in seconds, that was not deployed when the rows were last listed.
+    /// How old the oldest wish is, in seconds, that was not deployed when the rows were last
+    /// listed.
     oldest_undeployed: Arc<AtomicI64>,
 }
 
@@ -34,7 +35,8 @@ impl DynamoTable {
         DynamoTable { client, name, history, oldest_undeployed: Arc::default() }
     }
 
-    /// How old the oldest wish is, in seconds, that was not deployed when the rows were last listed.
+    /// How old the oldest wish is, in seconds, that was not deployed when the rows were last
+    /// listed.
     pub(crate) fn oldest_undeployed(&self) -> i64 {
         self.oldest_undeployed.load(Ordering::Relaxed)
     }
@@ -55,7 +57,8 @@ impl DynamoTable {
         Ok(sent.map_err(|error| self.failure("cannot read", &error))?.item)
     }
 
-    /// Shows every item to `each`, in no order and a page at a time: no more of them is held than one page.
+    /// Shows every item to `each`, in no order and a page at a time: no more of them is held than
+    /// one page.
     pub(crate) async fn scan(&self, mut each: impl FnMut(&Item)) -> Result<(), Failure> {
         let mut start = None;
         loop {
@@ -160,7 +163,8 @@ impl DynamoTable {
             Ok(_) => Ok(Written::Done(seen.reported(report.clone()))),
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    // Which of the steps it was: the row's condition, or somebody else at work on the same items.
+                    // Which of the steps it was: the row's condition, or somebody else at work on
+                    // the same items.
                     let first = cancelled.cancellation_reasons().first();
                     if first.and_then(|reason| reason.code()) == Some("ConditionalCheckFailed") {
                         Ok(Written::Lost)
@@ -290,9 +294,10 @@ impl DynamoTable {
 }
 
 impl AppTable for DynamoTable {
-    async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
+    /// Within one table a row vanishes only by a deletion, so what is absent is taken for removed.
+    async fn get(&self, key: &RowKey) -> Result<Found, Unreachable> {
         let item = self.item(key).await.map_err(Failure::into_unreachable)?;
-        Ok(item.as_ref().and_then(item::row))
+        Ok(item.as_ref().and_then(item::row).map_or(Found::Removed, Found::Row))
     }
 
     async fn write(

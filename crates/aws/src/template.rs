@@ -25,8 +25,8 @@ pub struct Template {
 pub(crate) type Parameter = (&'static str, String);
 
 impl Template {
-    /// The one that a configuration is for: of those here, or an operator's own beside the program. That one takes
-    /// the same parameters, and gives the same outputs.
+    /// The one that a configuration is for: of those here, or an operator's own beside the program.
+    /// That one takes the same parameters, and gives the same outputs.
     pub fn of(config: &Config) -> Template {
         let is_shared = config.is_shared();
         let own = program_folder().map(|folder| folder.join(OWN));
@@ -61,7 +61,8 @@ impl Template {
         self.makes_roles
     }
 
-    /// What the installation sets for all apps. What is not configured is left to the template's default.
+    /// What the installation sets for all apps. What is not configured is left to the template's
+    /// default.
     pub(crate) fn of_platform(&self, config: &Config) -> Vec<Parameter> {
         let subnets = config.subnet_ids.join(",");
         let token_secrets = config.token_secrets.join(",");
@@ -144,7 +145,8 @@ mod tests {
             let text = crate::config::template().replace("\"KeyName\": \"\"", &format!(
                 "\"KeyName\": \"key\", {listener} \"VpcId\": \"vpc\", \"SubnetIds\": [\"subnet\"], \
                  \"InstanceType\": \"t3.micro\", \"ImageId\": \"ami\", \"Program\": \"{}\", \
-                 \"InstanceSecurityGroup\": \"sg\", \"InstanceProfile\": \"profile\", \"TokenSecrets\": [\"arn\"]", "a".repeat(64)));
+                 \"InstanceSecurityGroup\": \"sg\", \"InstanceProfile\": \"profile\", \
+                 \"TokenSecrets\": [\"arn\"]", "a".repeat(64)));
             Config::parse(&text, "config.json").unwrap()
         };
         let listener = "\"ListenerArn\": \"arn:aws:elasticloadbalancing:r:a:listener/x\",";

@@ -1,7 +1,8 @@
-//! The token of an operation: what it aims at and on what it began, in the 128 characters that CloudFormation
-//! copies to every event of the operation.
+//! The token of an operation: what it aims at and on what it began, in the 128 characters that
+//! CloudFormation copies to every event of the operation.
 //!
-//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html>, `ClientRequestToken`.
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html>,
+//! `ClientRequestToken`.
 
 use rowhouse_core::{Base, Commit, Target};
 

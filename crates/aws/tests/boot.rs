@@ -1,5 +1,5 @@
-//! The user data of a launch template, as the emulator has stored them, make a machine that runs its app: in a root of its
-//! own, by cloud-init, with the very program that instances run.
+//! The user data of a launch template, as the emulator has stored them, make a machine that runs
+//! its app: in a root of its own, by cloud-init, with the very program that instances run.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -20,8 +20,8 @@ use emulator::{outputs, status, until};
 use installation::{DOMAIN, Difference, Installation};
 use machine::{GIT_HOST, Machine, said};
 
-/// `app.yaml` with a wait for one signal in place of its group, which starts no instances in ministack and waits for
-/// none; all else is as it is on AWS.
+/// `app.yaml` with a wait for one signal in place of its group, which starts no instances in
+/// ministack and waits for none; all else is as it is on AWS.
 fn template() -> String {
     let app = include_str!("../../../templates/app.yaml");
     let (before, group) = app.split_once("\n  Instances:\n").unwrap();
@@ -100,7 +100,8 @@ impl Stage {
         commit
     }
 
-    /// The user data of the app's launch template, as the emulator gives them to a machine, once the stack waits.
+    /// The user data of the app's launch template, as the emulator gives them to a machine, once
+    /// the stack waits.
     async fn user_data(&self) -> String {
         until("the stack waits for its instances", async || {
             let stacks = &self.house.emulator.cloudformation;

@@ -247,7 +247,8 @@ async fn throttling_and_lost_answers_leave_one_pair_and_the_truth_about_it() {
     let (function, _) = platform(&emulator, faults.endpoint()).await;
     faults
         .set(&json!([
-            {"service": "s3", "operation": "GetObject", "times": 2, "error": {"code": "SlowDown", "status": 503}},
+            {"service": "s3", "operation": "GetObject", "times": 2,
+             "error": {"code": "SlowDown", "status": 503}},
             {"service": "s3", "operation": "PutObject", "times": 1, "response": {"abort_bytes": 1}},
         ]))
         .await;
@@ -263,7 +264,8 @@ async fn throttling_and_lost_answers_leave_one_pair_and_the_truth_about_it() {
 
     faults
         .set(&json!([
-            {"service": "s3", "operation": "GetObject", "error": {"code": "SlowDown", "status": 503}},
+            {"service": "s3", "operation": "GetObject",
+             "error": {"code": "SlowDown", "status": 503}},
         ]))
         .await;
     let values = [("Function", function.as_str()), ("Note", "x")];

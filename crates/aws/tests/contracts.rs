@@ -1,4 +1,5 @@
-//! The suites that every table and every platform must pass, on DynamoDB and on CloudFormation in an emulator.
+//! The suites that every table and every platform must pass, on DynamoDB and on CloudFormation in
+//! an emulator.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod emulator;
@@ -15,8 +16,8 @@ use rowhouse_aws::config::Config;
 use rowhouse_aws::{CloudFormationPlatform, DynamoTable};
 use rowhouse_core::testing::{Kind, PlatformDriver, TableUser, platform_contract, table_contract};
 use rowhouse_core::{
-    AppName, AppTable, Attribute, Commit, Entry, Report, Row, RowKey, Unreachable, UserAttributes,
-    Value, Written,
+    AppName, AppTable, Attribute, Commit, Entry, Found, Report, Row, RowKey, Unreachable,
+    UserAttributes, Value, Written,
 };
 
 const ENDPOINT: &str = "ROWHOUSE_TEST_ENDPOINT";
@@ -141,7 +142,7 @@ impl TableUser for House {
 }
 
 impl AppTable for House {
-    async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
+    async fn get(&self, key: &RowKey) -> Result<Found, Unreachable> {
         self.table.get(key).await
     }
 
@@ -218,7 +219,8 @@ impl PlatformDriver for Driver {
     }
 }
 
-/// The platform reads an operator's template beside its program, and so this program runs once more, beside one.
+/// The platform reads an operator's template beside its program, and so this program runs once
+/// more, beside one.
 #[tokio::test]
 async fn the_platform_on_cloudformation_keeps_the_contract() {
     let house = Installation::moody_with(Difference::default()).await;

@@ -1,5 +1,5 @@
-//! What CloudFormation tells of stacks, by an emulator that tells it; with the original's eight keys and nothing else,
-//! so that an app has a classic load balancer of its own.
+//! What CloudFormation tells of stacks, by an emulator that tells it; with the original's eight
+//! keys and nothing else, so that an app has a classic load balancer of its own.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod emulator;
@@ -40,7 +40,8 @@ Resources:
     Properties:
       AssumeRolePolicyDocument:
         Version: '2012-10-17'
-        Statement: [{Effect: Allow, Action: 'sts:AssumeRole', Principal: {Service: lambda.amazonaws.com}}]
+        Statement: [{Effect: Allow, Action: 'sts:AssumeRole', Principal: {Service: \
+        lambda.amazonaws.com}}]
   Certificates:
     Type: AWS::Lambda::Function
     Properties:
@@ -102,9 +103,9 @@ async fn heard(web: &reqwest::Client, moto: &Moto, queue: &str) -> Option<Value>
     let body = body.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
     let envelope: Value = serde_json::from_str(&body.replace("&amp;", "&")).unwrap();
     assert_eq!(envelope["Subject"], "AWS CloudFormation Notification");
-    Some(
-        json!({ "Records": [{ "EventSource": "aws:sns", "EventVersion": "1.0", "Sns": envelope }] }),
-    )
+    Some(json!({
+        "Records": [{ "EventSource": "aws:sns", "EventVersion": "1.0", "Sns": envelope }],
+    }))
 }
 
 #[tokio::test]
@@ -152,8 +153,8 @@ async fn the_originals_eight_keys_bring_up_an_app_and_the_topic_tells_when_it_is
     let app = stack(&moto, "demo-app-shop").await.unwrap();
     assert_eq!(app.notification_arns(), [made["Topic"].as_str()]);
 
-    // The emulator would run the function in a container. This is the request that it would hand over, with an address
-    // by which it finds the region, too.
+    // The emulator would run the function in a container. This is the request that it would hand
+    // over, with an address by which it finds the region, too.
     let id = app.stack_id().unwrap();
     let back = format!(
         "{}/cloudformation_eu-west-1/cfnresponse?stack={id}&of=.eu-west-1.amazonaws.com",

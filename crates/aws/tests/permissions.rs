@@ -1,5 +1,6 @@
-//! Every statement of every policy that is delivered: either the emulator asks for it, and then the loop misses it as
-//! soon as it is taken away; or it does not, and then a table says what the statement is for, and by which source.
+//! Every statement of every policy that is delivered: either the emulator asks for it, and then the
+//! loop misses it as soon as it is taken away; or it does not, and then a table says what the
+//! statement is for, and by which source.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod emulator;
@@ -24,7 +25,8 @@ use server::{PASSWORD, Server};
 
 const BY_HAND: &str = include_str!("../../../templates/lambda_policy.json");
 
-/// Those that the emulator asks for: where they stand, and their names. The tests below take each away.
+/// Those that the emulator asks for: where they stand, and their names. The tests below take each
+/// away.
 const ENFORCED: [(&str, &[&str]); 3] = [
     (
         "platform.yaml ReactorRole",
@@ -46,9 +48,10 @@ const ENFORCED: [(&str, &[&str]); 3] = [
     ("lambda_policy.json", &["Rows", "History", "Overview", "Reactor"]),
 ];
 
-/// Those that it does not ask for: where they stand, their names, the call that AWS would refuse without them, and
-/// whose word that is. `LDG` is the Lambda Developer Guide, `CFN-UG` the CloudFormation User Guide, `registry` the
-/// permissions that a resource type's schema lists for its handlers, `SAR` the Service Authorization Reference.
+/// Those that it does not ask for: where they stand, their names, the call that AWS would refuse
+/// without them, and whose word that is. `LDG` is the Lambda Developer Guide, `CFN-UG` the
+/// CloudFormation User Guide, `registry` the permissions that a resource type's schema lists for
+/// its handlers, `SAR` the Service Authorization Reference.
 const TABLED: &[(&str, &str, &str, &str)] = &[
     // Lambda and CloudFormation act with the function's rights, which the emulator never looks at.
     (
@@ -93,7 +96,8 @@ const TABLED: &[(&str, &str, &str, &str)] = &[
         "AssumeRole, by Lambda",
         "LDG lambda-intro-execution-role",
     ),
-    // Without it AWS says "forbidden" of what is not there, and the emulator "not found" all the same.
+    // Without it AWS says "forbidden" of what is not there, and the emulator "not found" all the
+    // same.
     (
         "platform.yaml CertificateRole",
         "TellMissingFromForbidden",
@@ -363,7 +367,8 @@ const TABLED: &[(&str, &str, &str, &str)] = &[
         "OpenDataChannel and the like, by the agent",
         "SSM getting-started-create-iam-instance-profile",
     ),
-    // By hand there is no service role: CloudFormation calls with the reactor's rights, or an instance with its own.
+    // By hand there is no service role: CloudFormation calls with the reactor's rights, or an
+    // instance with its own.
     (
         "lambda_policy.json",
         "KeysOfTheBuckets",
@@ -428,8 +433,8 @@ fn template(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The statements that a template holds, as places and names. One without a name is a role's trust; a permission of
-/// Lambda is a statement, too.
+/// The statements that a template holds, as places and names. One without a name is a role's trust;
+/// a permission of Lambda is a statement, too.
 fn statements(file: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let (mut resource, text) = (String::new(), template(file));
@@ -484,7 +489,8 @@ fn every_statement_is_taken_away_in_a_test_or_has_its_reason() {
     assert!(TABLED.iter().all(|(_, _, call, source)| !call.is_empty() && !source.is_empty()));
 }
 
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>: 6,144 characters, white space not
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>:
+/// 6,144 characters, white space not
 /// counted.
 #[test]
 fn the_policy_made_by_hand_fits_into_a_managed_policy_whatever_things_are_called() {
@@ -557,7 +563,10 @@ impl<'a> Rights<'a> {
             "Version": "2012-10-17",
             "Statement": [{
                 "Effect": "Allow", "Action": "sts:AssumeRole",
-                "Principal": { "AWS": "arn:aws:iam::000000000000:root", "Service": "lambda.amazonaws.com" }
+                "Principal": {
+                    "AWS": "arn:aws:iam::000000000000:root",
+                    "Service": "lambda.amazonaws.com",
+                }
             }]
         });
         let text = trust.to_string();
@@ -574,8 +583,8 @@ impl<'a> Rights<'a> {
     }
 }
 
-/// An installation that asks for permissions, and the reactor beside it with the rights of its role: it looks when the
-/// test rings, and nothing else does.
+/// An installation that asks for permissions, and the reactor beside it with the rights of its
+/// role: it looks when the test rings, and nothing else does.
 struct House {
     installation: Installation,
     reactor: Function,

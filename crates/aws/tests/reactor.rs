@@ -1,4 +1,5 @@
-//! The whole loop in an emulator of AWS: a row, its stream, the reactor, a stack, its events, and the row again.
+//! The whole loop in an emulator of AWS: a row, its stream, the reactor, a stack, its events, and
+//! the row again.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod emulator;
@@ -227,8 +228,9 @@ async fn a_priority_that_is_always_taken_is_tried_three_times_and_then_told() {
     let row = house.answered("shop", "deploy_failed", "").await;
     assert!(row["Reason"].contains("is currently in use"), "{row:?}");
     assert!(row["Reason"].contains("3 times in a row"), "{row:?}");
-    // Two were deleted and are remembered; the third is there. (The emulator lets a second reactor create a stack over
-    // one that was rolled back, which AWS does not, so tries are not counted by its log.)
+    // Two were deleted and are remembered; the third is there. (The emulator lets a second reactor
+    // create a stack over one that was rolled back, which AWS does not, so tries are not counted by
+    // its log.)
     let remembered = async || {
         let keys = house.emulator.keys(&house.outputs["ArtifactBucket"]).await;
         keys.iter().filter(|key| key.starts_with("collisions/shop/")).count()

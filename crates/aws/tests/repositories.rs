@@ -1,5 +1,6 @@
-//! Private repositories, opened by a token of Secrets Manager: git's own server behind TLS, and an emulator of AWS.
-//! The asking is done in another process, which finds both by its environment, as the function does.
+//! Private repositories, opened by a token of Secrets Manager: git's own server behind TLS, and an
+//! emulator of AWS. The asking is done in another process, which finds both by its environment, as
+//! the function does.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod emulator;

@@ -1,4 +1,5 @@
-//! An emulator that others wrote says of CloudFormation what the model in `src/model.rs` says, as far as it is right.
+//! An emulator that others wrote says of CloudFormation what the model in `src/model.rs` says, as
+//! far as it is right.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod emulator;

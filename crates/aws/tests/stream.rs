@@ -1,5 +1,5 @@
-//! The stream of the table under AWS's rules, which the emulator does not keep: what fails comes again, and never stands
-//! in the way of the others for good.
+//! The stream of the table under AWS's rules, which the emulator does not keep: what fails comes
+//! again, and never stands in the way of the others for good.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod emulator;

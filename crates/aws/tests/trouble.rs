@@ -1,5 +1,5 @@
-//! Trouble on the way to AWS: the loop comes to the same end whatever happens to each call that the functions make, and
-//! no row lies meanwhile.
+//! Trouble on the way to AWS: the loop comes to the same end whatever happens to each call that the
+//! functions make, and no row lies meanwhile.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod emulator;
@@ -64,7 +64,8 @@ const BACK: [&str; 3] = ["CancelUpdateStack", "ContinueUpdateRollback", "Rollbac
 /// Each call may take an attempt's whole time before it is made once more.
 const PATIENCE: Duration = Duration::from_mins(4);
 
-/// Statements under which services act for the functions, and the emulator's own calls of these none.
+/// Statements under which services act for the functions, and the emulator's own calls of these
+/// none.
 const OF_SERVICES: [&str; 6] =
     ["RowChanges", "HandOverServiceRole", "StackEvents", "KeyOfTheBucket", "DeadLetters", "Logs"];
 
@@ -104,7 +105,8 @@ fn the_calls_that_meet_trouble_here_are_those_that_the_functions_may_make() {
     assert_eq!(tried(&CALLS[CERTIFICATES..]), allowed);
 }
 
-/// What happens to a call, and how often. A function asks three times, so four are more than one invocation bears.
+/// What happens to a call, and how often. A function asks three times, so four are more than one
+/// invocation bears.
 fn faults() -> [(&'static str, Value, u32); 5] {
     let error = |code: &str, status: u16| json!({ "error": { "code": code, "status": status } });
     [
@@ -141,7 +143,8 @@ fn rules(
             let is_certificate = index >= CERTIFICATES;
             let bucket = if is_certificate { "CertificateBucket" } else { "ArtifactBucket" };
             rule["resource"] = json!(house.outputs[bucket]);
-            // CloudFormation asks for a certificate once: what the function cannot do in one invocation has failed.
+            // CloudFormation asks for a certificate once: what the function cannot do in one
+            // invocation has failed.
             rule["times"] = json!(if is_certificate { (*times).min(2) } else { *times });
         }
         rules.push(rule);
@@ -244,7 +247,8 @@ async fn survives(what: &str) {
     assert_eq!(first.stack_id(), same.stack_id(), "a second stack");
 
     again(faults, &rules, what).await;
-    // One by one: a sweep deletes few orphans at once, and the emulator takes a record that failed for done.
+    // One by one: a sweep deletes few orphans at once, and the emulator takes a record that failed
+    // for done.
     for name in ["good", "contested", "certified", "private", "failing"] {
         house.delete(name).await;
         emulator::until_within(PATIENCE, "the stack is gone", async || {

@@ -157,6 +157,12 @@ pub(crate) struct Up {
     /// How long requests in flight may take when their instance must go
     #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub(crate) drain: Duration,
+    /// How long the processes of an instance may take to end after SIGTERM
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub(crate) stop_grace: Duration,
+    /// Connections that one address may have open [default: half of all]
+    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) connections_per_client: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -168,8 +174,11 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
-    /// [default: the folder's name]
+    /// Name of the app [default: the folder's name]
     pub(crate) name: Option<String>,
+    /// The same, as an option
+    #[arg(long = "name", value_name = "NAME", conflicts_with = "name")]
+    pub(crate) named: Option<String>,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }

@@ -56,6 +56,8 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         max_scale: 3,
         build_timeout: Duration::from_mins(15),
         drain: Duration::from_secs(30),
+        stop_grace: Duration::from_secs(10),
+        connections_per_client: None,
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: None,
     };
@@ -78,10 +80,15 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         // What the demo shows goes first.
         biased;
         exit = show => exit,
-        worked = up::run(house, Signals::listen()?, HangUp::Stops, move || is_told.load(Ordering::Relaxed)) => {
+        worked = up::run(
+            house,
+            Signals::listen()?,
+            HangUp::Stops,
+            move || is_told.load(Ordering::Relaxed),
+        ) => {
             let Worked::Ended(ended) = worked? else { unreachable!("it hands over to nobody") };
-            let instances = ended.instances;
-            output::announce(&format!("the demo has ended, and stopped {instances} instances"));
+            let instances = up::instances(ended.instances);
+            output::announce(&format!("the demo has ended, and stopped {instances}"));
             return Ok(Exit::Done);
         }
     };

@@ -39,7 +39,7 @@ fn serve(folder: &Path) -> anyhow::Result<()> {
     let host = variable("HOST")?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = tokio::net::TcpListener::bind((host.as_str(), port)).await?;
-        rowhouse_machine::site::serve(folder.to_owned(), listener).await?;
+        rowhouse_machine::site::serve(folder.to_owned(), listener, output::announce).await?;
         Ok(())
     })
 }

@@ -5,7 +5,7 @@ use rowhouse_command::client::{
     PrintedLine, Process, Reactor, Removed, Rows, Sight,
 };
 use rowhouse_core::{
-    App, AppName, Commit, Row, RowKey, Settings, SettingsDigest, StoredEntry, StoredRow,
+    App, AppName, Commit, Found, Row, RowKey, Settings, SettingsDigest, StoredEntry, StoredRow,
 };
 use rowhouse_machine::folder::{Holder, Presence};
 use rowhouse_machine::git::mirror::{Mirrors, Resolved};
@@ -13,6 +13,7 @@ use rowhouse_machine::process::log::{Follow, LogLine, logs, tail};
 use rowhouse_machine::process::supervised::snapshot;
 use rowhouse_machine::stack::Ongoing;
 use rowhouse_machine::stack::journal::JournalFile;
+use rowhouse_machine::table::mark::Marks;
 
 use crate::context::Context;
 use crate::default_branch::default_branch;
@@ -105,12 +106,14 @@ impl Rows for Context {
     }
 
     async fn remove(&self, key: &RowKey) -> anyhow::Result<Option<Removed>> {
+        self.adopt()?;
         let removed = self.table()?.remove(key)?;
         Ok(removed.map(|removed| Removed { row: removed.row, mark: removed.change }))
     }
 
-    async fn ring(&self, key: &RowKey) -> anyhow::Result<()> {
-        Ok(self.table()?.ring(key)?)
+    async fn remove_orphan(&self, key: &RowKey) -> anyhow::Result<()> {
+        self.adopt()?;
+        Ok(self.table()?.remove_orphan(key)?)
     }
 
     async fn is_heard(&self, removed: &Removed) -> anyhow::Result<bool> {
@@ -148,6 +151,10 @@ impl Sight for Context {
         let stacks = self.journal()?.stacks()?;
         let is_there = stacks.iter().any(|stack| stack.name.as_str() == key.as_str());
         Ok(if is_there { Left::Something } else { Left::Nothing })
+    }
+
+    async fn orphans(&self) -> anyhow::Result<Vec<AppName>> {
+        self.without_row()
     }
 
     async fn aim(&self, name: &AppName) -> anyhow::Result<Option<Commit>> {
@@ -216,6 +223,37 @@ impl Sight for Context {
             Ok(Resolved::Commit(commit)) => Some(commit),
             Ok(Resolved::NoSuchVersion { .. }) | Err(_) => None,
         }
+    }
+}
+
+impl Context {
+    /// The apps that run on though they have no row and nobody removed one, as of the files.
+    pub(crate) fn without_row(&self) -> anyhow::Result<Vec<AppName>> {
+        let Some(marks) = self.marks()? else { return Ok(Vec::new()) };
+        let stacks = self.journal()?.stacks()?;
+        let table = self.table()?;
+        let mut orphans = Vec::new();
+        for stack in stacks {
+            if table.find(&stack.name.key(), &marks)? == Found::Absent {
+                orphans.push(stack.name);
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// What is removed from now on is a user's word, also in a table that took the place of another
+    /// one while no platform was at work.
+    fn adopt(&self) -> anyhow::Result<()> {
+        if let Some(marks) = self.marks()? {
+            self.table()?.adopt(&marks)?;
+        }
+        Ok(())
+    }
+
+    /// By what the journal knows its table; `None`: there was no platform yet.
+    fn marks(&self) -> anyhow::Result<Option<Marks>> {
+        let journal = self.folder.journal();
+        Ok(journal.exists().then(|| Marks::open(&journal)).transpose()?)
     }
 }
 

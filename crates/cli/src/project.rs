@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
-use rowhouse_command::rows::names::label;
 use rowhouse_core::Repository;
 
 use crate::failure::bad_input;
@@ -13,9 +12,11 @@ use crate::output::clean;
 /// What `deploy` deploys.
 #[derive(Debug)]
 pub(crate) struct Project {
-    /// The folder's name, made a legal host name.
-    pub(crate) name: String,
+    /// The folder's name.
+    pub(crate) folder: String,
     pub(crate) repository: String,
+    /// Where the same repository is to be had as well: on this machine, and as `origin`.
+    pub(crate) elsewhere: Vec<String>,
     pub(crate) origin: Origin,
     /// The folder inside the repository; empty is its root.
     pub(crate) path: String,
@@ -101,9 +102,10 @@ impl Project {
         let path = git(folder, &["rev-parse", "--show-prefix"])?.text.unwrap_or_default();
         let changed = git(folder, &["status", "--porcelain", "--", "."])?.text.unwrap_or_default();
         let (remote, origin) = origin(folder)?;
-        let folder_name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let address = git(folder, &["remote", "get-url", "origin"])?.text;
         Ok(Project {
-            name: label(&folder_name),
+            folder: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            elsewhere: address.into_iter().chain([root.clone()]).collect(),
             repository: remote.unwrap_or(root),
             origin,
             path: path.trim_end_matches('/').to_owned(),
@@ -111,6 +113,32 @@ impl Project {
             uncommitted: changed.lines().count(),
         })
     }
+}
+
+impl Project {
+    /// Whether it is this repository, by whichever address.
+    pub(crate) fn is_in(&self, repository: &str) -> bool {
+        let wanted = place(repository);
+        self.elsewhere.iter().chain([&self.repository]).any(|address| place(address) == wanted)
+    }
+}
+
+/// What two addresses of one repository have in common: host and path, or the real path.
+fn place(address: &str) -> String {
+    let address = address.trim_end_matches('/');
+    let path = Path::new(address.strip_prefix("file://").unwrap_or(address));
+    if path.is_absolute() {
+        let real = path.canonicalize();
+        return real.as_deref().unwrap_or(path).display().to_string();
+    }
+    let place = match address.split_once("://") {
+        Some((_, place)) => place.to_owned(),
+        // As git writes what ssh reaches: `user@host:path`.
+        None => address.replacen(':', "/", 1),
+    };
+    let (host, path) = place.split_once('/').unwrap_or((&place, ""));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host).to_ascii_lowercase();
+    format!("{host}/{}", path.trim_end_matches(".git"))
 }
 
 /// The remote, if the commit can be had from there.
@@ -129,4 +157,39 @@ fn origin(folder: &Path) -> anyhow::Result<(Option<String>, Origin)> {
         branches.lines().any(|branch| branch.trim_start().starts_with("origin/"))
     });
     Ok(if is_pushed { (Some(url), Origin::Remote) } else { (None, Origin::NotPushed) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_addresses_of_one_repository_are_one_place() {
+        let project = |address: &str| Project {
+            folder: "sub".to_owned(),
+            repository: "/no/such/a".to_owned(),
+            elsewhere: vec![address.to_owned()],
+            origin: Origin::Remote,
+            path: String::new(),
+            commit: "c".repeat(40),
+            uncommitted: 0,
+        };
+        for (one, other) in [
+            ("https://example.com/a.git", "git@example.com:a.git"),
+            ("https://me:hunter2@Example.com/a", "ssh://git@example.com/a.git/"),
+            ("/no/such/b/", "file:///no/such/b"),
+            ("/", "/usr/.."),
+        ] {
+            assert!(project(one).is_in(other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("https://example.com/a.git", "https://example.com/b.git"),
+            ("https://example.com/a.git", "https://example.org/a.git"),
+            ("/no/such/b", "/no/such/c"),
+            ("https://example.com/a", "/example.com/a"),
+        ] {
+            assert!(!project(one).is_in(other), "{one} {other}");
+        }
+        assert!(project("").is_in("/no/such/a"));
+    }
 }

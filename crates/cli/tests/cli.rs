@@ -62,8 +62,8 @@ fn a_put_without_a_platform_writes_the_row_and_says_how_to_start_one() {
     let commit = repository.commit("v1", &[("index.html", "hello")]);
     let path = repository.path.display().to_string();
     let output = house.rowhouse(&["put", "shop", "--repo", &path, "--env", "SECRET=hunter2"]);
-    ends(&output, 0, "no platform is at work");
-    ends(&output, 0, "rowhouse up");
+    ends(&output, 2, "no platform is at work");
+    ends(&output, 2, "rowhouse up");
     let shown = house.rowhouse(&["show", "shop", "--json"]);
     assert!(!text(&shown.stdout).contains("hunter2"));
     let shown = json(&shown);
@@ -78,7 +78,7 @@ fn a_put_without_a_platform_writes_the_row_and_says_how_to_start_one() {
     // Only what is given changes.
     ends(
         &house.rowhouse(&["put", "shop", "--env", "OTHER=1", "--unset-env", "SECRET"]),
-        0,
+        2,
         "written",
     );
     let shown = json(&house.rowhouse(&["show", "shop", "--json"]));
@@ -113,7 +113,7 @@ fn a_value_may_come_from_stdin_or_a_file() {
         .spawn()
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"from stdin\n").unwrap();
-    assert!(child.wait().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(2), "no platform is at work");
     let env = house.sql("select env from apps");
     let env: Value = serde_json::from_str(&env).unwrap();
     assert_eq!(env, serde_json::json!({ "A": "1", "B": "two words", "KEY": "from stdin" }));
@@ -193,6 +193,34 @@ fn commands_wait_and_tell_the_truth_at_the_end() {
     ends(&house.rowhouse(&["open", "shop"]), 0, "http://shop.localhost");
     ends(&house.rowhouse(&["rm", "shop"]), 0, "shop  deleted");
     assert_eq!(house.processes(), vec![]);
+}
+
+#[test]
+fn a_version_that_is_named_is_looked_up_whatever_else_is_changed() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let one = repository.web("v1");
+    let path = repository.path.display().to_string();
+    ends(&house.rowhouse(&["put", "shop", "--repo", &path]), 0, &one[..7]);
+    let two = repository.web("v2");
+    // What names no version keeps the commit.
+    ends(&house.rowhouse(&["scale", "shop", "2"]), 0, &one[..7]);
+    ends(&house.rowhouse(&["put", "shop", "--scale", "1"]), 0, &one[..7]);
+    ends(&house.rowhouse(&["put", "shop", "--version", "main", "--scale", "2"]), 0, &two[..7]);
+    let pids = house.pids("shop");
+    ends(&house.rowhouse(&["put", "shop", "--version", "main", "--scale", "3"]), 0, &two[..7]);
+    assert!(pids.iter().all(|pid| house.pids("shop").contains(pid)), "it had not moved");
+    // A repository that refuses is told with where to give another.
+    let gone = house.room().join("gone");
+    std::fs::rename(&repository.path, &gone).unwrap();
+    let output = house.rowhouse(&["put", "shop", "--version", "v1"]);
+    ends(&output, 1, "cannot read repository");
+    ends(&output, 1, "put shop --repo URL");
+    std::fs::rename(&gone, &repository.path).unwrap();
+    // By hand, too, somebody may ask to follow a commit.
+    house.set("shop", &format!("version = '{two}', follow = 1"));
+    let row = house.wait_row("shop", |row| row.reason.contains("`Follow` is true"));
+    assert_eq!((row.status.as_str(), &row.revision), ("deployed", &two));
 }
 
 #[test]
@@ -294,7 +322,8 @@ fn a_reader_that_goes_away_is_no_error_and_a_pipe_gets_no_colours() {
     let house = House::new(&[]);
     let data = house.data().display().to_string();
     let script = format!(
-        "for i in 1 2 3 4 5 6 7 8; do {PROGRAM} put app-$i --version main --repo https://example.com/a --data {data} \
+        "for i in 1 2 3 4 5 6 7 8; do {PROGRAM} put app-$i --version main --repo \
+         https://example.com/a --data {data} \
          2>/dev/null; done; {PROGRAM} ls --data {data} | head -1; echo ${{PIPESTATUS[0]}}"
     );
     let output = Command::new("bash").args(["-c", &script]).output().unwrap();

@@ -24,8 +24,10 @@ const HOST: &str = "shop.apps.example.com";
 /// The folder of the emulators' programs, and of the AWS CLI.
 fn programs() -> PathBuf {
     std::env::var_os("ROWHOUSE_EMULATORS").map(PathBuf::from).expect(
-        "this test needs ministack and the AWS CLI: make a Python environment (`python3 -m venv DIR`, \
-         `DIR/bin/pip install ministack==1.5.33 awscli==1.46.3`) and set ROWHOUSE_EMULATORS=DIR/bin",
+        "this test needs ministack and the AWS CLI: make a Python environment (`python3 -m venv \
+         DIR`, \
+         `DIR/bin/pip install ministack==1.5.33 awscli==1.46.3`) and set \
+         ROWHOUSE_EMULATORS=DIR/bin",
     )
 }
 

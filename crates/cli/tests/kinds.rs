@@ -21,7 +21,11 @@ fn a_flask_app_runs_from_its_requirements_with_gunicorn() {
         "one",
         &[
             ("requirements.txt", "flask==3.1.0\ngunicorn==23.0.0\n"),
-            ("app.py", "from flask import Flask\napp = Flask(__name__)\n\n\n@app.get('/')\ndef hello():\n    return 'hello from flask'\n"),
+            (
+                "app.py",
+                "from flask import Flask\napp = Flask(__name__)\n\n\n@app.get('/')\ndef \
+                hello():\n    return 'hello from flask'\n",
+            ),
             ("Procfile", "web: gunicorn --bind $HOST:$PORT --workers 2 app:app\n"),
         ],
     );
@@ -35,8 +39,18 @@ fn a_node_app_runs_from_its_lock_file() {
     repository.commit(
         "one",
         &[
-            ("package.json", "{\"name\": \"app\", \"version\": \"1.0.0\", \"scripts\": {\"start\": \"node server.js\"}, \"dependencies\": {\"is-number\": \"7.0.0\"}}\n"),
-            ("server.js", "const isNumber = require('is-number');\nrequire('http').createServer((_, answer) => answer.end('hello from node ' + isNumber(process.env.PORT))).listen(process.env.PORT, process.env.HOST);\n"),
+            (
+                "package.json",
+                "{\"name\": \"app\", \"version\": \"1.0.0\", \"scripts\": \
+                {\"start\": \"node server.js\"}, \"dependencies\": {\"is-number\": \"7.0.0\"}}\n",
+            ),
+            (
+                "server.js",
+                "const isNumber = \
+                require('is-number');\nrequire('http').createServer((_, answer) => \
+                answer.end('hello from node ' + \
+                isNumber(process.env.PORT))).listen(process.env.PORT, process.env.HOST);\n",
+            ),
         ],
     );
     // The lock file as npm itself makes it, without where it was downloaded from.
@@ -76,7 +90,8 @@ fn a_rust_crate_in_a_sub_folder_of_this_very_repository_runs_with_path() {
     }
     let commit = repository.commit("one", &[]);
     house.sql(&format!(
-        "insert into apps (name, version, scale, repo, path) values ('hello', 'main', 1, '{}', 'examples/hello')",
+        "insert into apps (name, version, scale, repo, path) values ('hello', 'main', 1, '{}', \
+         'examples/hello')",
         repository.path.display()
     ));
     house.deployed("hello", &commit, 1);
@@ -97,8 +112,10 @@ fn a_static_folder_is_served() {
 fn a_procfile_alone_is_enough_also_with_a_build_in_another_language() {
     let house = House::start();
     let repository = house.repository("shell");
-    let serve = "exec perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalAddr => \"127.0.0.1:$ENV{PORT}\", \
-                 Listen => 9, ReuseAddr => 1); while ($c = $s->accept) { while (<$c>) { last if /^\\r?$/ } \
+    let serve = "exec perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalAddr \
+        => \"127.0.0.1:$ENV{PORT}\", \
+                 Listen => 9, ReuseAddr => 1); while ($c = $s->accept) { while (<$c>) { last if \
+                 /^\\r?$/ } \
                  print $c \"HTTP/1.1 200 OK\\r\\nContent-Length: \" . length($ENV{SAYS}) . \
                  \"\\r\\nConnection: close\\r\\n\\r\\n$ENV{SAYS}\"; close $c }'";
     repository.commit(

@@ -156,8 +156,7 @@ fn a_kill_at_any_point_of_an_update_changes_nothing_about_its_end() {
 }
 
 #[test]
-fn a_journal_that_fails_at_any_write_of_an_update_costs_no_request_and_changes_nothing_about_its_end()
- {
+fn a_journal_that_fails_at_any_write_of_an_update_costs_no_request_and_changes_no_end() {
     let (one, two) = two_commits();
     let wanted = running(&two, "v2", 1);
     for write in 1.. {
@@ -275,7 +274,11 @@ fn a_stop_in_the_middle_of_a_build_leaves_no_process_and_the_next_start_builds()
     repository.web("base");
     let commit = repository.procfile(
         "v1",
-        &format!("build: setsid sh -c 'while [ ! -e {} ]; do sleep 0.05; done'\nweb: exec python3 web.py\n", go.display()),
+        &format!(
+            "build: setsid sh -c 'while [ ! -e {} ]; do sleep 0.05; done'\nweb: exec python3 \
+            web.py\n",
+            go.display()
+        ),
     );
     house.put("shop", "v1", 1, &repository);
     wait_for("the build", || {

@@ -137,8 +137,12 @@ fn what_is_open_when_a_rollout_starts_ends_well_within_the_drain_time() {
     });
     // An upload that takes its time.
     let mut upload = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(upload, "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 100\r\nConnection: close\r\n\r\n")
-        .unwrap();
+    write!(
+        upload,
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 100\r\nConnection: \
+        close\r\n\r\n"
+    )
+    .unwrap();
     upload.write_all(&[b'x'; 50]).unwrap();
     let mut socket = WebSocket::open(port, "shop");
     assert_eq!(socket.echo("before"), "before");
@@ -166,7 +170,8 @@ impl WebSocket {
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         write!(
             stream,
-            "GET /ws HTTP/1.1\r\nHost: {host}.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET /ws HTTP/1.1\r\nHost: {host}.localhost\r\nConnection: Upgrade\r\nUpgrade: \
+             websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         .unwrap();

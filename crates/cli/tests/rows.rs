@@ -61,9 +61,11 @@ fn an_environment_is_what_is_documented_and_the_rows_own() {
             "HOME",
             "HOST",
             "LANG",
+            "NODE_ENV",
             "PATH",
             "PORT",
-            "TMPDIR"
+            "PYTHONUNBUFFERED",
+            "TMPDIR",
         ]
     );
     // The platform itself has as many files open as it may: each of its clients is one.
@@ -210,9 +212,11 @@ fn five_hundred_rows_at_scale_0_and_twenty_apps_are_listed_at_once() {
     let path = repository.path.display();
     house.sql(&format!(
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < 500) \
-         insert into apps (name, version, scale, repo) select 'zero-' || i, 'main', 0, '{path}' from n; \
+         insert into apps (name, version, scale, repo) select 'zero-' || i, 'main', 0, '{path}' \
+         from n; \
          with recursive n(i) as (select 1 union all select i + 1 from n where i < 20) \
-         insert into apps (name, version, scale, repo) select 'one-' || i, 'main', 1, '{path}' from n;"
+         insert into apps (name, version, scale, repo) select 'one-' || i, 'main', 1, '{path}' \
+         from n;"
     ));
     wait_for("all to be deployed", || {
         (house.sql("select count(*) from apps where status = 'deployed'") == "520").then_some(())
@@ -259,7 +263,8 @@ fn a_password_in_a_repositorys_address_is_answered_and_told_without_it() {
     house.sql(
         "insert into apps (name, version, scale, repo) values \
          ('refused', 'main', 1, 'http://bot:hunter2@localhost:1/a.git'), \
-         ('away', 'main', 1, 'https://bot:hunter2@localhost:1/a.git'), ('default', 'main', 1, null)",
+         ('away', 'main', 1, 'https://bot:hunter2@localhost:1/a.git'), ('default', 'main', 1, \
+         null)",
     );
     let refused = house.wait_row("refused", |row| row.status == "invalid").reason;
     let away = house.wait_row("away", |row| row.reason.contains("retrying")).reason;

@@ -58,6 +58,28 @@ impl Room {
         Supervised::start(Path::new(PROGRAM), &self.at(), spec).unwrap()
     }
 
+    /// Starts a script in which `$R` is a program that writes down its signals, and waits until
+    /// those that are named are ready for them.
+    fn start_recorders(&self, script: &str, grace_ms: u64, names: &[&str]) -> Supervised {
+        let mut spec = ShimSpec { stop_grace_ms: grace_ms, ..self.spec(script) };
+        let recorder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apps/recorder.py");
+        let notes = self.folder.path().display().to_string();
+        spec.environment.insert("R".to_owned(), format!("python3 {recorder}"));
+        spec.environment.insert("NOTES".to_owned(), notes.clone());
+        spec.environment.insert("HOME".to_owned(), notes);
+        let process = self.start_with(&spec);
+        for name in names {
+            wait_for("a recorder", || (self.notes(name) == ["ready"]).then_some(()));
+        }
+        process
+    }
+
+    /// What a recorder has written down.
+    fn notes(&self, name: &str) -> Vec<String> {
+        let notes = fs::read_to_string(self.file(name)).unwrap_or_default();
+        notes.lines().map(str::to_owned).collect()
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.file("app.log")).unwrap_or_default()
     }
@@ -173,6 +195,116 @@ async fn an_app_that_takes_its_time_to_end_well_is_given_it() {
     pid_in(&ready);
     assert_eq!(process.stop().await, End::Exited(0));
     assert!(room.log().contains("done"));
+}
+
+/// So long that nothing in a test waits for it.
+const LONG_GRACE_MS: u64 = 60_000;
+
+#[tokio::test]
+async fn an_app_gets_one_sigterm_and_its_grace_however_it_is_started() {
+    let package = r#"{"name": "web", "version": "1.0.0", "scripts": {"start": "$R web 0.3"}}"#;
+    let script = "#!/bin/bash\ncd . \n$R web 0.3\necho over\n";
+    for start in [
+        "$R web 0.3",
+        "exec $R web 0.3",
+        "cd . && $R web 0.3 && echo over",
+        "$R web 0.3; echo over",
+        "$R web 0.3 | cat",
+        "trap : TERM; $R web 0.3",
+        "sh -c 'sh -c \"$R web 0.3; :\"; :'",
+        "./start.sh",
+        "exec ./start.sh",
+        "npm start",
+        "exec npm start",
+    ] {
+        let room = Room::new();
+        fs::write(room.file("package.json"), package).unwrap();
+        fs::write(room.file("start.sh"), script).unwrap();
+        fs::set_permissions(room.file("start.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        let process = room.start_recorders(start, LONG_GRACE_MS, &["web"]);
+        process.stop().await;
+        assert_eq!(room.notes("web"), ["ready", "SIGTERM", "done"], "{start}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_node_has_its_grace_under_a_shell() {
+    let room = Room::new();
+    let server = "process.on('SIGTERM', () => { console.log('asked'); \
+                  setTimeout(() => { console.log('done'); process.exit(0) }, 300) }); \
+                  setInterval(() => {}, 1000); console.log('ready')";
+    fs::write(room.file("web.js"), server).unwrap();
+    let process = room.start_recorders("node web.js && echo over", LONG_GRACE_MS, &[]);
+    wait_for("its start", || room.log().contains("ready").then_some(()));
+    process.stop().await;
+    let log = room.log();
+    let lines: Vec<&str> = log.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert_eq!(lines, ["ready", "asked", "done"]);
+}
+
+#[tokio::test]
+async fn the_workers_of_a_pool_are_left_to_their_master() {
+    for start in ["$R master 0.2 one two", "exec $R master 0.2 one two", "npm start"] {
+        let room = Room::new();
+        let package = r#"{"name": "web", "scripts": {"start": "$R master 0.2 one two"}}"#;
+        fs::write(room.file("package.json"), package).unwrap();
+        let process = room.start_recorders(start, LONG_GRACE_MS, &["master", "one", "two"]);
+        process.stop().await;
+        assert_eq!(room.notes("master"), ["ready", "SIGTERM", "done"], "{start}");
+        for worker in ["one", "two"] {
+            assert_eq!(room.notes(worker), ["ready", "SIGUSR1", "done"], "{start}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_helper_in_the_background_is_asked_once_and_waited_for() {
+    let room = Room::new();
+    let start = "$R child 0.2 & setsid $R session 0.2 & (setsid $R daemon 0.2 &); $R web 0.1";
+    let names = ["child", "session", "daemon", "web"];
+    let process = room.start_recorders(start, LONG_GRACE_MS, &names);
+    process.stop().await;
+    for name in names {
+        assert_eq!(room.notes(name), ["ready", "SIGTERM", "done"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_left_at_half_the_grace_is_asked_and_killed_at_its_end() {
+    let room = Room::new();
+    let process = room.start_recorders("exec $R master -1 worker", 600, &["master", "worker"]);
+    assert_eq!(process.stop().await, End::Signalled(9));
+    for name in ["master", "worker"] {
+        assert_eq!(room.notes(name), ["ready", "SIGTERM"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_when_a_job_or_an_instance_has_ended_is_ended_the_same_way() {
+    for (ending, end) in [("exit 0", End::Exited(0)), ("kill -9 $$", End::Signalled(9))] {
+        let room = Room::new();
+        let process = room.start_recorders(
+            &format!(
+                "(setsid $R daemon 0.2 one two &); \
+                 until grep -qs ready daemon && grep -qs ready one && grep -qs ready two; \
+                 do sleep 0.01; done; {ending}"
+            ),
+            LONG_GRACE_MS,
+            &[],
+        );
+        assert_eq!(process.ended().await, end);
+        assert_eq!(room.notes("daemon"), ["ready", "SIGTERM", "done"]);
+        assert_eq!(room.notes("one"), ["ready", "SIGUSR1", "done"]);
+    }
+}
+
+#[tokio::test]
+async fn a_process_at_its_time_limit_may_end_well() {
+    let room = Room::new();
+    let script = "trap 'echo undone; exit 0' TERM; while :; do sleep 0.01; done";
+    let spec = ShimSpec { time_limit_ms: Some(500), ..room.spec(script) };
+    assert_eq!(room.start_with(&spec).ended().await, End::TimedOut);
+    assert!(room.log().contains("undone"), "{}", room.log());
 }
 
 #[tokio::test]

@@ -182,7 +182,10 @@ fn what_git_itself_has_against_a_repository_stands_in_the_reason_with_its_cure()
     filtered.commit("v1", &[(".gitattributes", "*.bin filter=lfs\n"), ("a.bin", "pointer\n")]);
     house.put("filtered", "v1", 1, &filtered);
     house.failed("filtered", "smudge filter lfs failed");
-    house.sql("insert into apps (name, version, scale, repo) values ('none', 'main', 1, 'file:///nonexistent')");
+    house.sql(
+        "insert into apps (name, version, scale, repo) values ('none', 'main', 1, \
+        'file:///nonexistent')",
+    );
     house.failed("none", "'/nonexistent' does not appear to be a git repository");
 }
 

@@ -67,8 +67,10 @@ fn shop() -> House {
     let house = empty();
     let [one, two] = commits();
     house.sql(&format!(
-        "insert into apps (name, version, scale, repo, env, build_env, status, load_balancer, revision, healthy, seq) \
-         values ('shop', 'main', 2, '/srv/shop.git', '{{\"SECRET\": \"hunter2\"}}', '{{\"TOKEN\": \"hunter2\"}}', \
+        "insert into apps (name, version, scale, repo, env, build_env, status, load_balancer, \
+         revision, healthy, seq) \
+         values ('shop', 'main', 2, '/srv/shop.git', '{{\"SECRET\": \"hunter2\"}}', \
+         '{{\"TOKEN\": \"hunter2\"}}', \
          'deployed', 'http://shop.localhost:8080', '{two}', 2, 4); \
          insert into history (name, at, version, repo, revision, scale, status) values \
          ('shop', '2026-01-01T10:00:00.000Z', 'main', '/srv/shop.git', '{one}', 2, 'deployed'), \
@@ -222,7 +224,7 @@ fn what_could_never_run_is_refused_before_it_is_written() {
 }
 
 #[test]
-fn put_without_a_platform_writes_the_row_and_says_how_to_start_one() {
+fn without_a_platform_put_writes_the_row_says_how_to_start_one_and_is_not_done() {
     let house = empty();
     let repository = house.repository("app");
     repository.web("v1");
@@ -232,7 +234,7 @@ fn put_without_a_platform_writes_the_row_and_says_how_to_start_one() {
         .output()
         .map(Said::from)
         .unwrap();
-    assert_eq!((said.status, said.out.as_str()), (Some(0), ""));
+    assert_eq!((said.status, said.out.as_str()), (Some(2), ""));
     let data = house.data().canonicalize().unwrap();
     assert_eq!(
         said.err,
@@ -251,7 +253,7 @@ fn put_without_a_platform_writes_the_row_and_says_how_to_start_one() {
 #[test]
 fn put_on_a_row_changes_only_what_is_given() {
     let house = shop();
-    assert_eq!(run(&house, &["put", "shop", "--scale", "3"]).status, Some(0));
+    assert_eq!(run(&house, &["put", "shop", "--scale", "3"]).status, Some(2));
     let rest = "select version, scale, env, build_env, health, health_timeout, follow from apps";
     assert_eq!(house.sql(rest), "main|3|{\"SECRET\": \"hunter2\"}|{\"TOKEN\": \"hunter2\"}|||");
     let said = run(
@@ -275,12 +277,12 @@ fn put_on_a_row_changes_only_what_is_given() {
             "web",
         ],
     );
-    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert_eq!(said.status, Some(2), "{}", said.err);
     assert_eq!(
         house.sql(rest),
         "main|3|{\"A\":\"1\",\"B\":\"x=y\"}|{\"TOKEN\": \"hunter2\"}|/health|90|1"
     );
-    assert_eq!(run(&house, &["put", "shop", "--health", "", "--path="]).status, Some(0));
+    assert_eq!(run(&house, &["put", "shop", "--health", "", "--path="]).status, Some(2));
     assert_eq!(house.sql("select health is null, path is null from apps"), "1|1");
 }
 
@@ -299,10 +301,11 @@ fn variables_come_from_options_a_file_and_stdin() {
         .unwrap();
     child.stdin.take().unwrap().write_all(b"from stdin\n").unwrap();
     let said = Said::from(child.wait_with_output().unwrap());
-    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert_eq!(said.status, Some(2), "{}", said.err);
     assert_eq!(
         json(&house.sql("select env from apps")),
-        serde_json::json!({ "A": "from the file", "B": "3", "C": "from stdin", "SECRET": "hunter2" })
+        serde_json::json!({ "A": "from the file", "B": "3", "C": "from \
+            stdin", "SECRET": "hunter2" })
     );
     refused(&house, &["put", "shop", "--env", "A=-", "--env", "B=-"], "only one value");
     house.set("shop", "env = '[hunter2'");
@@ -313,7 +316,7 @@ fn variables_come_from_options_a_file_and_stdin() {
 fn a_bad_attribute_of_somebody_else_does_not_stop_a_good_change() {
     let house = shop();
     house.set("shop", "follow = 'perhaps', scale = 'two'");
-    assert_eq!(run(&house, &["scale", "shop", "1"]).status, Some(0));
+    assert_eq!(run(&house, &["scale", "shop", "1"]).status, Some(2));
     assert_eq!(house.sql("select scale, follow from apps"), "1|perhaps");
 }
 
@@ -348,13 +351,15 @@ fn a_list_says_first_that_nobody_keeps_it_true() {
     let said = run(&house, &["ls"]);
     assert_eq!(
         said.err.lines().next().unwrap(),
-        "warning: no reactor is at work (there has never been one here): nothing changes until one is"
+        "warning: no reactor is at work (there has never been one here): nothing changes until one \
+         is"
     );
     // The row was never answered in this form, so its word is not taken for an answer.
     assert_eq!(
         said.out,
-        "NAME  STATUS   HEALTHY  VERSION  REVISION  URL\n\
-         shop  pending  2/2      main     fedcba9   http://shop.localhost:8080\n"
+        "NAME  STATUS   HEALTHY  VERSION  REVISION  URL                         NOBODY AT WORK \
+         SINCE\n\
+         shop  pending  2/2      main     fedcba9   http://shop.localhost:8080  ever\n"
     );
     let list = json(&run(&house, &["ls", "--json"]).out);
     assert_eq!(list["Reactor"], serde_json::json!({ "AtWork": false, "Since": null }));
@@ -367,6 +372,14 @@ fn a_list_says_first_that_nobody_keeps_it_true() {
     std::fs::write(&lock, "").unwrap();
     let gone = run(&house, &["ls"]).err;
     assert!(gone.starts_with("warning: no reactor is at work (last seen at 20"), "{gone}");
+    // Also to who reads stdout alone.
+    let since = json(&run(&house, &["ls", "--json"]).out)["Reactor"]["Since"].to_string();
+    let second = &since[1..20];
+    let listed = run(&house, &["ls"]).out;
+    assert!(listed.lines().nth(1).unwrap().ends_with(&format!("  {second}Z")), "{listed}");
+    let shown = run(&house, &["show", "shop"]).out;
+    let told = format!("\nPlatform       nobody is at work since {second}Z: ");
+    assert!(shown.contains(&told), "{shown}");
 }
 
 #[test]
@@ -504,7 +517,11 @@ fn the_password_of_a_repository_that_is_refused_is_not_repeated() {
 #[test]
 fn hostile_text_in_a_row_cannot_drive_a_terminal() {
     let house = shop();
-    house.set("shop", "reason = 'a' || char(27) || '[2Jb' || char(10) || 'error: c', version = char(27) || ']0;x' || char(7), load_balancer = '--help' || char(8238)");
+    house.set(
+        "shop",
+        "reason = 'a' || char(27) || '[2Jb' || char(10) || 'error: c', version = \
+        char(27) || ']0;x' || char(7), load_balancer = '--help' || char(8238)",
+    );
     for arguments in [&["ls"] as &[&str], &["show", "shop"], &["history", "shop"]] {
         let said = run(&house, arguments);
         let all = format!("{}{}", said.out, said.err);
@@ -540,7 +557,7 @@ fn rollback_writes_the_commit_and_turns_following_off_and_nothing_else() {
     let rest = "select scale, repo, env, redeploy from apps";
     let before = house.sql(rest);
     let said = run(&house, &["rollback", "shop"]);
-    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert_eq!(said.status, Some(2), "{}", said.err);
     assert!(said.err.starts_with("shop: rolling back to 0123456\n"), "{}", said.err);
     let back = "to return to the branch: rowhouse put shop --version main --follow true --data";
     assert!(said.err.contains(back), "{}", said.err);
@@ -555,7 +572,7 @@ fn rollback_names_no_branch_that_was_never_deployed() {
     house.sql(&format!("update history set version = '{one}' where status = 'deployed'"));
     house.set("shop", "version = 'no-such-branch'");
     let said = run(&house, &["rollback", "shop", &one]);
-    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert_eq!(said.status, Some(2), "{}", said.err);
     assert!(!said.err.contains("to return to the branch"), "{}", said.err);
 }
 
@@ -563,7 +580,7 @@ fn rollback_names_no_branch_that_was_never_deployed() {
 fn rollback_takes_a_revision_by_its_first_digits_if_that_is_clear() {
     let house = shop();
     let two = &commits()[1];
-    assert_eq!(run(&house, &["rollback", "shop", "FEDCBA9"]).status, Some(0));
+    assert_eq!(run(&house, &["rollback", "shop", "FEDCBA9"]).status, Some(2));
     assert_eq!(house.sql("select version from apps"), *two);
     for bad in ["fedcba", "main", "1234567", "fedcba98x"] {
         refused(&house, &["rollback", "shop", bad], "is no revision of the history");
@@ -818,7 +835,7 @@ fn on_a_narrow_terminal_no_word_is_broken() {
         println!("skipped: there is no `script` to make a terminal");
         return;
     };
-    assert!(list.contains("\n    fedcba9 http://shop.localhost:8080\n"), "{list}");
+    assert!(list.contains("\n    fedcba9 http://shop.localhost:8080 ever\n"), "{list}");
     let history = said(60, "history shop").unwrap();
     assert!(history.contains("2026-01-02T10:00:00Z  deploy_failed"), "{history}");
     for text in [list, history, said(80, "ls").unwrap()] {
@@ -902,7 +919,7 @@ fn deploy_takes_the_project_in_the_folder_and_warns_of_what_is_left_out() {
     assert!(said.err.contains("has no commit yet\nhint: `git add"), "{}", said.err);
     let commit = repository.web("v1");
     let said = deploy(&repository.path);
-    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert_eq!(said.status, Some(2), "{}", said.err);
     assert!(said.err.contains("it has no remote `origin`"), "{}", said.err);
     assert!(!said.err.contains("warning"), "{}", said.err);
     let root = repository.path.canonicalize().unwrap();
@@ -985,7 +1002,7 @@ fn a_folder_that_is_open_to_others_is_closed_before_a_row_is_written() {
     open(0o755);
     let put = ["put", "shop", "--repo", "https://example.com/a", "--version", "v1"];
     let said = run(&house, &put);
-    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert_eq!(said.status, Some(2), "{}", said.err);
     assert!(said.err.starts_with("warning: the data folder `"), "{}", said.err);
     assert!(said.err.contains("was open to others (mode 755), and is closed now"), "{}", said.err);
     assert_eq!(
@@ -1032,4 +1049,161 @@ fn rm_waits_for_a_stack_that_the_reactor_is_just_making() {
     journal.execute_batch("delete from stacks").unwrap();
     let said = Said::from(child.wait_with_output().unwrap());
     assert_eq!((said.status, said.out.as_str()), (Some(0), "shop  deleted\n"));
+}
+
+#[test]
+fn who_does_not_wait_is_done_where_no_platform_is_at_work_and_nobody_else_is() {
+    let house = shop();
+    for arguments in [
+        &["put", "shop", "--health", "/a"] as &[&str],
+        &["scale", "shop", "1"],
+        &["redeploy", "shop"],
+        &["rollback", "shop"],
+    ] {
+        let said = run(&house, arguments);
+        assert_eq!(said.status, Some(2), "{arguments:?}: {}", said.err);
+        assert!(said.err.contains("is written, and waits: no platform is at work"), "{}", said.err);
+        let left = run(&house, &[arguments, &["--no-wait"]].concat());
+        assert_eq!(left.status, Some(0), "{arguments:?}: {}", left.err);
+    }
+}
+
+#[test]
+fn no_text_of_an_env_file_and_no_value_is_printed_where_it_is_wrong() {
+    let house = shop();
+    let file = house.room().join(".env");
+    let env_file = file.to_str().unwrap();
+    for (text, words) in [
+        ("A=1\nDATABASE_URL: postgres://u:hunter2@h?a=b\n", "error: line 2 of the file `"),
+        ("hunter2\n", "` has no `=`"),
+        ("A=\"hunter2\n", "opens a quote that is never closed"),
+        ("A='x' hunter2\n", "goes on behind the quote"),
+        ("A\0B=hunter2\n", "no name of a variable"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let said = run(&house, &["put", "shop", "--env-file", env_file]);
+        assert_eq!(said.status, Some(1), "{text}");
+        assert!(said.err.contains(words) && !said.err.contains("hunter2"), "{}", said.err);
+    }
+    std::fs::write(&file, b"\xff\xfeA\0").unwrap();
+    refused(&house, &["put", "shop", "--env-file", env_file], "is no text in UTF-8");
+    for option in ["--env", "--build-env"] {
+        for given in ["A:hunter2", "hunter2", "postgres://u:hunter2@h?a=b", "hunter 2=x"] {
+            let said = run(&house, &["put", "shop", option, given]);
+            assert_eq!(said.status, Some(1), "{given}");
+            assert!(!said.err.contains("hunter"), "{}", said.err);
+        }
+    }
+    assert_eq!(house.sql("select env from apps"), "{\"SECRET\": \"hunter2\"}");
+}
+
+#[test]
+fn deploy_never_takes_the_name_of_another_app() {
+    let house = empty();
+    let said = |folder: &Path, arguments: &[&str]| -> Said {
+        let mut command = program(house.room());
+        command.args(arguments).arg("--data").arg(house.data()).current_dir(folder);
+        command.output().unwrap().into()
+    };
+    let (one, other) = (house.repository("a/sub"), house.repository("b/sub"));
+    one.web("v1");
+    let commit = other.web("v1");
+    assert_eq!(said(&one.path, &["deploy", "--no-wait"]).status, Some(0));
+    let row = house.sql("select repo, version, path from apps");
+    let refused = said(&other.path, &["deploy", "--no-wait"]);
+    assert_eq!(refused.status, Some(1), "{}", refused.err);
+    let real = |path: &Path| path.canonicalize().unwrap().display().to_string();
+    let (theirs, ours) = (real(&one.path), real(&other.path));
+    let words = format!("error: the app `sub` comes from `{theirs}`, and this is `{ours}`\n");
+    assert!(refused.err.starts_with(&words), "{}", refused.err);
+    assert!(refused.err.contains("`rowhouse deploy --name NAME --data "), "{}", refused.err);
+    assert_eq!(house.sql("select repo, version, path from apps"), row);
+    // Both ways on, as they are shown.
+    assert_eq!(said(&other.path, &["deploy", "--name", "mine", "--no-wait"]).status, Some(0));
+    let put = refused.err.split_once("rowhouse put ").unwrap().1.split_once(" --data").unwrap().0;
+    let put = put.replace("''", "");
+    let words: Vec<&str> = put.split(' ').collect();
+    let put = said(house.room(), &[&["put"], words.as_slice(), &["--no-wait"]].concat());
+    assert_eq!(put.status, Some(0), "{}", put.err);
+    let of = |name: &str| {
+        house.sql(&format!("select repo, version, path from apps where name = '{name}'"))
+    };
+    assert_eq!((of("sub"), of("mine")), (format!("{ours}|{commit}|"), format!("{ours}|{commit}|")));
+    assert_eq!(said(&other.path, &["deploy", "--no-wait"]).status, Some(0));
+    // A folder of the repository is another app than the whole of it.
+    let inner = other.path.join("sub");
+    std::fs::create_dir(&inner).unwrap();
+    let refused = said(&inner, &["deploy"]).err;
+    assert!(refused.contains(&format!("this is the folder `sub` of `{ours}`")), "{refused}");
+    // A row without a repository is the platform's.
+    house.set("sub", "repo = null");
+    let refused = said(&other.path, &["deploy"]).err;
+    assert!(refused.contains("`sub` comes from the platform's repository"), "{refused}");
+}
+
+#[test]
+fn deploy_makes_up_no_name() {
+    let house = empty();
+    let long = "x".repeat(80);
+    for (folder, example) in [("日本", "shop"), ("123", "shop"), (&long, &long[..63])] {
+        let repository = house.repository(folder);
+        repository.web("v1");
+        let said = program(house.room())
+            .args(["deploy", "--data"])
+            .arg(house.data())
+            .current_dir(&repository.path)
+            .output()
+            .map(Said::from)
+            .unwrap();
+        assert_eq!(said.status, Some(1), "{}", said.err);
+        let hint = format!("hint: give it one, such as `rowhouse deploy --name {example}`\n");
+        assert!(said.err.ends_with(&hint), "{}", said.err);
+    }
+    assert_eq!(house.sql("select count(*) from apps"), "0");
+}
+
+#[test]
+fn a_commit_is_not_followed_and_what_was_followed_is_said() {
+    let house = shop();
+    let [one, _] = commits();
+    refused(
+        &house,
+        &["put", "new", "--repo", "https://example.com/a", "--version", &one, "--follow", "yes"],
+        "there is nothing to follow: the version is the commit 0123456\nhint: name a branch: \
+         `rowhouse put new",
+    );
+    house.set("shop", "follow = 1");
+    let said = run(&house, &["put", "shop", "--version", &one, "--no-wait"]);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert!(said.err.contains("it no longer follows `main`"), "{}", said.err);
+    assert!(said.err.contains("put shop --version main --follow true"), "{}", said.err);
+    assert_eq!(house.sql("select version, follow from apps"), format!("{one}|0"));
+    refused(&house, &["put", "shop", "--follow", "true"], "there is nothing to follow");
+    // A row by hand that has both already can still be changed.
+    house.set("shop", "follow = 1");
+    assert_eq!(run(&house, &["scale", "shop", "1", "--no-wait"]).status, Some(0));
+    for (word, flag) in [("yes", "1"), ("off", "0"), ("true", "1")] {
+        run(&house, &["put", "shop", "--version", "main", "--follow", word, "--no-wait"]);
+        assert_eq!(house.sql("select follow from apps"), flag, "{word}");
+    }
+}
+
+#[test]
+fn a_version_that_is_named_is_looked_up_by_the_next_platform_where_none_is_at_work() {
+    let house = shop();
+    let written = |arguments: &[&str]| {
+        let said = run(&house, &[arguments, &["--no-wait"]].concat());
+        assert_eq!(said.status, Some(0), "{arguments:?}: {}", said.err);
+        house.sql("select version, scale, redeploy from apps")
+    };
+    assert_eq!(written(&["scale", "shop", "1"]), "main|1|");
+    assert_eq!(written(&["put", "shop", "--scale", "2"]), "main|2|");
+    assert_eq!(written(&["put", "shop", "--version", "main"]), "main|2|1");
+    assert_eq!(written(&["put", "shop", "--version", "main", "--scale", "3"]), "main|3|2");
+    // Another version is another source, and a commit never moves.
+    assert_eq!(written(&["put", "shop", "--version", "v2"]), "v2|3|2");
+    let commit = &commits()[0];
+    assert_eq!(written(&["put", "shop", "--version", commit]), format!("{commit}|3|2"));
+    let again = ["put", "shop", "--version", commit, "--scale", "1"];
+    assert_eq!(written(&again), format!("{commit}|1|2"));
 }

@@ -3,6 +3,7 @@
 
 pub mod argument;
 pub mod client;
+mod dotenv;
 pub mod failure;
 pub mod finding;
 mod outlet;

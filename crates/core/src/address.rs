@@ -1,10 +1,10 @@
-//! Addresses of repositories as people may see them: without the password that may stand in one. What is allowed
-//! is said in `repository`.
+//! Addresses of repositories as people may see them: without the password that may stand in one.
+//! What is allowed is said in `repository`.
 
 use std::ops::Range;
 
-/// The password of `user:password@`, or a token that stands there alone, as forges allow. Addresses that no
-/// platform takes have theirs too, for they are shown where they are refused.
+/// The password of `user:password@`, or a token that stands there alone, as forges allow. Addresses
+/// that no platform takes have theirs too, for they are shown where they are refused.
 pub(crate) fn password(address: &str) -> Option<&str> {
     place(address).map(|place| &address[place])
 }
@@ -42,7 +42,8 @@ fn user(rest: &str, is_url: bool) -> Option<&str> {
     let before_the_last = |text: &str| text.rfind('@').map(|at| &rest[..at]);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if is_url {
-        // Something else than a port after the colon is a password that was not written as URLs want it.
+        // Something else than a port after the colon is a password that was not written as URLs
+        // want it.
         let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
         let is_host = authority.starts_with('[') || port.bytes().all(|byte| byte.is_ascii_digit());
         before_the_last(authority).or_else(|| before_the_last(rest).filter(|_| !is_host))

@@ -34,7 +34,8 @@ pub struct App {
     pub redeploy: u64,
 }
 
-/// Why a row is no app: one sentence for each attribute that is bad, what it was and what is allowed.
+/// Why a row is no app: one sentence for each attribute that is bad, what it was and what is
+/// allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     name: Option<String>,
@@ -67,7 +68,8 @@ impl App {
     }
 }
 
-/// What is wrong with the attributes that somebody wrote or is about to write, in the order of the contract.
+/// What is wrong with the attributes that somebody wrote or is about to write, in the order of the
+/// contract.
 pub fn objections(user: &UserAttributes, limits: &Limits) -> Vec<Objection> {
     read(user, limits).err().unwrap_or_default()
 }
@@ -122,7 +124,8 @@ fn kept<T>(meaning: Result<T, Objection>, objections: &mut Vec<Objection>) -> Op
 
 impl Attributes {
     fn of(self, name: AppName, settings: &Settings) -> Result<App, Objection> {
-        // The platform's path is a folder of the platform's repository, so it goes with that one only.
+        // The platform's path is a folder of the platform's repository, so it goes with that one
+        // only.
         let (repository, default_path) = match (self.repository, &settings.repository) {
             (Some(repository), _) => (repository, None),
             (None, Some(repository)) => (repository.clone(), settings.path.clone()),

@@ -1,4 +1,5 @@
-//! The attributes that users own: values as somebody wrote them, and the form in which two of them are compared.
+//! The attributes that users own: values as somebody wrote them, and the form in which two of them
+//! are compared.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,7 +69,8 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value for a sentence: its type where that says enough, shortened, control characters escaped.
+    /// The value for a sentence: its type where that says enough, shortened, control characters
+    /// escaped.
     pub fn shown(&self) -> String {
         match self {
             Value::Text(text) => shortened(text),

@@ -14,8 +14,10 @@ const MOST_DELETIONS: u32 = 3;
 /// What somebody wants of an app.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Desired {
-    /// There is no row.
-    Nothing,
+    /// A user removed the row.
+    Removed,
+    /// There is no row, and nobody removed one: what runs is an orphan.
+    Absent,
     /// There is a row that cannot be understood.
     Invalid,
     /// There is a valid row.
@@ -34,12 +36,14 @@ pub struct Wanted {
     pub commit: Pinned,
     /// The row itself says that this target was refused before any operation began.
     pub refused: bool,
-    /// The last attempt was for this generation, on whatever commit and settings: nobody wished anew.
+    /// The last attempt was for this generation, on whatever commit and settings: nobody wished
+    /// anew.
     pub attempted: bool,
-    /// The row says `deployed` of these very attributes (or in an older format of digests, which cannot be
-    /// compared): what runs in an older format is what is wanted.
+    /// The row says `deployed` of these very attributes (or in an older format of digests, which
+    /// cannot be compared): what runs in an older format is what is wanted.
     pub unchanged: bool,
-    /// Whether a stack that only lags behind in settings may be updated now: the full sweep's choice.
+    /// Whether a stack that only lags behind in settings may be updated now: the full sweep's
+    /// choice.
     pub may_catch_up: bool,
 }
 
@@ -85,6 +89,7 @@ pub enum Because {
     UnwantedCancellable,
     UnwantedInProgress,
     Unwanted,
+    Orphan,
     Invalid,
     Unresolved,
     OnItsWay,
@@ -113,10 +118,11 @@ impl fmt::Display for Because {
             Because::DeletionGivenUp => "its deletion failed for good",
             Because::NothingThere => "no row, no stack",
             Because::UnwantedCancellable => {
-                "the row is gone, and what is under way can be cancelled"
+                "the row was removed, and what is under way can be cancelled"
             }
-            Because::UnwantedInProgress => "the row is gone; what is under way must end first",
-            Because::Unwanted => "the row is gone",
+            Because::UnwantedInProgress => "the row was removed; what is under way must end first",
+            Because::Unwanted => "the row was removed",
+            Because::Orphan => "there is no row, and nobody removed one",
             Because::Invalid => "the row is invalid",
             Because::Unresolved => "the version could not be looked up",
             Because::OnItsWay => "this target is on its way",
@@ -151,15 +157,17 @@ fn decision(action: Action, because: Because) -> Decision {
     Decision { action, because }
 }
 
-/// Chooses the next step. Total and pure: it has an answer for every input, and the same one every time.
-/// The first line that matches wins; the order is that of the decision table in ARCHITECTURE.md.
+/// Chooses the next step. Total and pure: it has an answer for every input, and the same one every
+/// time. The first line that matches wins; the order is that of the decision table in
+/// ARCHITECTURE.md.
 pub fn decide(desired: &Desired, observed: &Observed) -> Decision {
     match observed {
         Observed::Foreign(_) => decision(Action::Rest, Because::Foreign),
         Observed::Missing => decide_missing(desired),
         Observed::Ours(stack) => match (&stack.phase, desired) {
             (Phase::DeletionFailed { failures, .. }, _) => decide_deletion_failed(*failures),
-            (_, Desired::Nothing) => decide_unwanted(&stack.phase),
+            (_, Desired::Absent) => decision(Action::Rest, Because::Orphan),
+            (_, Desired::Removed) => decide_unwanted(&stack.phase),
             (_, Desired::Invalid) => decision(Action::Rest, Because::Invalid),
             (_, Desired::App(wanted)) => decide_wanted(wanted, stack),
         },
@@ -168,7 +176,7 @@ pub fn decide(desired: &Desired, observed: &Observed) -> Decision {
 
 fn decide_missing(desired: &Desired) -> Decision {
     match desired {
-        Desired::Nothing => decision(Action::Rest, Because::NothingThere),
+        Desired::Removed | Desired::Absent => decision(Action::Rest, Because::NothingThere),
         Desired::Invalid => decision(Action::Rest, Because::Invalid),
         Desired::App(wanted) => match &wanted.commit {
             Pinned::Unreachable => decision(Action::Wait, Because::Unresolved),
@@ -247,7 +255,8 @@ fn decide_wanted(wanted: &Wanted, stack: &Stack) -> Decision {
         Phase::Stuck { tries, .. } if *tries < MOST_CONTINUATIONS && !wanted.refused => {
             decision(Action::ContinueRollback, Because::Stuck)
         }
-        // Only somebody's new wish is worth losing what still serves: no new settings, no moved branch.
+        // Only somebody's new wish is worth losing what still serves: no new settings, no moved
+        // branch.
         Phase::Stuck { .. } if tried || refused || wanted.attempted => {
             decision(Action::Rest, Because::StuckForGood)
         }

@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::commit::{Commit, NoCommit};
 
-/// The version of the canonical forms. Raise it when one of them changes: stacks that carry an older one then
-/// count as lagging, and the full sweep brings them up slowly.
+/// The version of the canonical forms. Raise it when one of them changes: stacks that carry an
+/// older one then count as lagging, and the full sweep brings them up slowly.
 const FORMAT: &str = "v1-";
 
 macro_rules! digest_type {
@@ -52,14 +52,14 @@ macro_rules! digest_type {
 }
 
 digest_type!(
-    /// Which desired state a status speaks of: the user's attributes in canonical form, where an absent
-    /// attribute equals its default.
+    /// Which desired state a status speaks of: the user's attributes in canonical form, where an
+    /// absent attribute equals its default.
     Generation,
     "generation"
 );
 digest_type!(
-    /// What is built: repository, path, version, build environment and `Redeploy`. While it stays the same,
-    /// the stack's commit is kept.
+    /// What is built: repository, path, version, build environment and `Redeploy`. While it stays
+    /// the same, the stack's commit is kept.
     Source,
     "source"
 );

@@ -29,7 +29,14 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Variables that every process of an app gets from the platform, and `Env` cannot set: an app that listens elsewhere
-/// than on its `PORT` would never be found. `PATH` and `LANG` are the row's to change.
+/// Variables that every process of an app gets from the platform, and `Env` cannot set: an app that
+/// listens elsewhere than on its `PORT` would never be found. `PATH` and `LANG` are the row's to
+/// change.
 pub const PLATFORM_VARIABLES: [&str; 8] =
     ["APP_NAME", "APP_REVISION", "APP_VERSION", "DATA_DIR", "HOME", "HOST", "PORT", "TMPDIR"];
+
+/// Whether a variable may have this name: `[A-Za-z_][A-Za-z0-9_]*`, which every shell can read.
+pub fn is_variable_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}

@@ -1,7 +1,7 @@
 //! The rule of Rowhouse, pure: what a row means, what to do next, and what to say about it.
 //!
-//! No clock, no I/O, no platform. `decide` and `report` have an answer for every input; `reconcile` is the
-//! loop that carries it through the two ports, `AppTable` and `Platform`.
+//! No clock, no I/O, no platform. `decide` and `report` have an answer for every input; `reconcile`
+//! is the loop that carries it through the two ports, `AppTable` and `Platform`.
 
 mod address;
 mod app;
@@ -39,7 +39,7 @@ pub use attribute::{Attribute, UserAttributes, Value};
 pub use commit::{Commit, NoCommit};
 pub use decide::{Action, Because, Decision, Desired, Pinned, Wanted, decide};
 pub use digest::{Base, EnvDigest, Generation, SettingsDigest, Source, Target};
-pub use environment::{Environment, PLATFORM_VARIABLES};
+pub use environment::{Environment, PLATFORM_VARIABLES, is_variable_name};
 pub use history::{Entry, KEPT_DAYS, KEPT_ENTRIES, StoredEntry, entry};
 pub use manifest::Manifest;
 pub use meaning::Objection;
@@ -57,6 +57,6 @@ pub use row::{Report, Row, Status};
 pub use settings::{Limits, Settings};
 pub use stack::{Attempt, Deployment, Observed, Phase, Stack};
 pub use sweep::{Sweep, full_sweep, short_sweep};
-pub use table::{AppTable, StoredRow, Written};
+pub use table::{AppTable, Found, StoredRow, Written};
 pub use text::harmless;
 pub use version::{Version, VersionObjection};

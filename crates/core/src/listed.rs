@@ -1,5 +1,6 @@
-//! What a sweep's lists show of one name: a look at it that comes to nothing, but tells whether a real one would do
-//! anything. It is `reconcile` itself, so that there is no second rule of what is settled.
+//! What a sweep's lists show of one name: a look at it that comes to nothing, but tells whether a
+//! real one would do anything. It is `reconcile` itself, so that there is no second rule of what is
+//! settled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +15,7 @@ use crate::repository::Repository;
 use crate::row::{Report, Row};
 use crate::settings::Settings;
 use crate::stack::Observed;
-use crate::table::{AppTable, Written};
+use crate::table::{AppTable, Found, Written};
 use crate::version::Version;
 
 /// A row and its stack, as they were listed.
@@ -44,8 +45,8 @@ impl Listed<'_> {
 }
 
 impl AppTable for Listed<'_> {
-    async fn get(&self, _: &RowKey) -> Result<Option<Row>, Unreachable> {
-        Ok(Some(self.row.clone()))
+    async fn get(&self, _: &RowKey) -> Result<Found, Unreachable> {
+        Ok(Found::Row(self.row.clone()))
     }
 
     async fn write(&self, _: &Row, _: &Report, _: Option<&Entry>) -> Result<Written, Unreachable> {

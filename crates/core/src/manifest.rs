@@ -1,4 +1,5 @@
-//! The manifest: what the instances of an app are made from, on a platform whose instances are machines of their own.
+//! The manifest: what the instances of an app are made from, on a platform whose instances are
+//! machines of their own.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -11,7 +12,8 @@ use crate::operation::Plan;
 use crate::repository::Repository;
 use crate::version::Version;
 
-/// What an instance is made from. `Env` and `BuildEnv` hold secrets: their `Debug` shows names alone.
+/// What an instance is made from. `Env` and `BuildEnv` hold secrets: their `Debug` shows names
+/// alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Manifest {
@@ -52,7 +54,8 @@ impl Manifest {
         serde_json::to_vec(self).expect("texts and numbers have a JSON form")
     }
 
-    /// The row that makes one machine run one instance. What its version was resolved to stands beside it.
+    /// The row that makes one machine run one instance. What its version was resolved to stands
+    /// beside it.
     pub fn row(&self) -> UserAttributes {
         let text = |text: &str| Some(Value::Text(text.to_owned())).filter(|_| !text.is_empty());
         let variables = |environment: &Environment| {

@@ -1,12 +1,12 @@
-//! What each attribute means, or what is wrong with it: was, and what is allowed. A rule about an attribute stands here
-//! and nowhere else.
+//! What each attribute means, or what is wrong with it: was, and what is allowed. A rule about an
+//! attribute stands here and nowhere else.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::address::without_password;
 use crate::attribute::{Attribute, UserAttributes, Value};
-use crate::environment::{Environment, PLATFORM_VARIABLES};
+use crate::environment::{Environment, PLATFORM_VARIABLES, is_variable_name};
 use crate::quoted::shortened;
 use crate::repository::{Repository, Transport};
 use crate::settings::Limits;
@@ -15,7 +15,8 @@ use crate::version::Version;
 const TEXT_LIMIT: usize = 2048;
 const ENV_LIMIT: usize = 64 * 1024;
 
-/// What is wrong with an attribute, in a sentence that says what it was and what is allowed; never with a secret.
+/// What is wrong with an attribute, in a sentence that says what it was and what is allowed; never
+/// with a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objection {
     pub attribute: Attribute,
@@ -82,7 +83,8 @@ pub(crate) fn repository(
         };
     };
     let allowed = if limits.local_repositories {
-        "an `https://` or `ssh://` URL of git, `user@host:path`, or an absolute path on this machine, also as \
+        "an `https://` or `ssh://` URL of git, `user@host:path`, or an absolute path on this \
+         machine, also as \
          `file:///path`"
     } else {
         "an `https://` URL of git"
@@ -106,7 +108,9 @@ pub(crate) fn repository(
 pub(crate) fn no_repository() -> Objection {
     Objection {
         attribute: Attribute::Repo,
-        said: "`Repo` is missing, and this platform has no repository of its own: it must be a git URL"
+        said:
+            "`Repo` is missing, and this platform has no repository of its own: it must be a git \
+            URL"
             .to_owned(),
     }
 }
@@ -124,7 +128,8 @@ pub(crate) fn env(user: &UserAttributes) -> Result<Environment, Objection> {
             let others = PLATFORM_VARIABLES.into_iter().filter(|other| *other != name);
             let others: Vec<String> = others.map(|name| format!("`{name}`")).collect();
             let what = format!(
-                "`{name}`, which the platform gives to every process itself: it must be left out, as must {}",
+                "`{name}`, which the platform gives to every process itself: it must be left out, \
+                 as must {}",
                 others.join(", ")
             );
             Err(has(Attribute::Env, &what))
@@ -246,12 +251,10 @@ fn environment(user: &UserAttributes, attribute: Attribute) -> Result<Environmen
 
 /// The text of a variable, or what the environment has there that it must not.
 fn variable<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let fits = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name.bytes().all(legal);
-    if !fits {
+    if !is_variable_name(name) {
         return Err(format!(
-            "a variable named {}: a name must be letters, digits and `_`, not beginning with a digit",
+            "a variable named {}: a name must be letters, digits and `_`, not beginning with a \
+             digit",
             shortened(name)
         ));
     }

@@ -39,7 +39,8 @@ impl AppName {
             && !text.ends_with('-');
         fits.then(|| AppName(text.to_owned())).ok_or_else(|| {
             format!(
-                "`Name` is {}: it must be a host name of 1 to 63 lower-case letters, digits and dashes \
+                "`Name` is {}: it must be a host name of 1 to 63 lower-case letters, digits and \
+                 dashes \
                  that begins with a letter and does not end with a dash",
                 shortened(text)
             )

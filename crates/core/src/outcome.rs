@@ -12,8 +12,8 @@ pub enum Resolution {
     NoSuchVersion {
         reason: String,
     },
-    /// The repository is not there, refuses us, or cannot be read: time alone mends nothing. Counts as refused, and is
-    /// asked again by the full sweep.
+    /// The repository is not there, refuses us, or cannot be read: time alone mends nothing. Counts
+    /// as refused, and is asked again by the full sweep.
     Denied {
         reason: String,
     },

@@ -16,20 +16,23 @@ pub trait Platform {
     /// What the platform brings to every row now.
     fn settings(&self) -> Settings;
 
-    /// Looks at the stack of this name. Never older than the answer to an operation that this process saw.
+    /// Looks at the stack of this name. Never older than the answer to an operation that this
+    /// process saw.
     fn observe(&self, name: &AppName)
     -> impl Future<Output = Result<Observed, Unreachable>> + Send;
 
-    /// Says which commit a version names; 40 hex digits name themselves, else a branch goes before a tag.
+    /// Says which commit a version names; 40 hex digits name themselves, else a branch goes before
+    /// a tag.
     fn resolve(
         &self,
         repository: &Repository,
         version: &Version,
     ) -> impl Future<Output = Resolution> + Send;
 
-    /// Starts an operation on the stack as it was seen at `base` (`None`: it was missing). Returns as soon as
-    /// the operation is certain to be carried on, also over a crash. The same operation on the same base is
-    /// performed at most once, whoever asks and however often; on another base the answer is `Busy`.
+    /// Starts an operation on the stack as it was seen at `base` (`None`: it was missing). Returns
+    /// as soon as the operation is certain to be carried on, also over a crash. The same operation
+    /// on the same base is performed at most once, whoever asks and however often; on another base
+    /// the answer is `Busy`.
     fn perform(
         &self,
         name: &AppName,

@@ -1,5 +1,5 @@
-//! What the reactor and the instances of an app agree on where instances are machines of their own: where objects lie
-//! in the bucket of artifacts, and what opens a private repository.
+//! What the reactor and the instances of an app agree on where instances are machines of their own:
+//! where objects lie in the bucket of artifacts, and what opens a private repository.
 
 use std::fmt;
 
@@ -37,8 +37,8 @@ impl fmt::Display for ObjectDigest {
     }
 }
 
-/// Where the manifest of that digest lies. Only the digest stands in a template, so that no text of a user reaches a
-/// shell, and only its change replaces instances.
+/// Where the manifest of that digest lies. Only the digest stands in a template, so that no text of
+/// a user reaches a shell, and only its change replaces instances.
 pub fn manifest_key(digest: &ObjectDigest) -> String {
     format!("manifests/{digest}.json")
 }
@@ -48,8 +48,8 @@ pub fn failure_key(name: &AppName, commit: &Commit) -> String {
     format!("failures/{name}/{commit}.txt")
 }
 
-/// The secret with the token for a server of git. Another port is another server, which must not get the token of the
-/// first.
+/// The secret with the token for a server of git. Another port is another server, which must not
+/// get the token of the first.
 pub fn token_secret(host: &str, port: Option<u16>) -> String {
     match port {
         None => format!("rowhouse/git/{host}"),
@@ -57,7 +57,8 @@ pub fn token_secret(host: &str, port: Option<u16>) -> String {
     }
 }
 
-/// What such a secret holds: `user:token`, or a token alone. No `Debug`: it would be shown sooner or later.
+/// What such a secret holds: `user:token`, or a token alone. No `Debug`: it would be shown sooner
+/// or later.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[expect(missing_debug_implementations, reason = "a token is never shown")]
 pub struct Token<'a> {
@@ -69,8 +70,8 @@ impl<'a> Token<'a> {
     /// The user for a token that comes without one: GitHub and GitLab take any.
     const ANY_USER: &'static str = "x-access-token";
 
-    /// Reads the text of a secret; `None`: it is empty, more than a line, or what the console of AWS stores as keys and
-    /// values.
+    /// Reads the text of a secret; `None`: it is empty, more than a line, or what the console of
+    /// AWS stores as keys and values.
     pub fn parse(text: &'a str) -> Option<Token<'a>> {
         let text = text.trim();
         let is_plain = !text.starts_with('{') && !text.contains('\n');

@@ -1,5 +1,5 @@
-//! The words of `Reason` that somebody reads back from a row alone: what a row that is `deploying` waits for. Every
-//! other reason is for people, and is never read by a program.
+//! The words of `Reason` that somebody reads back from a row alone: what a row that is `deploying`
+//! waits for. Every other reason is for people, and is never read by a program.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! The loop: one name in, at most one step out. Nothing is read from the event that rang but the name.
+//! The loop: one name in, at most one step out. Nothing is read from the event that rang but the
+//! name.
 
 use tracing::{debug, info, warn};
 
@@ -15,17 +16,18 @@ use crate::report::{Notes, Progress, report};
 use crate::row::{Report, Row, Status};
 use crate::settings::Settings;
 use crate::stack::{Deployment, Observed};
-use crate::table::{AppTable, Written};
+use crate::table::{AppTable, Found, Written};
 
-/// Who rang. It decides nothing about an app but whether the platform's own changes may go out with it, and whether a
-/// repository that could not be read is asked once more.
+/// Who rang. It decides nothing about an app but whether the platform's own changes may go out with
+/// it, and whether a repository that could not be read is asked once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Waking {
     /// The row or the stack changed, or somebody asked.
     Change,
     /// The full sweep, which gave this stack its turn to catch up with the platform's settings.
     CatchUp,
-    /// The full sweep, of a row whose repository was not there, refused us or could not be read: it may have changed.
+    /// The full sweep, of a row whose repository was not there, refused us or could not be read: it
+    /// may have changed.
     AskAgain,
 }
 
@@ -57,17 +59,19 @@ pub async fn reconcile(
     platform: &impl Platform,
 ) -> Result<Reconciled, Unreachable> {
     let settings = platform.settings();
-    // The row first: a stack that is read later can only be newer than the wish that it is compared with.
-    let row = table.get(key).await?;
+    // The row first: a stack that is read later can only be newer than the wish that it is compared
+    // with.
+    let found = table.get(key).await?;
     let Ok(name) = AppName::parse(key.as_str()) else {
-        return answer_bad_name(row, &settings, table).await;
+        return answer_bad_name(found.row(), &settings, table).await;
     };
     let observed = platform.observe(&name).await?;
     let look = Look { name: &name, waking, settings: &settings, table, platform };
-    let Some(row) = row else {
-        return look.act_unwanted(&observed).await;
-    };
-    look.act(row, &observed).await
+    match found {
+        Found::Row(row) => look.act(row, &observed).await,
+        Found::Removed => look.act_without_row(&Desired::Removed, &observed).await,
+        Found::Absent => look.act_without_row(&Desired::Absent, &observed).await,
+    }
 }
 
 /// What stays the same during one look.
@@ -80,9 +84,13 @@ struct Look<'a, T, P> {
 }
 
 impl<T: AppTable, P: Platform> Look<'_, T, P> {
-    /// Steps towards nothing: there was no row.
-    async fn act_unwanted(&self, observed: &Observed) -> Result<Reconciled, Unreachable> {
-        let decision = decide(&Desired::Nothing, observed);
+    /// Steps towards nothing where the row was removed, and nowhere where nobody removed one.
+    async fn act_without_row(
+        &self,
+        desired: &Desired,
+        observed: &Observed,
+    ) -> Result<Reconciled, Unreachable> {
+        let decision = decide(desired, observed);
         let operation = match decision.action {
             Action::Delete { retain } => Operation::Delete { retain },
             Action::Cancel => Operation::Cancel,
@@ -91,16 +99,22 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
             | Action::Create
             | Action::Update
             | Action::ContinueRollback => {
-                debug!(app = %self.name, action = ?decision.action, because = %decision.because, "decided");
+                self.tell(decision);
                 return Ok(done(decision, Again::No));
             }
         };
-        // Somebody may have put the row again since: nothing that is wanted is ever deleted.
-        if self.table.get(&self.name.key()).await?.is_some() {
+        // Somebody may have put the row again since, or another table: nothing is ever deleted but
+        // what is removed now.
+        if self.table.get(&self.name.key()).await? != Found::Removed {
             return Ok(done(decision, Again::Now));
         }
         let outcome = self.perform(operation, observed, decision).await;
         Ok(done(decision, again(&outcome)))
+    }
+
+    fn tell(&self, decision: Decision) {
+        let Decision { action, because } = decision;
+        debug!(app = %self.name, ?action, %because, "decided");
     }
 
     /// Steps towards the row.
@@ -121,7 +135,7 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
             report(row, &desired, observed, decision, progress, &notes)
         };
         let Some(operation) = operation(decision, &desired, app.as_ref()) else {
-            debug!(app = %self.name, action = ?decision.action, because = %decision.because, "decided");
+            self.tell(decision);
             let unresolved =
                 matches!(&desired, Desired::App(Wanted { commit: Pinned::Unreachable, .. }));
             let lost = self.write(&row, app.as_ref(), say(&row, &Progress::Decided)).await?;
@@ -132,7 +146,8 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
             };
             return Ok(done(decision, again));
         };
-        // The claim is written even where it changes no word: it proves that the row is still as it was read.
+        // The claim is written even where it changes no word: it proves that the row is still as it
+        // was read.
         let Some(claim) = say(&row, &Progress::Decided) else {
             return Ok(done(decision, Again::No));
         };
@@ -168,10 +183,12 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
                 debug!(app = %self.name, action = word, because = %decision.because, "busy");
             }
             Outcome::Refused { reason } => {
-                info!(app = %self.name, action = word, because = %decision.because, reason, "refused");
+                let because = decision.because;
+                info!(app = %self.name, action = word, %because, reason, "refused");
             }
             Outcome::Unreachable { reason } => {
-                warn!(app = %self.name, action = word, because = %decision.because, reason, "will retry");
+                warn!(app = %self.name, action = word, because = %decision.because, reason, "will \
+                    retry");
             }
         }
         outcome
@@ -206,8 +223,9 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
         wanted
     }
 
-    /// Finds the commit: the one that the stack or the row already stands for, so that only a new source (or
-    /// `Follow`) ever ships a branch that moved; else the one that the repository names now.
+    /// Finds the commit: the one that the stack or the row already stands for, so that only a new
+    /// source (or `Follow`) ever ships a branch that moved; else the one that the repository names
+    /// now.
     async fn pin(
         &self,
         row: &Row,
@@ -233,7 +251,14 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
         }
         let resolution = self.platform.resolve(&app.repository, &app.version).await;
         let (note, pinned) = match (resolution, kept) {
-            (Resolution::Known(commit), _) => return known(commit),
+            (Resolution::Known(commit), _) => {
+                if Commit::parse(app.version.as_str()).is_some() {
+                    let nothing =
+                        "`Follow` is true, but there is nothing to follow: `Version` is a commit";
+                    notes.version = app.follow.then(|| nothing.to_owned());
+                }
+                return known(commit);
+            }
             // The branch that the app follows is gone; what runs is still what was asked for.
             (Resolution::NoSuchVersion { reason }, Some(commit)) if app.follow => {
                 (format!("cannot follow the branch: {reason}"), known(commit))
@@ -260,8 +285,8 @@ impl<T: AppTable, P: Platform> Look<'_, T, P> {
     }
 }
 
-/// The commit to which this row's source was resolved before: by what is under way, by what runs, or by the
-/// attempt that failed.
+/// The commit to which this row's source was resolved before: by what is under way, by what runs,
+/// or by the attempt that failed.
 fn kept_commit(
     app: &App,
     unchanged: bool,
@@ -301,8 +326,9 @@ fn was_refused(row: &Row, wanted: &Wanted, observed: &Observed) -> bool {
     settled && row.report.target.as_ref() == Some(target)
 }
 
-/// Whether the last attempt was for this generation. The stack shows the attempt's target and commit; the
-/// settings that it was on are today's, or those of what runs, or else the row is the witness.
+/// Whether the last attempt was for this generation. The stack shows the attempt's target and
+/// commit; the settings that it was on are today's, or those of what runs, or else the row is the
+/// witness.
 fn was_attempted(
     row: &Row,
     generation: &Generation,

@@ -25,7 +25,8 @@ pub struct Notes {
     pub version: Option<String>,
 }
 
-/// Says how things stand. Total and pure, as `decide` is; `None` where there is no row to say it in.
+/// Says how things stand. Total and pure, as `decide` is; `None` where there is no row to say it
+/// in.
 pub fn report(
     row: &Row,
     desired: &Desired,
@@ -35,7 +36,7 @@ pub fn report(
     notes: &Notes,
 ) -> Option<Report> {
     let (status, reason) = match desired {
-        Desired::Nothing => return None,
+        Desired::Removed | Desired::Absent => return None,
         Desired::Invalid => (Status::Invalid, notes.invalid.clone()),
         Desired::App(wanted) => verdict(row, wanted, observed, decision, progress, notes),
     };
@@ -64,7 +65,8 @@ fn target(row: &Row, desired: &Desired, observed: &Observed, decision: Decision)
         // Nothing new is aimed at.
         Desired::App(Wanted { commit: Pinned::Unreachable, .. })
         | Desired::Invalid
-        | Desired::Nothing => row.report.target.clone(),
+        | Desired::Removed
+        | Desired::Absent => row.report.target.clone(),
     }
 }
 
@@ -87,11 +89,8 @@ fn verdict(
     match progress {
         Progress::Performed(Outcome::Refused { reason }) => {
             let lags = observed.running().is_some_and(|running| only_lags(wanted, running));
-            return if lags {
-                on_earlier_settings(Some(reason.clone()))
-            } else {
-                (Status::DeployFailed, Some(reason.clone()))
-            };
+            let refused = || (Status::DeployFailed, Some(reason.clone()));
+            return if lags { on_earlier_settings(Some(reason.clone())) } else { refused() };
         }
         Progress::Performed(Outcome::Unreachable { reason }) => {
             return (Status::Deploying, Some(retrying(reason)));
@@ -101,29 +100,12 @@ fn verdict(
     let failure = || failure(row, wanted, observed, notes);
     match decision.because {
         Because::Foreign => {
-            let what = match observed {
-                Observed::Foreign(what) => what.as_str(),
-                Observed::Missing | Observed::Ours(_) => "it is not ours",
-            };
-            let reason = format!(
-                "there is a stack named `{}` that Rowhouse did not make ({what}): delete it, or choose another name",
-                row.key
-            );
-            (Status::DeployFailed, Some(reason))
+            (Status::DeployFailed, Some(not_ours(row, observed)))
         }
         Because::Invalid => (Status::Invalid, notes.invalid.clone()),
-        // What failed has failed, also while nobody can look the version up again.
-        Because::Unresolved
-            if row.report.status == Some(Status::DeployFailed)
-                && row.report.generation.as_ref() == Some(&wanted.generation) =>
-        {
-            (Status::DeployFailed, row.report.reason.clone())
-        }
-        Because::Unresolved => {
-            let reason = notes.version.as_deref().map(retrying);
-            (Status::Deploying, reason)
-        }
-        // The row is the only witness of a refusal, and must not forget it while the way is cleared.
+        Because::Unresolved => unresolved(row, wanted, notes),
+        // The row is the only witness of a refusal, and must not forget it while the way is
+        // cleared.
         Because::ClearingTheWay | Because::AnotherInProgress | Because::Overtaken
             if wanted.refused =>
         {
@@ -143,34 +125,65 @@ fn verdict(
         | Because::NothingThere
         | Because::UnwantedCancellable
         | Because::UnwantedInProgress
-        | Because::Unwanted => (Status::Deploying, None),
+        | Because::Unwanted
+        | Because::Orphan => (Status::Deploying, None),
         Because::Runs | Because::SettingsLag => (Status::Deployed, trouble()),
         // The row's own reason has the sentence around it already.
-        Because::SettingsTriedBefore if wanted.refused => (Status::Deployed, row.report.reason.clone()),
+        Because::SettingsTriedBefore if wanted.refused => {
+            (Status::Deployed, row.report.reason.clone())
+        }
         Because::SettingsTriedBefore => on_earlier_settings(failure()),
         Because::RefusedBefore | Because::TriedBefore | Because::BrokenByThis => {
             (Status::DeployFailed, failure())
         }
         Because::DeletionGivenUp => {
-            let left = match stack.map(|stack| &stack.phase) {
-                Some(Phase::DeletionFailed { left, .. }) => left.as_str(),
-                Some(_) | None => "something",
-            };
-            let reason = format!("the earlier stack of this name could not be deleted, and left: {left}");
-            (Status::DeployFailed, Some(reason))
+            (Status::DeployFailed, Some(left_behind(observed)))
         }
         Because::StuckForGood => {
-            let rollback = match stack.map(|stack| &stack.phase) {
-                Some(Phase::Stuck { reason, .. }) => Some(format!("the rollback failed: {reason}")),
-                Some(_) | None => None,
-            };
-            (Status::DeployFailed, joined([failure(), rollback]))
+            (Status::DeployFailed, joined([failure(), failed_rollback(observed)]))
         }
     }
 }
 
-/// Why this very target failed: the platform knows what it tried; of what was refused before any operation
-/// began, the row is the only witness.
+/// What failed has failed, also while nobody can look the version up again.
+fn unresolved(row: &Row, wanted: &Wanted, notes: &Notes) -> (Status, Option<String>) {
+    let is_of_this = row.report.generation.as_ref() == Some(&wanted.generation);
+    if is_of_this && row.report.status == Some(Status::DeployFailed) {
+        (Status::DeployFailed, row.report.reason.clone())
+    } else {
+        (Status::Deploying, notes.version.as_deref().map(retrying))
+    }
+}
+
+fn not_ours(row: &Row, observed: &Observed) -> String {
+    let what = match observed {
+        Observed::Foreign(what) => what.as_str(),
+        Observed::Missing | Observed::Ours(_) => "it is not ours",
+    };
+    format!(
+        "there is a stack named `{}` that Rowhouse did not make ({what}): delete it, or choose \
+         another name",
+        row.key
+    )
+}
+
+fn left_behind(observed: &Observed) -> String {
+    let left = match observed.stack().map(|stack| &stack.phase) {
+        Some(Phase::DeletionFailed { left, .. }) => left.as_str(),
+        Some(_) | None => "something",
+    };
+    format!("the earlier stack of this name could not be deleted, and left: {left}")
+}
+
+fn failed_rollback(observed: &Observed) -> Option<String> {
+    match observed.stack().map(|stack| &stack.phase) {
+        Some(Phase::Stuck { reason, .. }) => Some(format!("the rollback failed: {reason}")),
+        Some(_) | None => None,
+    }
+}
+
+/// Why this very target failed: the platform knows what it tried; of what was refused before any
+/// operation began, the row is the only witness.
 fn failure(row: &Row, wanted: &Wanted, observed: &Observed, notes: &Notes) -> Option<String> {
     let tried = observed.tried().filter(|attempt| match &wanted.commit {
         Pinned::Known { target, .. } => attempt.target == *target,

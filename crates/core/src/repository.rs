@@ -1,5 +1,5 @@
-//! The address of a repository, parsed once for both platforms: what may be handed to git, and how it is shown.
-//! Which of them a platform reaches is said in its `Settings`.
+//! The address of a repository, parsed once for both platforms: what may be handed to git, and how
+//! it is shown. Which of them a platform reaches is said in its `Settings`.
 
 use std::fmt;
 
@@ -10,11 +10,13 @@ use crate::address::{password, without_password};
 
 /// How long an address may be, in bytes.
 const LONGEST: usize = 2048;
-/// A password so short that it is part of common words is hidden only where the whole address stands.
+/// A password so short that it is part of common words is hidden only where the whole address
+/// stands.
 const SHORTEST_SECRET: usize = 4;
 
-/// The address of a repository that may be handed to git: never an option, a helper that runs commands, or a transport
-/// that anybody on the way can change. It may hold a password, which neither `Display` nor `Debug` shows.
+/// The address of a repository that may be handed to git: never an option, a helper that runs
+/// commands, or a transport that anybody on the way can change. It may hold a password, which
+/// neither `Display` nor `Debug` shows.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Repository(String);
@@ -85,7 +87,8 @@ pub enum SubmoduleObjection {
 impl Repository {
     /// What is allowed, for a sentence.
     pub const ALLOWED: &str = "allowed are `https://host/path`, `ssh://user@host/path`, \
-                               `user@host:path` and, on a machine, an absolute path or `file:///path`";
+                               `user@host:path` and, on a machine, an absolute path or \
+                               `file:///path`";
 
     /// Reads an address as users write it.
     ///
@@ -98,7 +101,8 @@ impl Repository {
         }
     }
 
-    /// The address as it was written, with any password in it: for git, a digest or a row, not for people.
+    /// The address as it was written, with any password in it: for git, a digest or a row, not for
+    /// people.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -127,8 +131,8 @@ impl Repository {
     /// The repository that a submodule of this one names, which may be relative (`../other`).
     ///
     /// # Errors
-    /// The address is not allowed, or is local while this one is not: a repository from elsewhere must not have the
-    /// files of this machine copied.
+    /// The address is not allowed, or is local while this one is not: a repository from elsewhere
+    /// must not have the files of this machine copied.
     pub fn submodule(&self, address: &str) -> Result<Repository, SubmoduleObjection> {
         let is_relative = address.starts_with("./") || address.starts_with("../");
         let address = if is_relative { self.join(address)? } else { address.to_owned() };

@@ -61,8 +61,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Why there was no commit, where the row says that its version was refused for that on these settings. Of what
-    /// was refused before any operation began, the row is the only witness.
+    /// Why there was no commit, where the row says that its version was refused for that on these
+    /// settings. Of what was refused before any operation began, the row is the only witness.
     pub fn no_commit(&self, settings: &SettingsDigest) -> Option<NoCommit> {
         let generation = self.generation.as_ref()?;
         let target = self.target.as_ref().filter(|_| self.status == Some(Status::DeployFailed))?;

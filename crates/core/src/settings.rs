@@ -18,8 +18,8 @@ pub struct Settings {
     pub local_repositories: bool,
 }
 
-/// What attributes are held against, as far as it is known where they are looked at: whoever writes a row need not
-/// know the platform that will read it.
+/// What attributes are held against, as far as it is known where they are looked at: whoever writes
+/// a row need not know the platform that will read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most instances that a row may ask for; `None`: the platform alone knows.

@@ -1,4 +1,5 @@
-//! What stands for an app on a platform, in the reactor's own words. Each platform translates its own into these.
+//! What stands for an app on a platform, in the reactor's own words. Each platform translates its
+//! own into these.
 
 use crate::commit::Commit;
 use crate::digest::{Base, Generation, SettingsDigest, Source, Target};

@@ -1,4 +1,5 @@
-//! The sweeps: what makes up for lost doorbells. They ring names; they never act on what their lists say.
+//! The sweeps: what makes up for lost doorbells. They ring names; they never act on what their
+//! lists say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use crate::reconcile::is_unchanged;
 use crate::row::{Row, Status};
 use crate::settings::Settings;
 use crate::stack::{Deployment, Observed, Stack};
-use crate::table::AppTable;
+use crate::table::{AppTable, Found};
 
 /// How many stacks may catch up with new settings at a time.
 const CATCHING_UP: usize = 2;
@@ -28,11 +29,14 @@ pub struct Sweep {
     pub catch_up: BTreeSet<RowKey>,
     /// Names whose repositories may have become readable; none of them is in `ring` or `catch_up`.
     pub ask_again: BTreeSet<RowKey>,
-    /// Stacks without a row that are too many to be deleted unasked.
-    pub refused_orphans: Vec<AppName>,
+    /// Stacks without a row that nobody removed: they run on until somebody does, or puts one.
+    pub orphans: Vec<AppName>,
+    /// Stacks whose rows were removed, and that are too many to be deleted by a sweep.
+    pub refused: Vec<AppName>,
 }
 
-/// Every minute: rows that are not settled or not answered, stacks in progress, rows that follow a branch.
+/// Every minute: rows that are not settled or not answered, stacks in progress, rows that follow a
+/// branch.
 pub async fn short_sweep(
     table: &impl AppTable,
     platform: &impl Platform,
@@ -43,12 +47,15 @@ pub async fn short_sweep(
         rows.iter().filter(|row| is_restless(row)).map(|row| row.key.clone()).collect();
     let known: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
     let busy = stacks.iter().filter(|(_, observed)| observed.is_in_progress());
-    let (wanted, orphans): (Vec<RowKey>, Vec<RowKey>) =
-        busy.map(|(name, _)| name.key()).partition(|key| known.contains(key));
-    ring.extend(wanted);
-    // To ring a name without a row may cancel or delete; the full sweep names those that are too many.
-    if orphans.len() <= deletable(rows.len(), stacks.len()) {
-        ring.extend(orphans);
+    let (wanted, without): (Vec<&AppName>, Vec<&AppName>) =
+        busy.map(|(name, _)| name).partition(|name| known.contains(&name.key()));
+    ring.extend(wanted.into_iter().map(AppName::key));
+    let without = Without::of(without, table).await?;
+    ring.extend(without.put);
+    // To ring a name whose row was removed may cancel or delete; the full sweep names those that
+    // are too many.
+    if without.removed.len() <= deletable(rows.len(), stacks.len()) {
+        ring.extend(without.removed.iter().map(AppName::key));
     }
     Ok(Sweep { ring, ..Sweep::default() })
 }
@@ -58,8 +65,8 @@ fn is_restless(row: &Row) -> bool {
     follows || !row.is_answered() || row.report.status == Some(Status::Deploying)
 }
 
-/// Every quarter of an hour and at each start: every row that the lists do not show settled, and the stacks that have
-/// no row. What rests costs its place in the lists and nothing more.
+/// Every quarter of an hour and at each start: every row that the lists do not show settled, and
+/// the stacks that have no row. What rests costs its place in the lists and nothing more.
 pub async fn full_sweep(
     table: &impl AppTable,
     platform: &impl Platform,
@@ -75,8 +82,9 @@ pub async fn full_sweep(
     let settings = platform.settings();
     let catch_up = catching_up(&rows, &stacks, &settings);
     let known: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
-    let orphans: Vec<&AppName> =
+    let without =
         stacks.iter().filter(|(key, _)| !known.contains(key)).map(|(_, (name, _))| name).collect();
+    let Without { put, removed, orphans } = Without::of(without, table).await?;
     let (mut ring, mut ask_again) = (BTreeSet::new(), BTreeSet::new());
     for row in rows.iter().filter(|row| !catch_up.contains(&row.key)) {
         if row.is_answered() && row.report.no_commit(&settings.digest) == Some(NoCommit::Denied) {
@@ -88,17 +96,41 @@ pub async fn full_sweep(
             ring.insert(row.key.clone());
         }
     }
-    let refused_orphans = if orphans.len() <= deletable(rows.len(), stacks.len()) {
-        ring.extend(orphans.iter().map(|name| name.key()));
+    ring.extend(put);
+    let refused = if removed.len() <= deletable(rows.len(), stacks.len()) {
+        ring.extend(removed.iter().map(AppName::key));
         Vec::new()
     } else {
-        orphans.into_iter().cloned().collect()
+        removed
     };
-    Ok(Sweep { ring, catch_up, ask_again, refused_orphans })
+    Ok(Sweep { ring, catch_up, ask_again, orphans, refused })
 }
 
-/// How many stacks a sweep may delete because their rows are gone. A table that reads empty is more likely a
-/// wrong or a restored table than a wish.
+/// The stacks for which a list showed no row, by what the table holds in the place of one.
+#[derive(Default)]
+struct Without {
+    /// Their rows have come since.
+    put: Vec<RowKey>,
+    removed: Vec<AppName>,
+    orphans: Vec<AppName>,
+}
+
+impl Without {
+    async fn of(names: Vec<&AppName>, table: &impl AppTable) -> Result<Without, Unreachable> {
+        let mut without = Without::default();
+        for name in names {
+            match table.get(&name.key()).await? {
+                Found::Row(_) => without.put.push(name.key()),
+                Found::Removed => without.removed.push(name.clone()),
+                Found::Absent => without.orphans.push(name.clone()),
+            }
+        }
+        Ok(without)
+    }
+}
+
+/// How many stacks a sweep may delete because their rows were removed. A table that reads empty is
+/// more likely a wrong or a restored table than a wish.
 fn deletable(rows: usize, stacks: usize) -> usize {
     if rows == 0 { 0 } else { (stacks / 5).max(1) }
 }
@@ -129,8 +161,8 @@ fn catching_up(
     lagging.into_iter().take(CATCHING_UP.saturating_sub(under_way)).collect()
 }
 
-/// Whether what runs is what the row wants but for the settings: a turn given to another row would be lost,
-/// for it takes the new settings with its next change, or rests because it failed.
+/// Whether what runs is what the row wants but for the settings: a turn given to another row would
+/// be lost, for it takes the new settings with its next change, or rests because it failed.
 fn may_take_a_turn(row: &Row, running: &Deployment) -> bool {
     let generation = row.generation();
     if running.target.is_current_format() {

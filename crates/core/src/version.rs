@@ -1,4 +1,5 @@
-//! A version: what somebody wants to run of a repository, by a name that git knows or by the commit itself.
+//! A version: what somebody wants to run of a repository, by a name that git knows or by the commit
+//! itself.
 
 use std::fmt;
 
@@ -11,8 +12,8 @@ use crate::commit::Commit;
 /// How long a part of a name may be, in bytes: each is the name of a file in a repository.
 const LONGEST_PART: usize = 255;
 
-/// A branch, a tag or a commit: 40 hex digits, or what `git check-ref-format --branch` takes for the name of a branch
-/// (<https://git-scm.com/docs/git-check-ref-format>).
+/// A branch, a tag or a commit: 40 hex digits, or what `git check-ref-format --branch` takes for
+/// the name of a branch (<https://git-scm.com/docs/git-check-ref-format>).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(String);
@@ -38,7 +39,8 @@ pub enum VersionObjection {
 
 impl Version {
     /// What is allowed, for a sentence.
-    pub const ALLOWED: &str = "a branch, a tag, or a commit of 40 hex digits, as `git check-ref-format --branch` takes it";
+    pub const ALLOWED: &str = "a branch, a tag, or a commit of 40 hex digits, as `git \
+        check-ref-format --branch` takes it";
 
     /// Reads a version as somebody wrote it.
     ///
@@ -74,7 +76,8 @@ impl Version {
         &self.0
     }
 
-    /// The commit that it names by itself; a branch or a tag names none until a repository is asked.
+    /// The commit that it names by itself; a branch or a tag names none until a repository is
+    /// asked.
     pub fn commit(&self) -> Option<Commit> {
         Commit::parse(&self.0)
     }

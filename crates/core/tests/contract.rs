@@ -8,10 +8,10 @@ use rowhouse_core::testing::{
     MemoryPlatform, MemoryTable, TableUser as _, platform_contract, run_at_once, table_contract,
 };
 use rowhouse_core::{
-    Again, AppName, AppTable as _, Attempt, Attribute, Base, Commit, Deployment, Generation,
-    NoCommit, Observed, Operation, Outcome, Phase, Platform, Repository, Resolution, RowKey,
-    Settings, SettingsDigest, Source, Stack, Status, Target, Unreachable, UserAttributes, Value,
-    Version, Waking, full_sweep, reconcile, short_sweep,
+    Again, AppName, AppTable, Attempt, Attribute, Base, Because, Commit, Deployment, Entry, Found,
+    Generation, NoCommit, Observed, Operation, Outcome, Phase, Platform, Report, Repository,
+    Resolution, Row, RowKey, Settings, SettingsDigest, Source, Stack, Status, Target, Unreachable,
+    UserAttributes, Value, Version, Waking, Written, full_sweep, reconcile, short_sweep,
 };
 
 #[test]
@@ -109,7 +109,16 @@ fn a_table_that_reads_empty_costs_no_stack() {
         let (table, platform) = house(&[], &shelf(&Phase::Up));
         let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
         assert!(sweep.ring.is_empty() && sweep.catch_up.is_empty());
-        assert_eq!(sweep.refused_orphans.len(), names.len());
+        assert_eq!(sweep.orphans.len(), names.len());
+        // Nor where a user has removed them all: that many at once are left to the looks that he
+        // rang.
+        for name in names {
+            table.replace(name, &wish());
+            table.delete(name);
+        }
+        let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
+        assert!(sweep.ring.is_empty() && sweep.orphans.is_empty());
+        assert_eq!(sweep.refused.len(), names.len());
         let (table, platform) = house(&[], &shelf(&Phase::Deleting));
         assert!(run_at_once(short_sweep(&table, &platform)).unwrap().ring.is_empty());
     }
@@ -155,7 +164,7 @@ fn a_repository_that_denies_us_is_asked_again_by_each_full_sweep_alone() {
     let gate = Gate { is_open: AtomicBool::new(false), asked: AtomicUsize::new(0) };
     let key = RowKey("a".to_owned());
     let look = |waking| run_at_once(reconcile(&key, waking, &table, &gate)).unwrap().again;
-    let row = || run_at_once(table.get(&key)).unwrap().unwrap();
+    let row = || run_at_once(table.get(&key)).unwrap().row().unwrap();
     assert_eq!(look(Waking::Change), Again::No);
     let said = row();
     assert_eq!(said.report.status, Some(Status::DeployFailed));
@@ -179,16 +188,81 @@ fn a_sweep_deletes_at_most_a_fifth_of_the_stacks_and_names_the_others() {
     let all: Vec<String> = (0..10).map(|number| format!("app-{number}")).collect();
     let stacks: Vec<(&str, Observed)> =
         all.iter().map(|name| (name.as_str(), stack("test", Phase::Up, false))).collect();
-    for (orphans, refused) in [(0, 0), (1, 0), (2, 0), (3, 3), (9, 9)] {
-        let rows: Vec<&str> = all.iter().skip(orphans).map(String::as_str).collect();
+    for (removed, refused) in [(0, 0), (1, 0), (2, 0), (3, 3), (9, 9)] {
+        let rows: Vec<&str> = all.iter().skip(removed).map(String::as_str).collect();
         let (table, platform) = house(&rows, &stacks);
+        for name in all.iter().take(removed) {
+            table.replace(name, &wish());
+            table.delete(name);
+        }
         let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
-        assert_eq!(sweep.refused_orphans.len(), refused, "{orphans} orphans");
-        assert_eq!(sweep.ring.len(), 10 - refused, "{orphans} orphans");
+        assert_eq!(sweep.refused.len(), refused, "{removed} removed");
+        assert_eq!(sweep.ring.len(), 10 - refused, "{removed} removed");
     }
-    let (table, platform) = house(&["a"], &[("b", stack("test", Phase::Up, false))]);
+    let (table, platform) = house(&["a", "b"], &[("b", stack("test", Phase::Up, false))]);
+    table.delete("b");
     let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
     assert_eq!(names(&sweep.ring), ["a", "b"], "one is always allowed");
+}
+
+#[test]
+fn a_stack_whose_row_nobody_removed_is_named_and_never_rung() {
+    let stacks = ["a", "b", "c"].map(|name| (name, stack("test", Phase::Up, false)));
+    let (table, platform) = house(&["a", "b", "c"], &stacks);
+    table.lose();
+    table.replace("a", &wish());
+    table.delete("a");
+    table.replace("b", &wish());
+    let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
+    assert_eq!(names(&sweep.ring), ["a", "b"]);
+    assert_eq!(sweep.orphans, [AppName::parse("c").unwrap()]);
+    let busy = ["a", "b", "c"].map(|name| (name, stack("test", Phase::Deleting, false)));
+    let (_, platform) = house(&[], &busy);
+    assert_eq!(names(&run_at_once(short_sweep(&table, &platform)).unwrap().ring), ["a", "b"]);
+}
+
+/// A table that is lost between two reads of a look.
+struct Lost {
+    table: MemoryTable,
+    reads_left: AtomicUsize,
+}
+
+impl AppTable for Lost {
+    async fn get(&self, key: &RowKey) -> Result<Found, Unreachable> {
+        if self.reads_left.fetch_sub(1, Ordering::Relaxed) == 0 {
+            self.table.lose();
+        }
+        self.table.get(key).await
+    }
+
+    async fn write(&self, _: &Row, _: &Report, _: Option<&Entry>) -> Result<Written, Unreachable> {
+        panic!("there is no row")
+    }
+
+    async fn list(&self) -> Result<Vec<Row>, Unreachable> {
+        self.table.list().await
+    }
+}
+
+#[test]
+fn a_table_that_is_lost_in_the_midst_of_a_look_costs_no_stack() {
+    let platform = MemoryPlatform::default();
+    let table = Lost { table: MemoryTable::default(), reads_left: AtomicUsize::new(usize::MAX) };
+    let key = RowKey("shop".to_owned());
+    let version = Value::Text("a".repeat(40));
+    let wish = [(Attribute::Version, version), (Attribute::Scale, Value::Whole(1))].into();
+    table.table.replace("shop", &wish);
+    let _ = run_at_once(reconcile(&key, Waking::Change, &table.table, &platform)).unwrap();
+    platform.step();
+    table.table.delete("shop");
+    table.reads_left.store(1, Ordering::Relaxed);
+    let looked = run_at_once(reconcile(&key, Waking::Change, &table, &platform)).unwrap();
+    assert_eq!(looked.again, Again::Now);
+    let again = run_at_once(reconcile(&key, Waking::Change, &table.table, &platform)).unwrap();
+    assert_eq!(again.decision.unwrap().because, Because::Orphan);
+    platform.step();
+    let name = AppName::parse("shop").unwrap();
+    assert!(run_at_once(platform.observe(&name)).unwrap().running().is_some());
 }
 
 #[test]
@@ -236,7 +310,7 @@ fn the_full_sweep_rings_what_its_lists_do_not_show_settled_and_nothing_else() {
     table.replace("new", &wish("a"));
     assert_eq!(names(&sweep()), ["broken", "changed", "new", "quiet"]);
     table.delete("changed");
-    assert!(names(&sweep()).contains(&"changed"), "an orphan");
+    assert!(names(&sweep()).contains(&"changed"), "it was removed");
 }
 
 #[test]
@@ -250,7 +324,7 @@ fn the_short_sweep_rings_what_is_restless_and_nothing_else() {
     );
     let sweep = run_at_once(short_sweep(&table, &platform)).unwrap();
     assert_eq!(names(&sweep.ring), ["busy", "follows", "new"]);
-    assert!(sweep.refused_orphans.is_empty());
+    assert!(sweep.refused.is_empty() && sweep.orphans.is_empty());
 }
 
 /// A platform that takes nothing, and counts how often it was asked to.
@@ -288,7 +362,7 @@ fn a_refused_operation_is_told_in_the_row_and_asked_for_once() {
     let (platform, key) = (Refusing::default(), RowKey("shop".to_owned()));
     for _ in 0..3 {
         let _ = run_at_once(reconcile(&key, Waking::Change, &table, &platform)).unwrap();
-        let row = run_at_once(table.get(&key)).unwrap().unwrap();
+        let row = run_at_once(table.get(&key)).unwrap().row().unwrap();
         assert_eq!(row.report.status, Some(Status::DeployFailed));
         assert_eq!(row.report.reason.as_deref(), Some("the quota is used up"));
     }

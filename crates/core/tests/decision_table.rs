@@ -134,7 +134,7 @@ fn says(desired: &Desired, observed: &Observed) -> Option<(Status, Option<String
 #[test]
 fn a_stack_that_is_not_ours_is_left_alone_and_told() {
     let foreign = Observed::Foreign("it has no tag of ours".to_owned());
-    for desired in [Desired::Nothing, Desired::Invalid, app(), refused()] {
+    for desired in [Desired::Removed, Desired::Absent, Desired::Invalid, app(), refused()] {
         case(&desired, &foreign, Action::Rest, Because::Foreign);
     }
     let (status, reason) = says(&app(), &foreign).unwrap();
@@ -144,7 +144,7 @@ fn a_stack_that_is_not_ours_is_left_alone_and_told() {
 
 #[test]
 fn a_failed_deletion_is_tried_again_then_with_less_then_told() {
-    for desired in [Desired::Nothing, Desired::Invalid, app()] {
+    for desired in [Desired::Removed, Desired::Absent, Desired::Invalid, app()] {
         let delete = |retain| Action::Delete { retain };
         case(&desired, &deletion_failed(1), delete(false), Because::DeletionFailed);
         case(&desired, &deletion_failed(2), delete(true), Because::DeletionFailed);
@@ -157,17 +157,36 @@ fn a_failed_deletion_is_tried_again_then_with_less_then_told() {
 
 #[test]
 fn no_row_and_no_stack_is_rest() {
-    case(&Desired::Nothing, &Observed::Missing, Action::Rest, Because::NothingThere);
+    for desired in [Desired::Removed, Desired::Absent] {
+        case(&desired, &Observed::Missing, Action::Rest, Because::NothingThere);
+    }
+}
+
+#[test]
+fn an_orphan_is_left_alone_whatever_it_does() {
+    for observed in [
+        creating(this(), true),
+        creating(this(), false),
+        updating(this(), true),
+        updating(this(), false),
+        stack(Phase::Up, Some(this()), None),
+        stack(Phase::RollingBack, Some(this()), None),
+        stack(Phase::Deleting, None, None),
+        stack(Phase::Broken, None, Some(attempt(&this()))),
+        stack(stuck(0), Some(this()), None),
+    ] {
+        case(&Desired::Absent, &observed, Action::Rest, Because::Orphan);
+    }
 }
 
 #[test]
 fn without_a_row_what_can_be_cancelled_is_and_what_cannot_is_waited_for() {
     let cancel =
-        |observed| case(&Desired::Nothing, &observed, Action::Cancel, Because::UnwantedCancellable);
+        |observed| case(&Desired::Removed, &observed, Action::Cancel, Because::UnwantedCancellable);
     cancel(creating(this(), true));
     cancel(updating(this(), true));
     let wait =
-        |observed| case(&Desired::Nothing, &observed, Action::Wait, Because::UnwantedInProgress);
+        |observed| case(&Desired::Removed, &observed, Action::Wait, Because::UnwantedInProgress);
     wait(updating(this(), false));
     wait(stack(Phase::RollingBack, Some(this()), None));
     wait(stack(Phase::Deleting, None, None));
@@ -181,7 +200,7 @@ fn without_a_row_everything_else_is_deleted_also_a_half_made_stack() {
         stack(Phase::Broken, None, Some(attempt(&this()))),
         stack(stuck(0), Some(this()), None),
     ] {
-        case(&Desired::Nothing, &observed, Action::Delete { retain: false }, Because::Unwanted);
+        case(&Desired::Removed, &observed, Action::Delete { retain: false }, Because::Unwanted);
     }
 }
 
@@ -389,7 +408,7 @@ fn a_report_speaks_of_the_row_as_it_is_and_of_what_serves() {
 }
 
 fn all_desired() -> Vec<Desired> {
-    let mut all = vec![Desired::Nothing, Desired::Invalid];
+    let mut all = vec![Desired::Removed, Desired::Absent, Desired::Invalid];
     for commit in [
         wanted().commit,
         Pinned::Known { commit: commit(2), target: other().target },
@@ -445,7 +464,7 @@ fn over_the_full_product_of_states_nothing_unsafe_is_decided_and_everything_is_a
             let decision = decide(desired, observed);
             let target = match desired {
                 Desired::App(Wanted { commit: Pinned::Known { target, .. }, .. }) => Some(target),
-                Desired::App(_) | Desired::Nothing | Desired::Invalid => None,
+                Desired::App(_) | Desired::Removed | Desired::Absent | Desired::Invalid => None,
             };
             let context = || format!("{desired:?}\n{observed:?}\n{decision:?}");
             let phase = observed.stack().map(|stack| &stack.phase);
@@ -469,16 +488,20 @@ fn over_the_full_product_of_states_nothing_unsafe_is_decided_and_everything_is_a
                     assert!(!observed.is_in_progress(), "{}", context());
                 }
                 Action::Delete { .. } => {
-                    let wanted_and_up = matches!(desired, Desired::App(_) | Desired::Invalid)
-                        && matches!(phase, Some(Phase::Up));
-                    assert!(!wanted_and_up, "{}", context());
+                    let removed = *desired == Desired::Removed;
+                    assert!(removed || phase != Some(&Phase::Up), "{}", context());
+                    let failed = matches!(phase, Some(Phase::DeletionFailed { .. }));
+                    assert!(*desired != Desired::Absent || failed, "{}", context());
                     assert!(
                         !matches!(observed, Observed::Missing | Observed::Foreign(_)),
                         "{}",
                         context()
                     );
                 }
-                Action::Cancel => assert!(observed.is_in_progress(), "{}", context()),
+                Action::Cancel => {
+                    assert!(observed.is_in_progress(), "{}", context());
+                    assert!(*desired != Desired::Absent, "{}", context());
+                }
                 Action::ContinueRollback => {
                     assert!(
                         matches!(phase, Some(Phase::Stuck { tries: 0..3, .. })),
@@ -490,7 +513,8 @@ fn over_the_full_product_of_states_nothing_unsafe_is_decided_and_everything_is_a
             }
             let said =
                 report(&row(), desired, observed, decision, &Progress::Decided, &Notes::default());
-            assert_eq!(said.is_some(), *desired != Desired::Nothing, "{}", context());
+            let has_row = !matches!(desired, Desired::Removed | Desired::Absent);
+            assert_eq!(said.is_some(), has_row, "{}", context());
             if said.and_then(|said| said.status) == Some(Status::Deployed) {
                 let runs = observed.running().is_some_and(|running| {
                     Some(&running.target) == target

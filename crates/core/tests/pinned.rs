@@ -1,5 +1,6 @@
-//! What is stored outside of a process keeps its bytes: digests stand in rows, stacks and tokens, plans in journals,
-//! manifests under their own digests. A change of one of these is a new format, never an accident.
+//! What is stored outside of a process keeps its bytes: digests stand in rows, stacks and tokens,
+//! plans in journals, manifests under their own digests. A change of one of these is a new format,
+//! never an accident.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

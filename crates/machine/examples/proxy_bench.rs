@@ -1,4 +1,5 @@
-//! A proxy with one thread in front of given backends, to be measured: `proxy_bench LISTEN APP BACKEND...`.
+//! A proxy with one thread in front of given backends, to be measured:
+//! `proxy_bench LISTEN APP BACKEND...`.
 
 use std::error::Error;
 use std::net::SocketAddr;

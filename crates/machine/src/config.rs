@@ -32,6 +32,10 @@ pub struct Config {
     pub build_timeout: Duration,
     /// How long requests in flight may take when their instance must go.
     pub drain: Duration,
+    /// How long the processes of an instance may take to end when they are asked to.
+    pub stop_grace: Duration,
+    /// Connections of clients from one address; `None`: half of all that there may be.
+    pub connections_per_client: Option<usize>,
     /// This program's own file, started again as the small parent of each process.
     pub program: PathBuf,
     /// What goes wrong on purpose; only tests ask for it.

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rowhouse_core::{Platform, Row, RowKey, Sweep, Unreachable};
+use rowhouse_core::{AppName, AppTable, Found, Platform, Row, RowKey, Sweep, Unreachable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -96,6 +96,7 @@ pub struct House {
     machine: Arc<Machine>,
     stacks: Arc<Stacks>,
     table: Arc<SqliteTable>,
+    orphans: Vec<AppName>,
     proxy: Proxy,
     listener: TcpListener,
     hold: Hold,
@@ -129,11 +130,23 @@ impl House {
         let stacks = take_in_hand(&machine).await?;
         end_leftovers(&machine.folder, &stacks).await;
         carry_on(&stacks).await;
+        let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
         settle(&stacks).await;
         let proxy = proxy(&listener, &machine)?;
         proxy.serve();
         let is_fed = false;
-        Ok(House { machine, stacks, table, proxy, listener, hold, doorbell, answered, is_fed })
+        Ok(House {
+            machine,
+            stacks,
+            table,
+            orphans,
+            proxy,
+            listener,
+            hold,
+            doorbell,
+            answered,
+            is_fed,
+        })
     }
 
     /// As [`House::begin`], but nothing is changed before the predecessor says that the platform is
@@ -170,8 +183,25 @@ impl House {
         let (table, answered) = open_table(&machine.folder)?;
         end_leftovers(&machine.folder, &stacks).await;
         carry_on(&stacks).await;
+        let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
         let is_fed = false;
-        Ok(House { machine, stacks, table, proxy, listener, hold, doorbell, answered, is_fed })
+        Ok(House {
+            machine,
+            stacks,
+            table,
+            orphans,
+            proxy,
+            listener,
+            hold,
+            doorbell,
+            answered,
+            is_fed,
+        })
+    }
+
+    /// The apps that run on though no row wants them and nobody removed one, as of the start.
+    pub fn orphans(&self) -> &[AppName] {
+        &self.orphans
     }
 
     /// Where the proxy listens.
@@ -199,7 +229,7 @@ impl House {
         let (swept, sweeps) = unbounded_channel();
         let after_full_sweep = move |sweep: &Sweep| {
             // Nobody tidies any more: the platform is ending.
-            let _ = swept.send(sweep.refused_orphans.clone());
+            let _ = swept.send(sweep.clone());
         };
         let tidy = tidy::run(Arc::clone(machine), Arc::clone(stacks), Arc::clone(table), sweeps);
         let tell = async {
@@ -276,14 +306,16 @@ fn start_error(source: std::io::Error) -> UpError {
 
 fn open_table(folder: &DataFolder) -> Result<(Arc<SqliteTable>, UnboundedReceiver<Row>), UpError> {
     let (on_answer, answered) = unbounded_channel();
-    Ok((Arc::new(SqliteTable::open(&folder.table(), Some(on_answer))?), answered))
+    let table = SqliteTable::open(&folder.table(), &folder.journal(), Some(on_answer))?;
+    Ok((Arc::new(table), answered))
 }
 
 fn proxy(listener: &TcpListener, machine: &Machine) -> Result<Proxy, UpError> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let listener = listener.try_clone().map_err(start_error)?;
-    Proxy::prepare(listener, Arc::clone(&machine.routes), Limits::default(), threads)
-        .map_err(start_error)
+    let connections_per_client = machine.config.connections_per_client;
+    let limits = Limits { connections_per_client, ..Limits::default() };
+    Proxy::prepare(listener, Arc::clone(&machine.routes), limits, threads).map_err(start_error)
 }
 
 fn holder(config: &Config, address: SocketAddr) -> Holder {
@@ -432,6 +464,27 @@ pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool
         }
     }
     stopping.join_all().await.len()
+}
+
+/// The stacks without a row that nobody removed. Those that somebody did are rung, whatever has
+/// become of the doorbell of that time.
+async fn without_row(
+    stacks: &Stacks,
+    table: &impl AppTable,
+    doorbell: &UnboundedSender<RowKey>,
+) -> Result<Vec<AppName>, Unreachable> {
+    let mut orphans = Vec::new();
+    for stack in stacks.all() {
+        match table.get(&stack.name.key()).await? {
+            Found::Row(_) => {}
+            Found::Removed => {
+                // The platform has the other end until it ends.
+                let _ = doorbell.send(stack.name.key());
+            }
+            Found::Absent => orphans.push(stack.name.clone()),
+        }
+    }
+    Ok(orphans)
 }
 
 /// Gives what was adopted a moment to answer, so that the proxy has somewhere to send its first

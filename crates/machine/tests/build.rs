@@ -1,5 +1,5 @@
-//! Builds, from real repositories with the real toolchains of the machine and its registries. Of the
-//! package managers that nobody must have, one that is not installed is said to be skipped.
+//! Builds, from real repositories with the real toolchains of the machine and its registries. Of
+//! the package managers that nobody must have, one that is not installed is said to be skipped.
 
 #![expect(clippy::print_stderr, reason = "what is skipped is said")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]

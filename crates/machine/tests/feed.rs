@@ -1,4 +1,5 @@
-//! The change feed against other processes: Debian's own `sqlite3`, and a writer that keeps its connection.
+//! The change feed against other processes: Debian's own `sqlite3`, and a writer that keeps its
+//! connection.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
@@ -117,10 +118,12 @@ async fn a_name_that_is_no_text_keeps_no_other_from_being_rung() {
 #[tokio::test]
 async fn the_reactors_own_answer_does_not_echo_but_a_forged_one_does() {
     let mut house = house();
-    let table = SqliteTable::open(&house.table, None).unwrap();
+    let table =
+        SqliteTable::open(&house.table, &house.table.with_file_name("journal.sqlite"), None)
+            .unwrap();
     sqlite3(&house.table, "insert into apps (name, version, scale) values ('shop', 'main', 1)");
     assert_eq!(house.rung_until_now().await, ["shop"]);
-    let row = table.get(&RowKey("shop".into())).await.unwrap().unwrap();
+    let row = table.get(&RowKey("shop".into())).await.unwrap().row().unwrap();
     let report = Report { status: Some(Status::Deploying), ..Report::default() };
     assert!(matches!(table.write(&row, &report, None).await.unwrap(), Written::Done(_)));
     assert_eq!(house.rung_until_now().await, Vec::<String>::new());

@@ -264,7 +264,8 @@ fn a_version_is_what_git_itself_takes_for_the_name_of_a_branch() {
         let mut git = Command::new("git");
         git.current_dir(&room).args(["check-ref-format", "--branch", &name]);
         let output = git.output().unwrap();
-        // `@` alone is short for `HEAD` wherever git reads a revision, so no row means a branch by it.
+        // `@` alone is short for `HEAD` wherever git reads a revision, so no row means a branch by
+        // it.
         let taken =
             output.status.success() && output.stdout.trim_ascii() == name.as_bytes() && name != "@";
         assert_eq!(Version::parse(&name).is_ok(), taken, "{name:?}");

@@ -52,7 +52,7 @@ const ALL: [&str; 7] = ["python3", "node", "npm", "yarn", "pnpm", "bun", "cargo"
 async fn with(names: &[&str], files: &[(&str, &str)]) -> Result<Recipe, RecipeError> {
     let (app, room) = (folder(files), tempfile::tempdir().unwrap());
     let app = fs::canonicalize(app.path()).unwrap();
-    let mut found = recipe(&app, &tools(room.path(), names).await).await?;
+    let mut found = recipe(&app, &app, &tools(room.path(), names).await).await?;
     // The folders of a test have other names each time.
     for argument in found.build.iter_mut().flat_map(|step| &mut step.command) {
         let text = argument.replace(room.path().to_str().unwrap(), "");
@@ -82,7 +82,8 @@ async fn real(files: &[(&str, &str)]) -> Result<Recipe, RecipeError> {
     let toolchains = Toolchains::probe(&std::env::vars().collect()).await;
     assert!(toolchains.find("cargo").is_some(), "`cargo` must be on `PATH`");
     let app = folder(files);
-    recipe(&fs::canonicalize(app.path()).unwrap(), &toolchains).await
+    let app = fs::canonicalize(app.path()).unwrap();
+    recipe(&app, &app, &toolchains).await
 }
 
 #[tokio::test]
@@ -112,7 +113,8 @@ async fn python_without_uv_is_built_by_venv_and_pip() {
         commands(&found),
         [
             "/bin/python3 -m venv .venv",
-            "/.venv/bin/python -m pip install --no-input --disable-pip-version-check -r requirements.txt",
+            "/.venv/bin/python -m pip install --no-input --disable-pip-version-check -r \
+             requirements.txt",
         ]
     );
     assert_eq!(found.path, [PathBuf::from(".venv/bin")]);
@@ -214,7 +216,7 @@ async fn a_large_page_in_any_encoding_is_a_page() {
     let app = folder(&[]);
     fs::write(app.path().join("index.html"), vec![0xe4; 5 << 20]).unwrap();
     let toolchains = Toolchains::probe(&BTreeMap::new()).await;
-    let found = recipe(app.path(), &toolchains).await.unwrap();
+    let found = recipe(app.path(), app.path(), &toolchains).await.unwrap();
     assert_eq!(found.web, Web::Static(PathBuf::from(".")));
 }
 
@@ -253,8 +255,8 @@ async fn files_that_cannot_be_read_are_named() {
     let app = folder(&[]);
     std::os::unix::fs::symlink("/etc/passwd", app.path().join("Procfile")).unwrap();
     let toolchains = Toolchains::probe(&BTreeMap::new()).await;
-    let message = recipe(app.path(), &toolchains).await.unwrap_err().to_string();
-    assert!(message.contains("leads out of the app's folder"), "{message}");
+    let message = recipe(app.path(), app.path(), &toolchains).await.unwrap_err().to_string();
+    assert!(message.contains("leads out of the repository"), "{message}");
 }
 
 #[tokio::test]
@@ -287,7 +289,8 @@ async fn a_manifest_that_is_no_manifest_does_not_show_other_files() {
     let link = app.path().join("x/Cargo.toml");
     std::os::unix::fs::symlink(room.path().join("secret"), link).unwrap();
     let toolchains = Toolchains::probe(&std::env::vars().collect()).await;
-    let found = recipe(&fs::canonicalize(app.path()).unwrap(), &toolchains).await;
+    let app = fs::canonicalize(app.path()).unwrap();
+    let found = recipe(&app, &app, &toolchains).await;
     let message = found.unwrap_err().to_string();
     assert!(!message.contains("word"), "{message}");
 }
@@ -303,7 +306,87 @@ async fn asking_cargo_runs_nothing_of_the_app() {
     fs::set_permissions(app.path().join("evil"), fs::Permissions::from_mode(0o755)).unwrap();
     let toolchains = Toolchains::probe(&std::env::vars().collect()).await;
     assert!(toolchains.find("cargo").is_some(), "`cargo` must be on `PATH`");
-    recipe(&fs::canonicalize(app.path()).unwrap(), &toolchains).await.unwrap();
+    let app = fs::canonicalize(app.path()).unwrap();
+    recipe(&app, &app, &toolchains).await.unwrap();
     assert!(!trace.exists());
-    assert!(!app.path().join("target").exists());
+    assert!(!app.join("target").exists());
+}
+
+/// The recipe of the app in `inner` of a repository with these files and links.
+async fn inside(
+    inner: &str,
+    files: &[(&str, &str)],
+    links: &[(&str, &str)],
+) -> Result<Recipe, RecipeError> {
+    let (app, room) = (folder(files), tempfile::tempdir().unwrap());
+    for (name, target) in links {
+        std::os::unix::fs::symlink(target, app.path().join(name)).unwrap();
+    }
+    let checkout = fs::canonicalize(app.path()).unwrap();
+    recipe(&checkout, &checkout.join(inner), &tools(room.path(), &ALL).await).await
+}
+
+#[tokio::test]
+async fn a_package_of_a_workspace_is_installed_by_the_manager_of_the_lock_file_at_its_root() {
+    let member = ("apps/web/package.json", r#"{"scripts": {"start": "s"}}"#);
+    let root = ("package.json", r#"{"workspaces": ["apps/*"]}"#);
+    let pnpm = ("pnpm-workspace.yaml", "packages: [apps/*]\n");
+    for (files, install, start) in [
+        (&[root, ("yarn.lock", "")] as &[_], "yarn install --frozen-lockfile", "yarn run start"),
+        (
+            &[root, ("yarn.lock", ""), (".yarnrc.yml", "")],
+            "yarn install --immutable",
+            "yarn run start",
+        ),
+        (&[pnpm, ("pnpm-lock.yaml", "")], "pnpm install --frozen-lockfile", "pnpm run start"),
+        (&[root, ("package-lock.json", "{}")], "npm ci", "npm start"),
+        (&[root, ("bun.lock", "")], "bun install --frozen-lockfile", "bun run start"),
+        // A lock file of its own goes first, and one of no workspace is somebody else's.
+        (&[root, ("yarn.lock", ""), ("apps/web/package-lock.json", "{}")], "npm ci", "npm start"),
+        (&[("package.json", "{}"), ("yarn.lock", "")], "npm install", "npm start"),
+        (&[("package.json", "{"), ("yarn.lock", "")], "npm install", "npm start"),
+    ] {
+        let found = inside("apps/web", &[files, &[member]].concat(), &[]).await.unwrap();
+        assert_eq!(found.build[0].command.join(" "), install, "{files:?}");
+        assert_eq!(found.web, command(start));
+        let at_root = found.path.contains(&PathBuf::from("../../node_modules/.bin"));
+        assert_eq!(
+            at_root,
+            !files.iter().any(|(name, _)| name.starts_with("apps")) && install != "npm install"
+        );
+    }
+}
+
+#[tokio::test]
+async fn requirements_that_are_linked_within_the_repository_are_read() {
+    let files = [("requirements/base.txt", "flask\n"), ("web/Procfile", "web: serve\n")];
+    let link = ("web/requirements.txt", "../requirements/base.txt");
+    let found = inside("web", &files, &[link]).await.unwrap();
+    assert!(found.build[1].command.ends_with(&["-r", "requirements.txt"].map(str::to_owned)));
+    let out = ("web/requirements.txt", "../../elsewhere");
+    assert!(inside("web", &files, &[out]).await.is_err());
+    // The built-in static server leaves no folder.
+    let page = [("pages/index.html", ""), ("web/about.html", "")];
+    let said = inside("web", &page, &[("web/index.html", "../pages/index.html")]).await;
+    assert!(said.unwrap_err().to_string().contains("leads out of the app's folder"));
+}
+
+#[tokio::test]
+async fn a_pyproject_is_read_as_toml() {
+    for (text, step) in [
+        ("[project]  # the shop\nname = 'a'\nversion = '1'\n", "-c"),
+        ("project = { name = 'a', version = '1' }\n", "-c"),
+        ("[ project ]\r\nname = 'a'\r\n", "-c"),
+        ("[build-system] # how\nrequires = []\n", "."),
+        ("[tool.poetry]# p\nname = 'a'\n", "."),
+        ("[tool]\npoetry.name = 'a'\n", "."),
+    ] {
+        let found = with(&["python3"], &[WEB, ("pyproject.toml", text)]).await.unwrap();
+        assert!(found.build[1].command.iter().any(|word| word == step), "{text}");
+    }
+    let text = "a = \"\"\"\n[project]\n\"\"\"\n";
+    let found = with(&["python3"], &[WEB, ("pyproject.toml", text)]).await.unwrap();
+    assert_eq!(found.build.len(), 1, "a text that looks like a table is none");
+    let said = fails(&["python3"], &[WEB, ("pyproject.toml", "[project\n")]).await;
+    assert!(said.contains("cannot read `pyproject.toml` of the app: TOML parse error"), "{said}");
 }

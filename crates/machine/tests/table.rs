@@ -17,7 +17,7 @@ struct House {
 fn house() -> House {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rowhouse.db");
-    let table = SqliteTable::open(&path, None).unwrap();
+    let table = SqliteTable::open(&path, &path.with_file_name("journal.sqlite"), None).unwrap();
     let raw = Connection::open(&path).unwrap();
     House { _folder: folder, path, raw, table }
 }
@@ -81,7 +81,7 @@ async fn columns_of_the_users_own_are_left_alone() {
     let house = house();
     house.raw.execute_batch("alter table apps add column owner text").unwrap();
     house.raw.execute_batch("insert into apps (name, owner) values ('shop', 'me')").unwrap();
-    let row = house.table.get(&key("shop")).await.unwrap().unwrap();
+    let row = house.table.get(&key("shop")).await.unwrap().row().unwrap();
     house.table.write(&row, &Report::default(), None).await.unwrap();
     let owner: String =
         house.raw.query_row("select owner from apps", [], |row| row.get(0)).unwrap();
@@ -98,7 +98,7 @@ async fn numbers_in_text_are_numbers_and_an_environment_is_an_object() {
              ('shop', 'main', '2', '{\"A\": \"1\"}', true)",
         )
         .unwrap();
-    let row = house.table.get(&key("shop")).await.unwrap().unwrap();
+    let row = house.table.get(&key("shop")).await.unwrap().row().unwrap();
     assert_eq!(row.user[&Attribute::Scale], Value::Whole(2));
     let app = App::parse(&row, &Settings::for_tests()).unwrap();
     assert_eq!((app.scale, app.follow), (2, true));
@@ -161,7 +161,7 @@ fn the_triggers_use_nothing_that_an_old_sqlite_lacks() {
         raw.prepare("select sql from sqlite_master where type = 'trigger'").unwrap();
     let triggers: Vec<String> =
         statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
-    assert_eq!(triggers.len(), 4);
+    assert_eq!(triggers.len(), 6);
     // Newer than 3.31: `returning`, `strict`, `->`, `is distinct from`, `iif`, math functions.
     for word in ["returning", "->", "distinct", "iif", "unixepoch", "string_agg"] {
         assert!(!triggers.iter().any(|trigger| trigger.contains(word)), "{word}");
@@ -322,10 +322,7 @@ impl rowhouse_core::testing::TableUser for Contract {
 }
 
 impl AppTable for Contract {
-    async fn get(
-        &self,
-        key: &RowKey,
-    ) -> Result<Option<rowhouse_core::Row>, rowhouse_core::Unreachable> {
+    async fn get(&self, key: &RowKey) -> Result<rowhouse_core::Found, rowhouse_core::Unreachable> {
         self.table.get(key).await
     }
 
@@ -347,7 +344,7 @@ impl AppTable for Contract {
 async fn the_table_in_sqlite_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rowhouse.db");
-    let table = SqliteTable::open(&path, None).unwrap();
+    let table = SqliteTable::open(&path, &path.with_file_name("journal.sqlite"), None).unwrap();
     let raw = std::sync::Mutex::new(TableFile::open(&path).unwrap());
     rowhouse_core::testing::table_contract(&Contract { table, raw, path }).await;
 }

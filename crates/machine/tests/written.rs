@@ -1,5 +1,6 @@
-//! What a platform writes down outlives it: names that are computed and records that are kept stay as they are, to the
-//! byte, so that the next version finds the builds, adopts the instances and carries on the operations of this one.
+//! What a platform writes down outlives it: names that are computed and records that are kept stay
+//! as they are, to the byte, so that the next version finds the builds, adopts the instances and
+//! carries on the operations of this one.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use rowhouse_core::{

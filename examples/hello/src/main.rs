@@ -1,5 +1,5 @@
-//! The app of the first minute: says which app, revision and instance has answered. No dependencies, so that it
-//! is built in seconds.
+//! The app of the first minute: says which app, revision and instance has answered. No
+//! dependencies, so that it is built in seconds.
 
 mod look;
 

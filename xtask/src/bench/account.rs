@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::process::Process;
+use crate::bench::process::Process;
 use crate::tools::{emulators, module_from_pypi};
 
 pub const REGION: &str = "eu-west-1";

@@ -1,11 +1,11 @@
-//! `cargo xtask bench deploy`: from a committed row to a started process and to the first answer, for a build that
-//! is finished; one row at a time, and twenty at once.
+//! `cargo xtask bench deploy`: from a committed row to a started process and to the first answer,
+//! for a build that is finished; one row at a time, and twenty at once.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::house::House;
-use super::percentile;
+use crate::bench::figure::percentile;
+use crate::bench::house::House;
 
 const ROWS: usize = 50;
 const AT_ONCE: usize = 20;
@@ -37,7 +37,8 @@ pub fn run() -> anyhow::Result<()> {
         *answered = milliseconds(committed, SystemTime::now());
     }
     println!(
-        "\n{AT_ONCE} rows in one commit: process started after {:.1} ms (median), {:.1} ms (last); all answer after {:.1} ms",
+        "\n{AT_ONCE} rows in one commit: process started after {:.1} ms (median), {:.1} ms (last); \
+         all answer after {:.1} ms",
         percentile(&mut started, 50.0),
         percentile(&mut started, 100.0),
         answered[0]

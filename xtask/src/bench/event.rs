@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::bench::account::REGION;
+
 /// A change of a row, from the table's stream.
 pub fn stream(kind: &str, old: Option<&Value>, new: Option<&Value>) -> Value {
     json!({ "Records": [record(kind, old, new)] })
@@ -29,7 +31,7 @@ fn record(kind: &str, old: Option<&Value>, new: Option<&Value>) -> Value {
         "eventID": "1",
         "eventName": kind,
         "eventSource": "aws:dynamodb",
-        "awsRegion": super::account::REGION,
+        "awsRegion": REGION,
         "dynamodb": change,
     })
 }
@@ -38,7 +40,8 @@ fn record(kind: &str, old: Option<&Value>, new: Option<&Value>) -> Value {
 pub fn stack(id: &str, physical: &str) -> Value {
     let name = id.split('/').nth(1).unwrap_or_default();
     let message = format!(
-        "StackId='{id}'\nTimestamp='2026-11-24T12:00:00.000Z'\nEventId='1'\nLogicalResourceId='{name}'\n\
+        "StackId='{id}'\nTimestamp='2026-11-24T12:00:00.000Z'\nEventId='1'\n\
+         LogicalResourceId='{name}'\n\
          Namespace='000000000000'\nPhysicalResourceId='{physical}'\nResourceProperties='null'\n\
          ResourceStatus='UPDATE_COMPLETE'\nResourceStatusReason=''\n\
          ResourceType='AWS::CloudFormation::Stack'\nStackName='{name}'\nClientRequestToken='null'\n"
@@ -52,7 +55,9 @@ pub fn certificate(number: usize, bucket: &str, answer: &str) -> Value {
         "RequestType": "Create",
         "RequestId": number.to_string(),
         "ResponseURL": answer,
-        "StackId": format!("arn:aws:cloudformation:eu-west-1:000000000000:stack/demo-app-key-{number}/1"),
+        "StackId": format!(
+            "arn:aws:cloudformation:eu-west-1:000000000000:stack/demo-app-key-{number}/1"
+        ),
         "LogicalResourceId": "Certificate",
         "ResourceType": "Custom::CreateElbBackendCertificates",
         "ResourceProperties": {

@@ -1,12 +1,12 @@
-//! TLS before the emulator, so that a function's start pays for certificates and handshakes as on AWS: nginx, with a
-//! certificate that stands behind the machine's own roots in one file.
+//! TLS before the emulator, so that a function's start pays for certificates and handshakes as on
+//! AWS: nginx, with a certificate that stands behind the machine's own roots in one file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::account::{Account, free_port, printed};
-use super::process::Process;
+use crate::bench::account::{Account, free_port, printed};
+use crate::bench::process::Process;
 use crate::tools::need;
 
 /// Where Linux systems have the roots that they trust: Amazon Linux, Debian.
@@ -68,10 +68,13 @@ fn configuration(folder: &Path, behind: u16, port: u16) -> String {
     format!(
         "daemon off; worker_processes 1; pid {folder}/front.pid; error_log /dev/null;\n\
          events {{ worker_connections 256; }}\n\
-         http {{ access_log off; client_body_temp_path {folder}/temporary; proxy_temp_path {folder}/temporary;\n\
-         server {{ listen 127.0.0.1:{port} ssl; keepalive_requests {keep}; keepalive_timeout {timeout};\n\
+         http {{ access_log off; client_body_temp_path {folder}/temporary; proxy_temp_path \
+         {folder}/temporary;\n\
+         server {{ listen 127.0.0.1:{port} ssl; keepalive_requests {keep}; keepalive_timeout \
+         {timeout};\n\
          ssl_certificate {folder}/front.crt; ssl_certificate_key {folder}/front.key;\n\
-         location / {{ proxy_pass http://127.0.0.1:{behind}; proxy_http_version 1.1; proxy_set_header Host $http_host;\n\
+         location / {{ proxy_pass http://127.0.0.1:{behind}; proxy_http_version 1.1; \
+         proxy_set_header Host $http_host;\n\
          client_max_body_size 50m; }} }} }}\n"
     )
 }

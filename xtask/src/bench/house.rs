@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::process::Process;
+use crate::bench::process::Process;
 use crate::tools::{root, run};
 
 /// A running platform; it and its instances end with it.

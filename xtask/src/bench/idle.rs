@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::house::House;
-use super::median;
-use super::process::{cpu_seconds, memory, with_words};
+use crate::bench::figure::median;
+use crate::bench::house::House;
+use crate::bench::process::{children, cpu_seconds, memory, with_words};
 
 const APPS: usize = 10;
 const ROWS: i32 = 500;
@@ -69,5 +69,5 @@ fn report(house: &House, what: &str) {
 /// Without the instances, which are the platform's children where it started them.
 fn own_cpu(house: &House) -> f64 {
     let all = cpu_seconds(house.pid());
-    all - super::process::children(house.pid()).into_iter().map(cpu_seconds).sum::<f64>()
+    all - children(house.pid()).into_iter().map(cpu_seconds).sum::<f64>()
 }

@@ -1,5 +1,6 @@
-//! `cargo xtask bench lambda`: what the functions cost at their start, beside Python with boto3 under the same Runtime
-//! API in the same run; what they weigh; and the calls of AWS that each kind of event takes, counted on the wire.
+//! `cargo xtask bench lambda`: what the functions cost at their start, beside Python with boto3
+//! under the same Runtime API in the same run; what they weigh; and the calls of AWS that each kind
+//! of event takes, counted on the wire.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +9,12 @@ use std::process::Command;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::account::{Account, identify};
-use super::event;
-use super::front::Front;
-use super::median;
-use super::runtime_api::Function;
-use super::wire::{self, Wire};
+use crate::bench::account::{Account, identify, printed};
+use crate::bench::event;
+use crate::bench::figure::median;
+use crate::bench::front::Front;
+use crate::bench::runtime_api::Function;
+use crate::bench::wire::{self, Wire};
 use crate::tools::{root, run};
 
 const STARTS: usize = 20;
@@ -23,7 +24,8 @@ const CERTIFICATES: &str = "CreateElbBackendCertificates";
 const BUCKET: &str = "keys-of-the-bench";
 const NAME: &str = "shop";
 
-/// Installs the platform in an emulator, takes the functions out of their packages, and measures them.
+/// Installs the platform in an emulator, takes the functions out of their packages, and measures
+/// them.
 pub fn run_all() -> anyhow::Result<()> {
     let account = Account::start()?;
     let package = package(account.folder())?;
@@ -70,7 +72,8 @@ pub fn unpacked(package: &Path, name: &str) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Installs the platform; then takes the reactor away, so that nobody answers but the process that is measured.
+/// Installs the platform; then takes the reactor away, so that nobody answers but the process that
+/// is measured.
 fn install(account: &Account) -> anyhow::Result<String> {
     account.aws(&[
         "route53",
@@ -82,7 +85,7 @@ fn install(account: &Account) -> anyhow::Result<String> {
     ])?;
     let mut command = Command::new(target().join("debug/rowhouse-aws"));
     identify(command.args(["install", "--domain", DOMAIN]), &account.endpoint());
-    super::account::printed(&mut command)?;
+    printed(&mut command)?;
     let config = account.aws(&[
         "lambda",
         "get-function-configuration",
@@ -255,7 +258,8 @@ fn starts(
     let (ours, python) = (ours.medians(), python.medians());
     let ratio = |index: usize| python[index] / ours[index];
     println!(
-        "Python takes {:.0} times the time to its first answer, {:.0} times the CPU, {:.1} times the memory",
+        "Python takes {:.0} times the time to its first answer, {:.0} times the CPU, {:.1} times \
+         the memory",
         ratio(1),
         ratio(2),
         ratio(3)

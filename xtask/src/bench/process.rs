@@ -49,7 +49,8 @@ fn ticks(pid: u32) -> Option<f64> {
     Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
 }
 
-/// What the live threads of a process have used of a processor, to the nanosecond: proc(5), `schedstat`.
+/// What the live threads of a process have used of a processor, to the nanosecond: proc(5),
+/// `schedstat`.
 pub fn cpu_time(pid: u32) -> Duration {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
     let used = |task: fs::DirEntry| -> Option<u64> {

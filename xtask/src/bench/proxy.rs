@@ -1,5 +1,5 @@
-//! `cargo xtask bench proxy`: our proxy beside nginx, haproxy and Caddy, with the same backend, one proxy thread
-//! each, 32 keep-alive connections.
+//! `cargo xtask bench proxy`: our proxy beside nginx, haproxy and Caddy, with the same backend, one
+//! proxy thread each, 32 keep-alive connections.
 
 use std::fmt::Write as _;
 use std::net::TcpStream;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::median;
-use super::process::{Process, cpu_seconds};
+use crate::bench::figure::median;
+use crate::bench::process::{Process, cpu_seconds};
 use crate::tools::{need, root, run};
 
 const ROUNDS: usize = 5;
@@ -62,7 +62,8 @@ pub fn run_all() -> anyhow::Result<()> {
 
 fn print(what: &str, names: &[&str], figures: &[Vec<Figures>]) {
     println!(
-        "\n{what}: medians of {ROUNDS} rounds of {SECONDS} s, 32 keep-alive connections, one proxy thread"
+        "\n{what}: medians of {ROUNDS} rounds of {SECONDS} s, 32 keep-alive connections, one proxy \
+         thread"
     );
     println!(
         "{:10} {:>10} {:>9} {:>9} {:>12} {:>10}",
@@ -159,7 +160,8 @@ fn nginx_frame(folder: &Path, name: &str, server: &str) -> String {
     format!(
         "{user} daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log /dev/null;\n\
          events {{ worker_connections 1024; }}\n\
-         http {{ access_log off; keepalive_requests 100000000; sendfile on; tcp_nopush on;\n{server}\n}}\n"
+         http {{ access_log off; keepalive_requests 100000000; sendfile on; tcp_nopush \
+         on;\n{server}\n}}\n"
     )
 }
 
@@ -170,7 +172,8 @@ fn is_root() -> bool {
 
 fn backend_config(folder: &Path) -> String {
     let server = format!(
-        "server {{ listen 127.0.0.1:{BACKEND}; root {};\n location = / {{ return 200 \"hello\\n\"; }} }}",
+        "server {{ listen 127.0.0.1:{BACKEND}; root {};\n location = / {{ return 200 \"hello\\n\"; \
+         }} }}",
         folder.display()
     );
     nginx_frame(folder, "backend", &server)
@@ -180,7 +183,8 @@ fn nginx_config(folder: &Path) -> String {
     let mut server = String::new();
     let _ = write!(
         server,
-        "upstream app {{ server 127.0.0.1:{BACKEND}; keepalive 64; keepalive_requests 100000000; }}\n\
+        "upstream app {{ server 127.0.0.1:{BACKEND}; keepalive 64; keepalive_requests 100000000; \
+         }}\n\
          server {{ listen 127.0.0.1:{NGINX}; server_name app.localhost;\n\
          location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_buffering on;\n\
          proxy_set_header Connection \"\"; proxy_set_header Host $host;\n\
@@ -196,8 +200,11 @@ fn haproxy(folder: &Path) -> anyhow::Result<Process> {
         &path,
         format!(
             "global\n  nbthread 1\n  maxconn 1000\n\
-             defaults\n  mode http\n  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n  option forwardfor\n  http-reuse always\n\
-             frontend front\n  bind 127.0.0.1:{HAPROXY}\n  http-request set-header X-Forwarded-Proto http\n  http-request set-header X-Forwarded-Host %[req.hdr(host)]\n  use_backend app if {{ hdr(host) -i app.localhost }}\n\
+             defaults\n  mode http\n  timeout connect 2s\n  timeout client 60s\n  timeout server \
+             60s\n  option forwardfor\n  http-reuse always\n\
+             frontend front\n  bind 127.0.0.1:{HAPROXY}\n  http-request set-header \
+             X-Forwarded-Proto http\n  http-request set-header X-Forwarded-Host \
+             %[req.hdr(host)]\n  use_backend app if {{ hdr(host) -i app.localhost }}\n\
              backend app\n  server one 127.0.0.1:{BACKEND}\n"
         ),
     )?;
@@ -209,7 +216,8 @@ fn caddy(folder: &Path) -> anyhow::Result<Process> {
     std::fs::write(
         &path,
         format!(
-            "{{\n admin off\n auto_https off\n}}\nhttp://app.localhost:{CADDY} {{\n bind 127.0.0.1\n reverse_proxy 127.0.0.1:{BACKEND}\n}}\n"
+            "{{\n admin off\n auto_https off\n}}\nhttp://app.localhost:{CADDY} {{\n bind \
+             127.0.0.1\n reverse_proxy 127.0.0.1:{BACKEND}\n}}\n"
         ),
     )?;
     Process::start(

@@ -1,5 +1,6 @@
-//! The Lambda Runtime API, as a function's program meets it: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
-//! One server for each process, so that what one leaves unanswered is never another's.
+//! The Lambda Runtime API, as a function's program meets it:
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>. One server for each process,
+//! so that what one leaves unanswered is never another's.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,8 +14,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response};
 use tokio::sync::{Mutex, mpsc as channel};
 
-use super::process::{Process, cpu_time, peak_memory};
-use super::server;
+use crate::bench::process::{Process, cpu_time, peak_memory};
+use crate::bench::server;
 
 /// As the templates give the functions.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -81,7 +82,8 @@ impl Function {
         Ok(said.at - self.began)
     }
 
-    /// Gives it one event, which must go well; returns how long its answer took, once it asks for the next one.
+    /// Gives it one event, which must go well; returns how long its answer took, once it asks for
+    /// the next one.
     pub fn invoke(&self, event: &str) -> anyhow::Result<Duration> {
         let began = Instant::now();
         self.events.send(event.to_owned()).context("the function is gone")?;

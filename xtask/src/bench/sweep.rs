@@ -1,15 +1,16 @@
-//! `cargo xtask bench sweep`: what the two sweeps cost where everything rests. The calls must grow with the pages of
-//! the lists and not with the apps, and all of it must fit into one invocation of a function of 128 MB.
+//! `cargo xtask bench sweep`: what the two sweeps cost where everything rests. The calls must grow
+//! with the pages of the lists and not with the apps, and all of it must fit into one invocation of
+//! a function of 128 MB.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::account::{Account, identify};
-use super::runtime_api::Function;
-use super::wire::{self, Wire};
-use super::{event, lambda};
+use crate::bench::account::{Account, identify};
+use crate::bench::runtime_api::Function;
+use crate::bench::wire::{self, Wire};
+use crate::bench::{event, lambda};
 use crate::tools::root;
 
 /// So many apps are measured.
@@ -68,7 +69,8 @@ fn template() -> anyhow::Result<String> {
     let parameters = dedicated.split("\nConditions:\n").next().unwrap_or_default();
     let outputs = dedicated.split("\nOutputs:\n").nth(1).unwrap_or_default();
     Ok(format!(
-        "{parameters}\n\nResources:\n  Running:\n    Type: AWS::SSM::Parameter\n    Properties: {{Name: !Sub \
+        "{parameters}\n\nResources:\n  Running:\n    Type: AWS::SSM::Parameter\n    Properties: \
+         {{Name: !Sub \
          '/running/${{AppName}}', Type: String, Value: !Ref Target}}\n\nOutputs:\n{outputs}"
     ))
 }
@@ -95,7 +97,8 @@ fn prepare(account: &Account) -> anyhow::Result<String> {
         "AppsDomainSSLCertificate": arn("acm:eu-west-1:000000000000:certificate/1"),
         "KeyName": "",
         "CertificateBucket": BUCKET,
-        "CreateElbBackendCertificatesArn": arn("lambda:eu-west-1:000000000000:function:CreateElbBackendCertificates"),
+        "CreateElbBackendCertificatesArn":
+            arn("lambda:eu-west-1:000000000000:function:CreateElbBackendCertificates"),
         "Route53HostedZoneId": "Z0123456789ABC",
         "CloudFormationNotificationArn": arn("sns:eu-west-1:000000000000:AppDemoCloudFormationSns"),
         "PartialBatch": true,
@@ -140,11 +143,13 @@ fn put(file: &Path) -> String {
     format!(
         "import boto3, json\nclient = boto3.client('dynamodb')\nrows = json.load(open({:?}))\n\
          for at in range(0, len(rows), 25):\n    \
-         client.batch_write_item(RequestItems={{'{TABLE}': [{{'PutRequest': {{'Item': row}}}} for row in rows[at:at + 25]]}})\n",
+         client.batch_write_item(RequestItems={{'{TABLE}': [{{'PutRequest': {{'Item': row}}}} for \
+         row in rows[at:at + 25]]}})\n",
         file.display().to_string()
     )
 }
 
 const COUNT: &str = "import boto3\n\
     pages = boto3.client('dynamodb').get_paginator('scan').paginate(TableName='apps-db')\n\
-    print(sum(1 for page in pages for row in page['Items'] if row.get('status', {}).get('S') == 'deployed'))\n";
+    print(sum(1 for page in pages for row in page['Items'] if row.get('status', {}).get('S') == \
+    'deployed'))\n";

@@ -12,7 +12,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
-use super::server;
+use crate::bench::server;
 
 /// Calls by kind.
 type Calls = BTreeMap<String, usize>;

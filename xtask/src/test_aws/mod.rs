@@ -1,12 +1,11 @@
-//! `cargo xtask test-aws`: the whole loop on an account of AWS, by the commands that its users type: install, put an
-//! app, ask its URL, change it, scale it, delete it, uninstall, and see that nothing is left. Whatever goes wrong, and
-//! Ctrl-C too, ends with the removal of what was made.
+//! `cargo xtask test-aws`: the whole loop on an account of AWS, by the commands that its users
+//! type: install, put an app, ask its URL, change it, scale it, delete it, uninstall, and see that
+//! nothing is left. Whatever goes wrong, and Ctrl-C too, ends with the removal of what was made.
 
 mod place;
 mod row;
 mod wish;
 
-use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -34,7 +33,8 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<()> {
     };
     if place.has_platform()? || before.iter().any(is_taken) {
         bail!(
-            "there is a platform in {} already, which this would remove: choose another account or region with \
+            "there is a platform in {} already, which this would remove: choose another account or \
+             region with \
              `--profile NAME` or `--region REGION`",
             place.name()
         );
@@ -67,9 +67,12 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<()> {
 
 fn tell(wish: &Wish, place: &Place) {
     println!(
-        "In {}, this installs the platform for {}, runs one app of one and then two t3.micro instances, and removes \
-         all of it again.\nIt takes about half an hour and less than one US dollar: an hour of a load balancer, two \
-         public addresses, two instances; the encryption key is paid by the hour until AWS deletes it, after 7 days.",
+        "In {}, this installs the platform for {}, runs one app of one and then two t3.micro \
+         instances, and removes \
+         all of it again.\nIt takes about half an hour and less than one US dollar: an hour of a \
+         load balancer, two \
+         public addresses, two instances; the encryption key is paid by the hour until AWS deletes \
+         it, after 7 days.",
         place.name(),
         wish.domain
     );
@@ -164,6 +167,3 @@ fn answers(place: &Place, wish: &Wish) -> anyhow::Result<()> {
     println!("{:>8} {url} answers", wish.name);
     Ok(())
 }
-
-/// All that is in an account and a region, one thing a line.
-type Inventory = BTreeSet<String>;

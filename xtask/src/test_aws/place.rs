@@ -1,5 +1,6 @@
 //! The account and region that is tried on, and the commands that a user types there.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,13 +11,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::Inventory;
-use super::wish::Wish;
+use crate::test_aws::wish::Wish;
 use crate::tools::{emulators, root, run};
 
 const INVENTORY: &str = include_str!("inventory.py");
 const PLATFORM: &str = "rowhouse-platform";
 const REACTOR: &str = "AppDemoReactorLambda";
+
+/// All that is in an account and a region, one thing a line.
+type Inventory = BTreeSet<String>;
 
 /// An account, a region, and who has asked to stop.
 pub(super) struct Place {
@@ -107,8 +110,8 @@ impl Place {
     pub(super) fn inventory(&self) -> anyhow::Result<Inventory> {
         let mut command = Command::new(self.programs.join("python3"));
         let printed = self.printed(command.args(["-c", INVENTORY]))?;
-        // An emulator makes one for a function that still writes when it is removed. On AWS that takes a right which
-        // the functions' roles do not have.
+        // An emulator makes one for a function that still writes when it is removed. On AWS that
+        // takes a right which the functions' roles do not have.
         let is_of_emulator =
             |line: &&str| self.is_emulator() && line.starts_with("logs logGroups /aws/lambda/");
         Ok(printed.lines().filter(|line| !is_of_emulator(line)).map(str::to_owned).collect())
@@ -180,7 +183,8 @@ impl Place {
         }
     }
 
-    /// What the clock does every minute, and makes up for: ministack tells nobody of its stacks' events.
+    /// What the clock does every minute, and makes up for: ministack tells nobody of its stacks'
+    /// events.
     fn sweep(&self) -> anyhow::Result<()> {
         let payload = "{\"rowhouse\":\"short-sweep\"}";
         self.aws(&[
@@ -216,8 +220,8 @@ impl Place {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Tells a command where it works. In a process group of its own, so that Ctrl-C is heard here alone, and what
-    /// is begun is ended before it is removed.
+    /// Tells a command where it works. In a process group of its own, so that Ctrl-C is heard here
+    /// alone, and what is begun is ended before it is removed.
     fn there<'command>(&self, command: &'command mut Command) -> &'command mut Command {
         command.env("AWS_PAGER", "").stdin(Stdio::null()).process_group(0);
         if !self.region.is_empty() {

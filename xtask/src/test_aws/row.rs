@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::place::Place;
-use super::wish::Wish;
+use crate::test_aws::place::Place;
+use crate::test_aws::wish::Wish;
 
 const TABLE: &str = "apps-db";
 

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
-const USAGE: &str = "cargo xtask test-aws --domain DOMAIN [--hosted-zone ID] [--profile NAME] [--region REGION]\n  \
+const USAGE: &str = "cargo xtask test-aws --domain DOMAIN [--hosted-zone ID] [--profile NAME] \
+    [--region REGION]\n  \
     [--repo URL] [--path FOLDER] [--version VERSION] [--rowhouse-aws PROGRAM] [--yes]\n\
-    DOMAIN must be in a Route 53 hosted zone of the account; account, credentials and region are those that the AWS \
+    DOMAIN must be in a Route 53 hosted zone of the account; account, credentials and region are \
+    those that the AWS \
     CLI would use.";
 
 /// What is tried, and where.

@@ -98,7 +98,8 @@ impl Room {
     /// Has the reactor sweep, as its schedules do.
     pub(crate) fn sweep(&self) {
         self.shell(
-            "aws lambda invoke --function-name AppDemoReactorLambda --payload '{\"rowhouse\":\"short-sweep\"}' \
+            "aws lambda invoke --function-name AppDemoReactorLambda --payload \
+             '{\"rowhouse\":\"short-sweep\"}' \
              /dev/null",
         );
     }
@@ -166,7 +167,8 @@ fn built(name: &str) -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_rowhouse-aws")).with_file_name(name);
     assert!(
         built.is_file(),
-        "there is no `{}`: `cargo build --package rowhouse --package rowhouse-aws --package xtask` makes it",
+        "there is no `{}`: `cargo build --package rowhouse --package rowhouse-aws --package xtask` \
+         makes it",
         built.display()
     );
     built

@@ -1,4 +1,5 @@
-//! Where a pair lies in S3, which is also the physical id of the resource: whoever deletes needs nothing else.
+//! Where a pair lies in S3, which is also the physical id of the resource: whoever deletes needs
+//! nothing else.
 
 use std::fmt;
 
@@ -18,8 +19,8 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// The address for a resource of a stack. The same request has the same one; another app, domain, bucket or renewal
-    /// has another, and so has another stack of the same name.
+    /// The address for a resource of a stack. The same request has the same one; another app,
+    /// domain, bucket or renewal has another, and so has another stack of the same name.
     pub(crate) fn of(request: &Request, properties: &Properties) -> Result<Address, String> {
         let Request { stack_id, logical_resource_id: resource, .. } = request;
         let stack = stack_id.rsplit('/').next().unwrap_or_default();

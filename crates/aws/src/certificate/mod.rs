@@ -1,8 +1,8 @@
-//! The custom resource `CreateElbBackendCertificates`: a key and a certificate for TLS between a load balancer and
-//! the instances of an app, kept in S3.
+//! The custom resource `CreateElbBackendCertificates`: a key and a certificate for TLS between a
+//! load balancer and the instances of an app, kept in S3.
 //!
-//! CloudFormation waits for an answer, an hour if none comes: so each request is answered, whatever happens, before
-//! the function's time is up.
+//! CloudFormation waits for an answer, an hour if none comes: so each request is answered, whatever
+//! happens, before the function's time is up.
 
 mod address;
 mod answer;
@@ -96,7 +96,8 @@ async fn guarded(
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err("the function has a defect: its log says where".to_owned()),
         Err(_) => Err(format!(
-            "it was not done within {} seconds: try again, and give the function more time or memory \
+            "it was not done within {} seconds: try again, and give the function more time or \
+             memory \
              if that happens often",
             limit.as_secs()
         )),
@@ -163,8 +164,8 @@ async fn generated(app_domain: String) -> Result<Pair, String> {
         .map_err(|_| "the key could not be made: the function's log says why".to_owned())?
 }
 
-/// The id of a failed request. A creation that failed half-way is deleted by it; another id in an answer to an update
-/// would be taken for a replacement.
+/// The id of a failed request. A creation that failed half-way is deleted by it; another id in an
+/// answer to an update would be taken for a replacement.
 fn failed_id(request: &Request) -> String {
     let named = || {
         let properties = Properties::parse(&request.resource_properties).ok()?;

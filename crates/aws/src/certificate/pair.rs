@@ -1,5 +1,6 @@
-//! A private key and the self-signed certificate of its public one. The crate `rsa` finds the primes and does nothing
-//! else with them: its signatures take a time that tells of the key (RUSTSEC-2023-0071), so `ring` signs.
+//! A private key and the self-signed certificate of its public one. The crate `rsa` finds the
+//! primes and does nothing else with them: its signatures take a time that tells of the key
+//! (RUSTSEC-2023-0071), so `ring` signs.
 
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
@@ -16,24 +17,28 @@ use rsa::pkcs8::{EncodePrivateKey, LineEnding};
 use rsa::rand_core::OsRng;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
-/// What classic load balancers are known to take for authenticating an instance; they are not for elliptic curves.
+/// What classic load balancers are known to take for authenticating an instance; they are not for
+/// elliptic curves.
 const BITS: usize = 2048;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// The longest that strict clients take from an authority of one's own. The property `Renewal` makes a new pair; a year as
-/// its value leaves more than a year for the slowest. Load balancers do not look at the dates.
+/// The longest that strict clients take from an authority of one's own. The property `Renewal`
+/// makes a new pair; a year as its value leaves more than a year for the slowest. Load balancers do
+/// not look at the dates.
 const VALIDITY: Duration = Duration::from_hours(825 * 24);
 
-/// The most that the field takes (`ub-common-name` of RFC 5280). What counts is the alternative name, which is whole.
+/// The most that the field takes (`ub-common-name` of RFC 5280). What counts is the alternative
+/// name, which is whole.
 const COMMON_NAME_LIMIT: usize = 64;
 
-/// Base64 of the public key's DER form, without armour or newlines, as `PublicKey` of a classic load balancer's policy
-/// takes it.
+/// Base64 of the public key's DER form, without armour or newlines, as `PublicKey` of a classic
+/// load balancer's policy takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublicKey(pub(crate) String);
 
-/// A private key, as PEM; wiped from memory when dropped. No `Debug`: it would be logged sooner or later.
+/// A private key, as PEM; wiped from memory when dropped. No `Debug`: it would be logged sooner or
+/// later.
 pub(crate) struct PrivateKey(Zeroizing<String>);
 
 impl PrivateKey {

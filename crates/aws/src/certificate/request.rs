@@ -1,4 +1,5 @@
-//! CloudFormation's request to a custom resource. Values of properties come as texts, whatever the template has.
+//! CloudFormation's request to a custom resource. Values of properties come as texts, whatever the
+//! template has.
 //!
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requesttypes.html>
 
@@ -64,8 +65,8 @@ pub(crate) struct Properties {
 }
 
 impl Properties {
-    /// Understands the properties, or says which one is wrong and what it must be. Others are left to CloudFormation
-    /// (`ServiceToken`, `ServiceTimeout`).
+    /// Understands the properties, or says which one is wrong and what it must be. Others are left
+    /// to CloudFormation (`ServiceToken`, `ServiceTimeout`).
     pub(crate) fn parse(properties: &Value) -> Result<Properties, String> {
         let text = |name: &str| match properties.get(name) {
             Some(Value::String(text)) => Ok(Some(text.as_str())),

@@ -1,8 +1,8 @@
-//! The bucket of the pairs. Only S3's word that a key does not exist leads to a new one; nothing is ever
-//! written over.
+//! The bucket of the pairs. Only S3's word that a key does not exist leads to a new one; nothing is
+//! ever written over.
 //!
-//! Encryption is the bucket's default: naming it in the request would choose the account's key instead of the
-//! bucket's own.
+//! Encryption is the bucket's default: naming it in the request would choose the account's key
+//! instead of the bucket's own.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::ServerSideEncryption;
@@ -51,8 +51,10 @@ impl Store<'_> {
             Err(failure) if failure.code == "NoSuchKey" => return Ok(None),
             Err(failure) if failure.is_denied() => {
                 return Err(format!(
-                    "cannot read {address}: {}: the function's role needs `s3:GetObject` on it, and \
-                     `s3:ListBucket` on the bucket, without which S3 does not say that there is none",
+                    "cannot read {address}: {}: the function's role needs `s3:GetObject` on it, \
+                     and \
+                     `s3:ListBucket` on the bucket, without which S3 does not say that there is \
+                     none",
                     failure.message
                 ));
             }

@@ -1,5 +1,5 @@
-//! What opens a private repository: written in its address, or kept for its host in Secrets Manager. It is sent to
-//! that host alone, and never shown.
+//! What opens a private repository: written in its address, or kept for its host in Secrets
+//! Manager. It is sent to that host alone, and never shown.
 
 use percent_encoding::percent_decode_str;
 use reqwest::{RequestBuilder, Url};
@@ -47,7 +47,8 @@ impl Secrets {
         token_secret(address.host_str().unwrap_or_default(), address.port())
     }
 
-    /// The credentials for a host; `Ok(None)`: there is no such secret. An error says what is wrong with it.
+    /// The credentials for a host; `Ok(None)`: there is no such secret. An error says what is wrong
+    /// with it.
     pub(crate) async fn credentials(&self, address: &Url) -> Result<Option<Credentials>, Trouble> {
         let Some(client) = &self.0 else { return Ok(None) };
         let name = Secrets::name(address);

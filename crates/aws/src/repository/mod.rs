@@ -1,5 +1,5 @@
-//! Which commit a version names, asked of the repository itself: git's smart protocol over https, of which only
-//! the list of references is needed.
+//! Which commit a version names, asked of the repository itself: git's smart protocol over https,
+//! of which only the list of references is needed.
 //!
 //! <https://git-scm.com/docs/http-protocol>, <https://git-scm.com/docs/protocol-v2>
 
@@ -33,7 +33,8 @@ enum Answer<T> {
 }
 
 impl Repositories {
-    /// `allowed_hosts`: may have any address. `secrets`: where tokens of private repositories are kept.
+    /// `allowed_hosts`: may have any address. `secrets`: where tokens of private repositories are
+    /// kept.
     pub fn new(
         allowed_hosts: &[String],
         secrets: Option<aws_sdk_secretsmanager::Client>,
@@ -45,7 +46,8 @@ impl Repositories {
         Repositories { outbound, secrets: Secrets(secrets) }
     }
 
-    /// Says which commit a version names; 40 hex digits name themselves, else a branch goes before a tag.
+    /// Says which commit a version names; 40 hex digits name themselves, else a branch goes before
+    /// a tag.
     pub async fn resolve(&self, repository: &Repository, version: &Version) -> Resolution {
         if let Some(commit) = version.commit() {
             return Resolution::Known(commit);
@@ -88,7 +90,8 @@ impl Repositories {
         Ok((url, written))
     }
 
-    /// First with what the address itself brings, then, if that was nothing, with the token of the host.
+    /// First with what the address itself brings, then, if that was nothing, with the token of the
+    /// host.
     async fn references(
         &self,
         address: &Url,
@@ -102,7 +105,8 @@ impl Repositories {
         let secret = Secrets::name(address);
         if written.is_some() {
             return Err(Trouble::Denied(format!(
-                "it answered {status} to the credentials in `Repo`: correct them, or leave them out \
+                "it answered {status} to the credentials in `Repo`: correct them, or leave them \
+                 out \
                  and put a token into the secret `{secret}`"
             )));
         }
@@ -111,14 +115,16 @@ impl Repositories {
         })?;
         let Some(stored) = stored else {
             return Err(Trouble::Denied(format!(
-                "it answered {status}: correct `Repo`, or, if it is private, put a token (`user:token` \
+                "it answered {status}: correct `Repo`, or, if it is private, put a token \
+                 (`user:token` \
                  or the token alone) into a secret named `{secret}` in Secrets Manager"
             )));
         };
         match self.listed(address, Some(&stored), version).await? {
             Answer::Given(references) => Ok(references),
             Answer::Closed(status) => Err(Trouble::Denied(format!(
-                "it answered {status} to the token in the secret `{secret}`: correct `Repo`, or put a \
+                "it answered {status} to the token in the secret `{secret}`: correct `Repo`, or \
+                 put a \
                  token there that may read the repository"
             ))),
         }

@@ -1,4 +1,5 @@
-//! Lists of references as git servers send them: packet lines, of which every byte is the server's. Pure.
+//! Lists of references as git servers send them: packet lines, of which every byte is the server's.
+//! Pure.
 
 use gix_packetline::PacketLineRef;
 use gix_packetline::decode::{Stream, streaming};
@@ -57,7 +58,8 @@ pub(crate) enum Advertised {
 /// Reads the answer to the first request.
 pub(crate) fn advertised(body: &[u8], version: &Version) -> Result<Advertised, NotUnderstood> {
     let mut lines = Lines(body).filter(|line| {
-        // The announcement of the service is a section of its own, which servers of version 2 may leave out.
+        // The announcement of the service is a section of its own, which servers of version 2 may
+        // leave out.
         !matches!(line, Ok(line) if line.is_empty() || line.starts_with(b"# service="))
     });
     let first = lines.next().ok_or(NotUnderstood::Garbage)??;

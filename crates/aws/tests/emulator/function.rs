@@ -1,4 +1,5 @@
-//! A function outside of any emulator: the very program, under a Runtime API of its own, invoked by the test.
+//! A function outside of any emulator: the very program, under a Runtime API of its own, invoked by
+//! the test.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
@@ -28,7 +29,8 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What an invocation came to: the function's answer, or the error that it reported.
 pub(crate) type Answer = Result<Value, Value>;
 
-/// A running function. It ends with the value that stands for it, and shows its log when the test failed.
+/// A running function. It ends with the value that stands for it, and shows its log when the test
+/// failed.
 pub(crate) struct Function {
     process: Mutex<Child>,
     folder: TempDir,

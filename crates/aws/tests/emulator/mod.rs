@@ -1,5 +1,5 @@
-//! ministack, an emulator of AWS: one for each test, on a port of its own, with an empty account. It ends with the
-//! value that stands for it, and shows its log when the test failed.
+//! ministack, an emulator of AWS: one for each test, on a port of its own, with an empty account.
+//! It ends with the value that stands for it, and shows its log when the test failed.
 
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
@@ -290,7 +290,8 @@ pub(crate) async fn query(
     text
 }
 
-/// A call of a service that takes JSON, by its target such as `DynamoDBStreams_20120810.GetRecords`.
+/// A call of a service that takes JSON, by its target such as
+/// `DynamoDBStreams_20120810.GetRecords`.
 pub(crate) async fn call(
     web: &reqwest::Client,
     endpoint: &str,
@@ -349,8 +350,8 @@ pub(crate) async fn config(endpoint: &str) -> SdkConfig {
         .build()
 }
 
-/// A zip of the program as `bootstrap`, by the Python that the emulator runs on. What debuggers read would make it
-/// ten times as large.
+/// A zip of the program as `bootstrap`, by the Python that the emulator runs on. What debuggers
+/// read would make it ten times as large.
 fn packed(program: &Path, files: &[(&str, &str)], zip: &Path) {
     let bootstrap = zip.with_extension("bootstrap");
     let stripped = Command::new("strip").arg("-o").arg(&bootstrap).arg(program).status();
@@ -358,7 +359,8 @@ fn packed(program: &Path, files: &[(&str, &str)], zip: &Path) {
     let script = "import sys, zipfile\n\
                   file = zipfile.ZipFile(sys.argv[1], 'w')\n\
                   file.write(sys.argv[2], 'bootstrap')\n\
-                  for name, text in zip(sys.argv[3::2], sys.argv[4::2]): file.writestr(name, text)\n\
+                  for name, text in zip(sys.argv[3::2], sys.argv[4::2]): file.writestr(name, \
+                  text)\n\
                   file.close()";
     let python = crate::emulator::program("python3");
     let files = files.iter().flat_map(|(name, text)| [*name, *text]);

@@ -1,5 +1,6 @@
-//! moto, another emulator of AWS. It is here for what ministack does not do: it publishes the events of stacks to their
-//! topics, and has classic load balancers. Everything happens inside the call, and nothing is rolled back.
+//! moto, another emulator of AWS. It is here for what ministack does not do: it publishes the
+//! events of stacks to their topics, and has classic load balancers. Everything happens inside the
+//! call, and nothing is rolled back.
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +10,8 @@ use tempfile::TempDir;
 
 use crate::emulator::{config, free_port, program, until};
 
-/// A running server. It ends with the value that stands for it, and shows its log when the test failed.
+/// A running server. It ends with the value that stands for it, and shows its log when the test
+/// failed.
 pub(crate) struct Moto {
     process: Child,
     folder: TempDir,

@@ -1,7 +1,7 @@
-//! The stream of a table, read and handed to a function by AWS's rules: batches in order; what failed comes again from
-//! its first record on, a batch whose invocation failed in two halves; and what fails too often goes to the dead
-//! letters, so that the others move on. The emulator's own mapping takes a named failure for success and retries for
-//! ever.
+//! The stream of a table, read and handed to a function by AWS's rules: batches in order; what
+//! failed comes again from its first record on, a batch whose invocation failed in two halves; and
+//! what fails too often goes to the dead letters, so that the others move on. The emulator's own
+//! mapping takes a named failure for success and retries for ever.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html>

@@ -1,5 +1,6 @@
-//! An installation for a test: the platform stack of `platform.yaml` in an emulator, with the very programs that
-//! Lambda runs, and a bridge that publishes the events of stacks as CloudFormation does, which ministack does not.
+//! An installation for a test: the platform stack of `platform.yaml` in an emulator, with the very
+//! programs that Lambda runs, and a bridge that publishes the events of stacks as CloudFormation
+//! does, which ministack does not.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -365,10 +366,10 @@ pub(crate) fn sweep(word: &str) -> Value {
     json!({ "rowhouse": word })
 }
 
-/// A template of an operator's own, with the parameters and outputs of `app.yaml`: commits of zeros never come up,
-/// those of ones wait until they are let go, those of twos find their priority taken, those of threes have a certificate
-/// and those of fours instances that fail. The emulator lets two rules have the same priority; what AWS says then is what
-/// this one says of the listener.
+/// A template of an operator's own, with the parameters and outputs of `app.yaml`: commits of zeros
+/// never come up, those of ones wait until they are let go, those of twos find their priority
+/// taken, those of threes have a certificate and those of fours instances that fail. The emulator
+/// lets two rules have the same priority; what AWS says then is what this one says of the listener.
 pub(crate) fn moody_template() -> String {
     let app = include_str!("../../../../templates/app.yaml");
     let parameters = app.split("\nConditions:\n").next().unwrap();

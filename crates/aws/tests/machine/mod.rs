@@ -1,5 +1,6 @@
-//! A machine for a test, as it is before its first boot: namespaces of its own over this machine's programs, with the
-//! very cloud-init that Debian has. It stands for Amazon Linux, whose package manager and systemd are stood in for.
+//! A machine for a test, as it is before its first boot: namespaces of its own over this machine's
+//! programs, with the very cloud-init that Debian has. It stands for Amazon Linux, whose package
+//! manager and systemd are stood in for.
 
 use std::fs;
 use std::io::copy;
@@ -51,7 +52,8 @@ impl Machine {
     pub(crate) fn start(emulator: u16) -> Machine {
         let Some(layer) = std::env::var_os(CLOUD_INIT) else {
             panic!(
-                "this test needs cloud-init, unpacked in the folder {CLOUD_INIT}: `cargo xtask test` does that"
+                "this test needs cloud-init, unpacked in the folder {CLOUD_INIT}: `cargo xtask \
+                 test` does that"
             )
         };
         let room = tempfile::tempdir().unwrap();
@@ -83,7 +85,8 @@ impl Machine {
             if ended.is_some() || began.elapsed() > PATIENCE {
                 let said = fs::read_to_string(room.path().join("namespaces.log")).unwrap();
                 panic!(
-                    "this test boots a machine in namespaces of its own, for which it must be root with \
+                    "this test boots a machine in namespaces of its own, for which it must be root \
+                     with \
                      CAP_SYS_ADMIN and CAP_NET_ADMIN (in a container: `--privileged`): {said}"
                 );
             }
@@ -235,7 +238,8 @@ impl Machine {
         self.helpers.push(relay.stdout(Stdio::null()).spawn().unwrap());
     }
 
-    /// What Amazon Linux has: dnf, systemd, and the AWS CLI, which finds its rights where instances do.
+    /// What Amazon Linux has: dnf, systemd, and the AWS CLI, which finds its rights where instances
+    /// do.
     fn install(&self, emulator: u16) {
         let aws = format!(
             "#!/bin/sh\nAWS_ENDPOINT_URL=http://127.0.0.1:{emulator} AWS_CONFIG_FILE=/dev/null \
@@ -266,8 +270,8 @@ impl Drop for Machine {
     }
 }
 
-/// The folders that a machine must see although they may lie on file systems of their own: the programs of this
-/// checkout, and the Python that those of the emulators run on.
+/// The folders that a machine must see although they may lie on file systems of their own: the
+/// programs of this checkout, and the Python that those of the emulators run on.
 fn seen() -> Vec<PathBuf> {
     let prefix = Command::new(emulator::program("python3"))
         .args(["-c", "import sys; print(sys.base_prefix)"])

@@ -1,11 +1,11 @@
 //! `rowhouse doctor`: what the platform needs, whether it is there, and the cure where it is not.
 
-use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
 use rowhouse_command::finding::{self, Finding, State};
+use rowhouse_core::AppName;
 use rowhouse_machine::folder::{FolderError, Presence};
 use serde_json::json;
 
@@ -97,12 +97,15 @@ fn space(context: &Context) -> Finding {
 fn table(context: &Context) -> Finding {
     let counted = context.table().and_then(|table| Ok(table.list()?.len()));
     match counted {
+        Ok(1) => Finding::fine("table", "1 row in rowhouse.db"),
         Ok(count) => Finding::fine("table", format!("{count} rows in rowhouse.db")),
         Err(error) => Finding::bad(
             "table",
             State::Broken,
             clean(&format!("{error:#}")),
-            "restore `rowhouse.db`, or move it away: an empty one is made in its place",
+            "restore `rowhouse.db`, or move it away: an empty one is made in its place, and what \
+             runs \
+             runs on",
         ),
     }
 }
@@ -140,27 +143,24 @@ fn reactor(context: &Context) -> Finding {
     }
 }
 
-/// Stacks that no row wants: a sweep deletes a few of them, and keeps many, in case the table was
-/// lost.
+/// Stacks that no row wants and that nobody removed: the table was lost, or an older one is back.
 fn orphans(context: &Context) -> Finding {
-    let look = || -> anyhow::Result<Vec<String>> {
-        let rows: BTreeSet<String> =
-            context.table()?.list()?.into_iter().map(|stored| stored.row.key.0).collect();
-        let stacks = context.journal()?.stacks()?;
-        let names = stacks.into_iter().map(|stack| stack.name.as_str().to_owned());
-        Ok(names.filter(|name| !rows.contains(name)).collect())
-    };
-    match look() {
-        Ok(names) if names.is_empty() => Finding::fine("orphans", "every app that runs has a row"),
-        Ok(names) => Finding::bad(
-            "orphans",
-            State::Warning,
-            format!("without a row, and kept: {}", names.join(", ")),
-            format!(
-                "`{}` deletes them",
-                context.location.command(&format!("rm {}", names.join(" ")))
-            ),
-        ),
+    match context.without_row() {
+        Ok(names) if names.is_empty() => {
+            Finding::fine("orphans", "every app that runs has a row, or was removed")
+        }
+        Ok(names) => {
+            let names: Vec<&str> = names.iter().map(AppName::as_str).collect();
+            Finding::bad(
+                "orphans",
+                State::Warning,
+                format!("they run on without a row, which nobody removed: {}", names.join(", ")),
+                format!(
+                    "put their rows again, or restore the table; `{}` deletes them",
+                    context.location.command(&format!("rm {}", names.join(" ")))
+                ),
+            )
+        }
         Err(error) => Finding::bad(
             "orphans",
             State::Broken,
@@ -179,12 +179,18 @@ fn tools() -> Vec<Finding> {
         tool("uv", apps, "for quicker Python builds: `pip install uv`"),
         tool("node", apps, "for Node apps: on Debian `apt install nodejs npm`"),
         tool("npm", apps, "for Node apps: on Debian `apt install npm`"),
+        tool("yarn", apps, "for Node apps with a `yarn.lock`: `npm install --global yarn`"),
+        tool("pnpm", apps, "for Node apps with a `pnpm-lock.yaml`: `npm install --global pnpm`"),
+        tool("bun", apps, "for Node apps with a `bun.lock`: `npm install --global bun`"),
+        tool("go", apps, "for Go apps, by `build:`: on Debian `apt install golang`"),
         tool("cargo", apps, "for Rust apps, and the demo: https://rustup.rs"),
     ]
 }
 
 fn tool(what: &'static str, otherwise: State, cure: &str) -> Finding {
-    match Command::new(what).arg("--version").output() {
+    // Go has a word for it, and no option.
+    let version = if what == "go" { "version" } else { "--version" };
+    match Command::new(what).arg(version).output() {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout);
             Finding::fine(what, cut(&clean(text.lines().next().unwrap_or_default()), 58))

@@ -24,7 +24,8 @@ pub(crate) async fn down(context: &Context) -> anyhow::Result<Exit> {
     let hold = context.folder.hold()?;
     let left = stop_instances(context).await;
     if platform.is_none() && context.folder.table().exists() {
-        SqliteTable::open(&context.folder.table(), None)?.instances_stopped().await?;
+        let (table, journal) = (context.folder.table(), context.folder.journal());
+        SqliteTable::open(&table, &journal, None)?.instances_stopped().await?;
     }
     drop(hold);
     let processes = match running.max(left) {

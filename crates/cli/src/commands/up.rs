@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 
 use anyhow::Context as _;
-use rowhouse_command::rows::{repository, row_text};
+use rowhouse_command::rows::{orphans, repository, row_text};
 use rowhouse_core::{Repository, Row};
 use rowhouse_machine::config::{Config, Failpoint};
 use rowhouse_machine::succession::{Predecessor, Successor};
@@ -37,6 +37,10 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         max_scale: up.max_scale,
         build_timeout: up.build_timeout,
         drain: up.drain,
+        stop_grace: up.stop_grace,
+        connections_per_client: up
+            .connections_per_client
+            .map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: std::env::var("ROWHOUSE_FAILPOINT")
             .ok()
@@ -64,6 +68,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         if has_repository { "" } else { ", repo" },
         if has_repository { "" } else { ", 'URL'" },
     ));
+    orphans::tell(house.orphans(), &context.location, output::announce);
     match run(house, signals, HangUp::HandsOver, || true).await? {
         Worked::Ended(ended) => tell_end(context, &ended),
         Worked::HandedOver(leaving, successor, signals) => {
@@ -84,7 +89,8 @@ fn tell_end(context: &Context, ended: &Ended) {
             )
         }
         Shutdown::LeaveInstances => format!(
-            "{instances} go on running; `{}` adopts them, `{}` stops them",
+            "{}; `{}` adopts what runs, `{}` stops it",
+            run_on(ended.instances),
             command("up"),
             command("down")
         ),
@@ -179,7 +185,12 @@ async fn asked(signals: &mut Signals, hang_up: HangUp) -> Asked {
     }
 }
 
-fn instances(count: usize) -> String {
+fn run_on(count: usize) -> String {
+    let go = if count == 1 { "goes" } else { "go" };
+    format!("{} {go} on running", instances(count))
+}
+
+pub(crate) fn instances(count: usize) -> String {
     if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") }
 }
 

@@ -245,7 +245,8 @@ impl House {
     /// Puts a row with nothing but the necessary.
     pub fn put(&self, name: &str, version: &str, scale: u32, repository: &Repository) {
         self.sql(&format!(
-            "insert into apps (name, version, scale, repo) values ('{name}', '{version}', {scale}, '{}')",
+            "insert into apps (name, version, scale, repo) values ('{name}', '{version}', {scale}, \
+             '{}')",
             repository.path.display()
         ));
     }

@@ -38,8 +38,8 @@ pub trait Rows {
     /// Deletes a row; `None`: there was none.
     async fn remove(&self, key: &RowKey) -> anyhow::Result<Option<Removed>>;
 
-    /// Has the reactor look at a name that has no row.
-    async fn ring(&self, key: &RowKey) -> anyhow::Result<()>;
+    /// Has the reactor delete what runs under a name that has no row.
+    async fn remove_orphan(&self, key: &RowKey) -> anyhow::Result<()>;
 
     /// Whether nothing comes any more of what the reactor may have begun before the row was
     /// deleted.

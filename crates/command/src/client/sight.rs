@@ -18,6 +18,10 @@ pub trait Sight {
     /// What there is of an app.
     async fn left(&self, key: &RowKey) -> anyhow::Result<Left>;
 
+    /// The apps that run on though they have no row and nobody removed one, as far as that can be
+    /// told.
+    async fn orphans(&self) -> anyhow::Result<Vec<AppName>>;
+
     /// The commit that is under way, if one is.
     async fn aim(&self, name: &AppName) -> anyhow::Result<Option<Commit>>;
 

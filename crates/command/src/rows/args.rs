@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
 
 use crate::argument::duration;
@@ -78,7 +79,7 @@ pub struct Put {
     #[arg(long, value_parser = duration, value_name = "TIME")]
     pub health_timeout: Option<Duration>,
     /// Redeploy when the branch moves
-    #[arg(long, value_name = "true|false")]
+    #[arg(long, value_name = "true|false", value_parser = BoolishValueParser::new())]
     pub follow: Option<bool>,
     #[command(flatten)]
     pub waiting: Waiting,

@@ -11,7 +11,7 @@ use crate::failure::{Exit, bad_input};
 use crate::output;
 use crate::rows::args::Waiting;
 use crate::rows::wait::{self, Progress};
-use crate::rows::{names, reactor, row_text};
+use crate::rows::{following, names, reactor, row_text};
 
 /// How often a change is made anew, because somebody else wrote the row just then.
 const TRIES: usize = 20;
@@ -70,6 +70,7 @@ pub async fn carry_out(
         },
         Unchanged::Already => false,
     };
+    let mut stopped = None;
     let mut sent = None;
     for _ in 0..TRIES {
         let before = client.get(key).await?.map(|stored| stored.row);
@@ -79,12 +80,9 @@ pub async fn carry_out(
             return wait::unless_interrupted(client, std::slice::from_ref(&key.0), outcome).await;
         }
         let mut changes = edit(before.as_ref())?;
+        let follow = following::settle(before.as_ref(), &mut changes);
         let user = after(before.as_ref(), &changes);
-        if let Some(reason) = objection(key, &changes, &user, &limits(client)) {
-            let hint =
-                format!("`{}` shows what can be given", client.location().command("put --help"));
-            return Err(bad_input(reason, hint));
-        }
+        check(client, key, &changes, &user)?;
         let same = before.as_ref();
         if let Some(row) = same.filter(|row| row.generation() == Generation::of(&user)) {
             match again(row, has_moved) {
@@ -93,7 +91,7 @@ pub async fn carry_out(
                     reactor::warn_if_absent(client);
                     output::note(&format!("`{key}` is already so"));
                     output::line(&row_text::line(row));
-                    return Ok(Exit::Done);
+                    return Ok(unanswered(client, waiting));
                 }
                 Again::Wait => {
                     let outcome = wait::outcome(client, row, progress, waiting);
@@ -102,6 +100,16 @@ pub async fn carry_out(
                 }
             }
         }
+        // Whatever else is changed: a source that stays would keep its commit.
+        if has_moved && same.is_some_and(|row| has_same_source(&row.user, &user)) {
+            changes.extend(raised(Some(&user)));
+        }
+        if follow != stopped {
+            if let Some(version) = &follow {
+                following::tell(client, key, version);
+            }
+            stopped = follow;
+        }
         if let Some(written) = client.write(key, before.as_ref(), &changes).await? {
             let outcome = wait::outcome(client, &written, progress, waiting);
             return wait::unless_interrupted(client, std::slice::from_ref(&key.0), outcome).await;
@@ -109,6 +117,46 @@ pub async fn carry_out(
         sent = Some(Generation::of(&after(before.as_ref(), &changes)));
     }
     Err(anyhow::anyhow!("`{key}` was not changed: others write its row all the time"))
+}
+
+/// What is given is refused where it could never run.
+fn check(
+    client: &impl Client,
+    key: &RowKey,
+    changes: &Changes,
+    user: &UserAttributes,
+) -> anyhow::Result<()> {
+    if let Some(reason) = objection(key, changes, user, &limits(client)) {
+        let hint = format!("`{}` shows what can be given", client.location().command("put --help"));
+        return Err(bad_input(reason, hint));
+    }
+    match following::objection(changes, user) {
+        None => Ok(()),
+        Some(reason) => {
+            let name = output::clean(key.as_str());
+            let put = format!("put {name} --version BRANCH --follow true");
+            let hint = format!("name a branch: `{}`", client.location().command(&put));
+            Err(bad_input(reason, hint))
+        }
+    }
+}
+
+/// How a command ends that changed nothing, or waits for nothing: as done only where somebody keeps
+/// true what the row says.
+pub(crate) fn unanswered(client: &impl Client, waiting: &Waiting) -> Exit {
+    if client.reactor().is_at_work() || waiting.no_wait { Exit::Done } else { Exit::Ours }
+}
+
+/// Whether both mean the same source, for which the commit that was resolved before is kept.
+fn has_same_source(before: &UserAttributes, after: &UserAttributes) -> bool {
+    let source = [
+        Attribute::Repo,
+        Attribute::Path,
+        Attribute::Version,
+        Attribute::BuildEnv,
+        Attribute::Redeploy,
+    ];
+    source.iter().all(|attribute| before.get(attribute) == after.get(attribute))
 }
 
 /// What to do with a row that says already what is wanted.
@@ -182,19 +230,18 @@ fn all_answer(row: &Row) -> bool {
 /// Whether the row's version names another commit than the one that runs, or is on its way. Where
 /// nobody can tell, the reactor is the one to find out.
 async fn has_moved(client: &impl Client, row: &Row) -> anyhow::Result<bool> {
-    let Some(settings) = client.settings() else { return Ok(false) };
+    let Some(settings) = client.settings() else {
+        return Ok(row.report.status.is_some() && !following::is_at_commit(&row.user));
+    };
     let Ok(app) = App::parse(row, &settings) else { return Ok(false) };
     let aim = client.aim(&app.name).await?;
     let is_deployed = row.report.status == Some(Status::Deployed) && row.is_answered();
-    let present = match (&aim, is_deployed) {
-        (Some(commit), _) => commit,
-        (None, true) => match &row.report.revision {
-            Some(commit) => commit,
-            // At scale 0 nothing may have run yet.
-            None => return Ok(app.scale > 0),
-        },
+    let present = match (&aim, &row.report.revision) {
+        (Some(commit), _) | (None, Some(commit)) => commit,
+        // At scale 0 nothing may have run yet.
+        (None, None) if is_deployed => return Ok(app.scale > 0),
         // Not begun: its version is looked up when it is.
-        (None, false) => return Ok(false),
+        (None, None) => return Ok(false),
     };
     Ok(match client.resolve(&app).await {
         Some(commit) => commit != *present || is_deployed && !all_answer(row),
@@ -208,11 +255,14 @@ mod tests {
 
     use super::*;
 
-    fn check(changes: &[(Attribute, Option<Value>)], row: &[(Attribute, Value)]) -> Option<String> {
-        check_on(&Settings::for_tests().limits(), changes, row)
+    fn objected(
+        changes: &[(Attribute, Option<Value>)],
+        row: &[(Attribute, Value)],
+    ) -> Option<String> {
+        objected_on(&Settings::for_tests().limits(), changes, row)
     }
 
-    fn check_on(
+    fn objected_on(
         limits: &Limits,
         changes: &[(Attribute, Option<Value>)],
         row: &[(Attribute, Value)],
@@ -231,12 +281,12 @@ mod tests {
     #[test]
     fn only_what_is_given_is_objected_to() {
         let bad_row = [(Attribute::Scale, text("two")), (Attribute::Follow, text("perhaps"))];
-        assert_eq!(check(&[(Attribute::Scale, Some(Value::Whole(2)))], &bad_row), None);
-        let said = check(&[(Attribute::Scale, Some(number("2.7")))], &bad_row).unwrap();
+        assert_eq!(objected(&[(Attribute::Scale, Some(Value::Whole(2)))], &bad_row), None);
+        let said = objected(&[(Attribute::Scale, Some(number("2.7")))], &bad_row).unwrap();
         assert!(said.starts_with("`Scale` is 2.7") && !said.contains("Follow"), "{said}");
-        let said = check(&[(Attribute::Repo, Some(text("ext::sh -c id")))], &[]).unwrap();
+        let said = objected(&[(Attribute::Repo, Some(text("ext::sh -c id")))], &[]).unwrap();
         assert!(said.starts_with("`Repo` is"), "{said}");
-        assert_eq!(check(&[(Attribute::Scale, None)], &[]).unwrap()[..10], *"`Scale` is");
+        assert_eq!(objected(&[(Attribute::Scale, None)], &[]).unwrap()[..10], *"`Scale` is");
     }
 
     #[test]
@@ -245,7 +295,7 @@ mod tests {
         let changes = [(Attribute::Scale, Some(Value::Whole(1)))];
         for local_repositories in [true, false] {
             let settings = Settings { local_repositories, ..Settings::for_tests() };
-            assert_eq!(check_on(&settings.limits(), &changes, &row), None);
+            assert_eq!(objected_on(&settings.limits(), &changes, &row), None);
         }
     }
 
@@ -253,12 +303,12 @@ mod tests {
     fn what_a_platform_alone_knows_is_left_to_it() {
         let unknown = Limits::unknown(true);
         let given = [(Attribute::Scale, Some(Value::Whole(99)))];
-        assert_eq!(check_on(&unknown, &given, &[]), None);
+        assert_eq!(objected_on(&unknown, &given, &[]), None);
         let given = [(Attribute::Scale, Some(Value::Whole(-1)))];
-        let said = check_on(&unknown, &given, &[]).unwrap();
+        let said = objected_on(&unknown, &given, &[]).unwrap();
         assert!(said.ends_with("a whole number from 0 to the platform's maximum"), "{said}");
         let none = Settings { repository: None, ..Settings::for_tests() };
-        let said = check_on(&none.limits(), &[(Attribute::Scale, Some(Value::Whole(1)))], &[]);
+        let said = objected_on(&none.limits(), &[(Attribute::Scale, Some(Value::Whole(1)))], &[]);
         assert!(said.unwrap().starts_with("`Repo` is missing"));
     }
 

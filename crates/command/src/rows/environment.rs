@@ -6,8 +6,9 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use rowhouse_core::{Attribute, Row, Value};
+use rowhouse_core::{Attribute, Row, Value, is_variable_name};
 
+use crate::dotenv::{self, Wrong};
 use crate::failure::bad_input;
 use crate::rows::args::Put;
 
@@ -23,13 +24,7 @@ impl EnvironmentChange {
     pub(crate) fn of_app(put: &Put) -> anyhow::Result<EnvironmentChange> {
         let mut set = BTreeMap::new();
         if let Some(path) = &put.env_file {
-            let file = std::fs::read_to_string(path).map_err(|error| {
-                bad_input(
-                    format!("cannot read the file `{}`: {error}", path.display()),
-                    "`--env-file` takes a file of KEY=VALUE lines",
-                )
-            })?;
-            set.extend(lines(path, &file)?);
+            set.extend(of_file(path)?);
         }
         let given = pairs(&put.env, "--env")?;
         if given.values().filter(|value| *value == "-").count() > 1 {
@@ -87,48 +82,49 @@ impl EnvironmentChange {
     }
 }
 
-fn lines(path: &Path, file: &str) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut found = BTreeMap::new();
-    for (index, line) in file.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let Some((key, value)) = pair(line.strip_prefix("export ").unwrap_or(line)) else {
-            // The value of a mistyped secret is not repeated.
+fn of_file(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).map_err(|error| {
+        bad_input(
+            format!("cannot read the file `{shown}`: {error}"),
+            "`--env-file` takes a file of KEY=VALUE lines",
+        )
+    })?;
+    let file = String::from_utf8(bytes).map_err(|_| {
+        bad_input(
+            format!("the file `{shown}` is no text in UTF-8"),
+            "save it as UTF-8 in your editor",
+        )
+    })?;
+    dotenv::parse(&file).map_err(|mistake| {
+        bad_input(
+            format!("line {} of the file `{shown}` {}", mistake.line, mistake.wrong),
+            mistake.wrong.cure(),
+        )
+    })
+}
+
+/// What was given with an option, which is not repeated where it is wrong: a mistyped secret is
+/// one, too.
+fn pairs(given: &[String], option: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut pairs = BTreeMap::new();
+    for text in given {
+        let Some((name, value)) = text.split_once('=') else {
             return Err(bad_input(
-                format!("line {} of the file `{}` has no `=`", index + 1, path.display()),
-                "write lines of KEY=VALUE; those that begin with `#` are left out",
+                format!("`{option}` got a text without `=`"),
+                format!("write `{option} KEY=VALUE`"),
             ));
         };
-        found.insert(key, unquoted(&value).to_owned());
+        let name = name.trim();
+        if !is_variable_name(name) {
+            return Err(bad_input(
+                format!("`{option}` got something before `=` that is no name of a variable"),
+                Wrong::NoName.cure(),
+            ));
+        }
+        pairs.insert(name.to_owned(), value.to_owned());
     }
-    Ok(found)
-}
-
-fn pairs(given: &[String], option: &str) -> anyhow::Result<BTreeMap<String, String>> {
-    given
-        .iter()
-        .map(|text| {
-            pair(text).ok_or_else(|| {
-                bad_input(
-                    format!("`{option}` got a text without `=`"),
-                    format!("write `{option} KEY=VALUE`"),
-                )
-            })
-        })
-        .collect()
-}
-
-fn pair(text: &str) -> Option<(String, String)> {
-    text.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.to_owned()))
-}
-
-/// The value of `KEY="a value"` without its quotes.
-fn unquoted(value: &str) -> &str {
-    let bare =
-        ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-    bare.unwrap_or(value)
+    Ok(pairs)
 }
 
 fn from_stdin(key: &str) -> anyhow::Result<String> {
@@ -145,19 +141,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_variables_is_read_as_people_write_one() {
-        let file = "# a comment\n\nA=1\nexport B='two words'\n  C=\"x=y\"\nD=\n";
-        let found = lines(Path::new("variables"), file).unwrap();
-        let found: Vec<(&str, &str)> =
-            found.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        assert_eq!(found, [("A", "1"), ("B", "two words"), ("C", "x=y"), ("D", "")]);
-    }
-
-    #[test]
     fn a_mistyped_secret_is_not_repeated() {
-        let error = pairs(&["hunter2".to_owned()], "--env").unwrap_err().to_string();
-        assert!(!error.contains("hunter2"), "{error}");
-        let error = lines(Path::new("variables"), "A=1\n\nhunter2").unwrap_err().to_string();
-        assert_eq!(error, "line 3 of the file `variables` has no `=`");
+        let refused = |text: &str| pairs(&[text.to_owned()], "--env").unwrap_err().to_string();
+        assert_eq!(refused("hunter2"), "`--env` got a text without `=`");
+        assert_eq!(refused("A:hunter2"), "`--env` got a text without `=`");
+        for text in ["URL:postgres://u:hunter2@h?a=b", "hunter 2=x", "2hunter=x", "=hunter2"] {
+            let said = refused(text);
+            assert_eq!(said, "`--env` got something before `=` that is no name of a variable");
+        }
     }
 }

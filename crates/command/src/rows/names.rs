@@ -8,10 +8,15 @@ use crate::output::clean;
 
 /// How many names a hint lists.
 const SHOWN: usize = 20;
+/// A name where nothing else is at hand.
+const EXAMPLE: &str = "shop";
 
 /// A name for an app that need not exist yet.
 pub fn new(text: &str) -> anyhow::Result<AppName> {
-    AppName::parse(text).map_err(|reason| bad_input(reason, format!("such as `{}`", label(text))))
+    AppName::parse(text).map_err(|reason| {
+        let such = closest(text).unwrap_or_else(|| EXAMPLE.to_owned());
+        bad_input(reason, format!("such as `{such}`"))
+    })
 }
 
 /// A name as somebody typed it for an app that need not exist.
@@ -40,8 +45,23 @@ pub(crate) async fn no_such_app(client: &impl Client, name: &str) -> anyhow::Res
     Ok(bad_input(format!("no app is named {}", shortened(name)), hint))
 }
 
-/// A legal host name that is as close to the text as can be.
-pub fn label(text: &str) -> String {
+/// The name of an app that a folder's name gives; an error with the words to type where a letter of
+/// it would be lost.
+pub fn of_folder(folder: &str) -> anyhow::Result<AppName> {
+    let closest = closest(folder);
+    let count = |text: &str| text.chars().filter(|letter| letter.is_alphanumeric()).count();
+    let whole = closest.as_deref().filter(|name| count(name) == count(folder));
+    whole.and_then(|name| AppName::parse(name).ok()).ok_or_else(|| {
+        let example = closest.as_deref().unwrap_or(EXAMPLE);
+        bad_input(
+            format!("the folder's name, {}, gives no name for an app", shortened(folder)),
+            format!("give it one, such as `rowhouse deploy --name {example}`"),
+        )
+    })
+}
+
+/// A legal host name that is as close to the text as can be; `None`: nothing of it may stand there.
+fn closest(text: &str) -> Option<String> {
     let mut name = String::new();
     for letter in text.to_lowercase().chars() {
         if letter.is_ascii_alphanumeric() {
@@ -52,7 +72,7 @@ pub fn label(text: &str) -> String {
     }
     let name = name.trim_start_matches(|letter: char| !letter.is_ascii_lowercase());
     let name = name.get(..63).unwrap_or(name).trim_end_matches('-');
-    if name.is_empty() { "app".to_owned() } else { name.to_owned() }
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// Says which names there are, the closest first; `None` where there are none.
@@ -93,19 +113,29 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use crate::failure::BadInput;
+
     use super::*;
 
     #[test]
-    fn every_folder_has_a_legal_name() {
-        for (folder, name) in [
-            ("shop", "shop"),
-            ("My Shop_2", "my-shop-2"),
+    fn a_folder_gives_a_name_where_no_letter_is_lost_and_else_the_words_to_type() {
+        for (folder, name) in [("shop", "shop"), ("My Shop_2", "my-shop-2"), ("(a).b.", "a-b")] {
+            assert_eq!(of_folder(folder).unwrap().as_str(), name);
+        }
+        let long = "x".repeat(80);
+        for (folder, example) in [
+            ("日本", "shop"),
+            ("123", "shop"),
+            ("...", "shop"),
+            ("", "shop"),
             ("2nd", "nd"),
-            ("...", "app"),
-            ("Ünï", "n"),
+            ("Ünïcode", "n-code"),
+            (&long, &long[..63]),
         ] {
-            assert_eq!(label(folder), name);
-            assert!(rowhouse_core::AppName::parse(name).is_ok());
+            let error = of_folder(folder).unwrap_err();
+            let hint = error.downcast::<BadInput>().unwrap().hint.unwrap();
+            let words = format!("give it one, such as `rowhouse deploy --name {example}`");
+            assert_eq!(hint, words, "{folder}");
         }
     }
 

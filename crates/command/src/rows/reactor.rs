@@ -16,10 +16,10 @@ pub(crate) fn warn_if_absent(client: &impl Client) {
 fn warning(reactor: &Reactor) -> Option<String> {
     match reactor {
         Reactor::Absent(seen) => {
-            let seen = seen.map_or_else(
-                || "there has never been one here".to_owned(),
-                |seen| format!("last seen at {seen:.0}"),
-            );
+            let seen = match seen {
+                Some(seen) => format!("last seen at {seen:.0}"),
+                None => "there has never been one here".to_owned(),
+            };
             Some(format!("no reactor is at work ({seen}): nothing changes until one is"))
         }
         Reactor::Function(Function { hearing: Hearing::Schedules, .. }) => Some(
@@ -29,6 +29,16 @@ fn warning(reactor: &Reactor) -> Option<String> {
         ),
         Reactor::Function(Function { hearing: Hearing::Stream | Hearing::Unknown, .. })
         | Reactor::Process(_) => None,
+    }
+}
+
+/// Since when nobody keeps the rows true, for a table of them; `None`: somebody does.
+pub(crate) fn absent_since(reactor: &Reactor) -> Option<String> {
+    match reactor {
+        Reactor::Absent(seen) => {
+            Some(seen.map_or_else(|| "ever".to_owned(), |seen| format!("{seen:.0}")))
+        }
+        Reactor::Process(_) | Reactor::Function(_) => None,
     }
 }
 

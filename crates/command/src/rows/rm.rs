@@ -4,12 +4,13 @@ use rowhouse_core::RowKey;
 
 use crate::client::{Client, Left};
 use crate::failure::Exit;
+use crate::output;
 use crate::rows::args::Remove;
 use crate::rows::names;
 use crate::rows::wait::{self, Leaving, Progress};
 
-/// Deletes rows; a name without one is rung where something of it is left.
-pub(crate) async fn rm(client: &impl Client, remove: Remove) -> anyhow::Result<Exit> {
+/// Deletes rows; of a name without one, what is left.
+pub(crate) async fn rm<C: Client>(client: &C, remove: Remove) -> anyhow::Result<Exit> {
     // All names first: a wrong one costs nothing of the others.
     for name in &remove.names {
         let key = RowKey(name.clone());
@@ -23,10 +24,14 @@ pub(crate) async fn rm(client: &impl Client, remove: Remove) -> anyhow::Result<E
         let progress = Progress::new(client, name, &remove.waiting).await?;
         let removed = client.remove(&key).await?;
         if removed.is_none() {
-            client.ring(&key).await?;
+            client.remove_orphan(&key).await?;
         }
         leaving.push(Leaving { progress, removed });
     }
     let gone = wait::gone(client, leaving, &remove.waiting);
-    wait::unless_interrupted(client, &remove.names, gone).await
+    let exit = wait::unless_interrupted(client, &remove.names, gone).await?;
+    if C::IS_HERE {
+        output::note("what apps have written into their `DATA_DIR` is kept for a week");
+    }
+    Ok(exit)
 }

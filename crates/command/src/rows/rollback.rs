@@ -9,7 +9,7 @@ use crate::output::clean;
 use crate::output::quoted;
 use crate::rows::args::Rollback;
 use crate::rows::change::{Unchanged, carry_out, text};
-use crate::rows::names;
+use crate::rows::{following, names};
 
 pub(crate) async fn rollback(client: &impl Client, rollback: Rollback) -> anyhow::Result<Exit> {
     let row = names::row(client, &rollback.name).await?.row;
@@ -38,7 +38,7 @@ pub(crate) async fn rollback(client: &impl Client, rollback: Rollback) -> anyhow
     output::note(&format!("{name}: rolling back to {}", commit.short()));
     if let Some(branch) = branch(&history) {
         // `Follow` is turned off with the rollback, so it is turned on with the return.
-        let follow = if follows(&row) { " --follow true" } else { "" };
+        let follow = if following::follows(&row.user) { " --follow true" } else { "" };
         let back = format!("put {name} --version {}{follow}", quoted(&clean(branch)));
         output::note(&format!("to return to the branch: {}", client.location().command(&back)));
     }
@@ -90,10 +90,6 @@ fn is_branch(version: &str) -> bool {
 fn branch(history: &[StoredEntry]) -> Option<&str> {
     let good = history.iter().filter(|entry| is_good(entry));
     good.filter_map(|entry| entry.version.as_deref()).find(|version| is_branch(version))
-}
-
-fn follows(row: &Row) -> bool {
-    row.user.get(&Attribute::Follow).and_then(Value::as_flag) == Some(true)
 }
 
 fn abbreviated(text: &str, good: &[Commit], look: &str) -> anyhow::Result<Commit> {

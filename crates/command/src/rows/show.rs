@@ -11,8 +11,10 @@ use crate::rows::args::Show;
 use crate::rows::{names, reactor, row_json, row_text};
 
 /// What people look for first; the rest follows.
-const ORDER: [&str; 10] =
-    ["Name", "status", "URL", "Reason", "Revision", "Healthy", "Scale", "Version", "Repo", "Path"];
+const ORDER: [&str; 11] = [
+    "Name", "Platform", "status", "URL", "Reason", "Revision", "Healthy", "Scale", "Version",
+    "Repo", "Path",
+];
 
 pub(crate) async fn show(client: &impl Client, show: &Show) -> anyhow::Result<Exit> {
     let stored = names::row(client, &show.name).await?;
@@ -32,6 +34,10 @@ pub(crate) async fn show(client: &impl Client, show: &Show) -> anyhow::Result<Ex
     // For people the word says it, and it is a URL to them.
     object.remove("Answered");
     object.insert("status".to_owned(), json!(row_text::status(&stored.row)));
+    if let Some(since) = reactor::absent_since(&client.reactor()) {
+        let said = format!("nobody is at work since {since}: the rest is as it was then");
+        object.insert("Platform".to_owned(), json!(said));
+    }
     if let Some(url) = object.remove("LoadBalancer") {
         object.insert("URL".to_owned(), url);
     }

@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Formatter};
 use std::time::{Duration, Instant};
 
-use rowhouse_core::{AppName, Commit, Obstacle, Row, RowKey, Status};
+use rowhouse_core::{AppName, Commit, Denied, Obstacle, Row, RowKey, Status};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{Client, Event, Left, News as _, Removed, Sight};
@@ -106,7 +106,7 @@ pub async fn outcome<C: Client>(
     if !client.reactor().is_at_work() {
         output::note(&format!("the row `{shown}` is written, and waits: no platform is at work"));
         output::hint(&client.location().cure);
-        return Ok(Exit::Done);
+        return Ok(if waiting.no_wait { Exit::Done } else { Exit::Ours });
     }
     if waiting.no_wait {
         output::note(&format!("the row `{shown}` is written"));
@@ -209,7 +209,12 @@ async fn answer(client: &impl Client, row: &Row) -> anyhow::Result<Option<Exit>>
             output::problem(&format!("`{name}` was not deployed: {reason}"));
             tell_what_stays(row);
             // A hint is not worth failing for.
-            if has_log(client, row).await.unwrap_or(false) {
+            if Denied::is_told_by(report) {
+                output::hint(&format!(
+                    "`{}` gives another address",
+                    client.location().command(&format!("put {name} --repo URL"))
+                ));
+            } else if has_log(client, row).await.unwrap_or(false) {
                 output::hint(&format!(
                     "`{}` shows more",
                     client.location().command(&format!("logs {name}"))

@@ -1,5 +1,5 @@
-//! The in-memory ports and the contract suites that every implementation of a port must pass: ordinary code, so
-//! that the platforms' tests can run them against the real thing.
+//! The in-memory ports and the contract suites that every implementation of a port must pass:
+//! ordinary code, so that the platforms' tests can run them against the real thing.
 
 mod lock;
 mod platform;

@@ -38,7 +38,8 @@ pub trait PlatformDriver {
     /// Waits until nothing is in progress under this name.
     fn quiet(&self, name: &AppName) -> impl Future<Output = ()>;
 
-    /// Whether a creation can be cancelled. Where it cannot, one that hangs is brought to its end by `quiet`.
+    /// Whether a creation can be cancelled. Where it cannot, one that hangs is brought to its end
+    /// by `quiet`.
     fn cancels_creations(&self) -> bool {
         true
     }
@@ -72,7 +73,8 @@ pub struct MemoryPlatform {
 }
 
 impl MemoryPlatform {
-    /// Brings everything in progress to its end; commits of zeros never come up, those of ones hang.
+    /// Brings everything in progress to its end; commits of zeros never come up, those of ones
+    /// hang.
     pub fn step(&self) {
         let stacks: Vec<(AppName, Stack)> =
             lock(&self.stacks).iter().map(|(name, stack)| (name.clone(), stack.clone())).collect();

@@ -1,6 +1,6 @@
 //! The table in memory, and the suite that every table must pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use crate::app::App;
@@ -12,19 +12,24 @@ use crate::name::RowKey;
 use crate::outcome::Unreachable;
 use crate::row::{Report, Row, Status};
 use crate::settings::Settings;
-use crate::table::{AppTable, Written};
+use crate::table::{AppTable, Found, Written};
 use crate::testing::lock::lock;
 
 /// A table in memory.
 #[derive(Debug, Default)]
 pub struct MemoryTable {
     rows: Mutex<BTreeMap<RowKey, Row>>,
+    removed: Mutex<BTreeSet<RowKey>>,
     history: Mutex<Vec<(RowKey, Entry)>>,
 }
 
 impl AppTable for MemoryTable {
-    async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
-        Ok(lock(&self.rows).get(key).cloned())
+    async fn get(&self, key: &RowKey) -> Result<Found, Unreachable> {
+        Ok(match lock(&self.rows).get(key) {
+            Some(row) => Found::Row(row.clone()),
+            None if lock(&self.removed).contains(key) => Found::Removed,
+            None => Found::Absent,
+        })
     }
 
     async fn write(
@@ -65,10 +70,20 @@ pub trait TableUser {
     fn delete(&self, key: &str);
     /// How many history entries there are.
     fn entries(&self, key: &str) -> usize;
-    /// Whether the table lets a user write a row of this key at all. One that it refuses is nobody's row.
+    /// Whether the table lets a user write a row of this key at all. One that it refuses is
+    /// nobody's row.
     fn takes(&self, key: &str) -> bool {
         let _ = key;
         true
+    }
+}
+
+impl MemoryTable {
+    /// Loses everything that the table holds and remembers but the history: what a user sees who
+    /// finds an empty file in its place.
+    pub fn lose(&self) {
+        lock(&self.rows).clear();
+        lock(&self.removed).clear();
     }
 }
 
@@ -76,6 +91,7 @@ impl TableUser for MemoryTable {
     fn replace(&self, key: &str, user: &UserAttributes) {
         let key = RowKey(key.to_owned());
         let row = Row { key: key.clone(), user: user.clone(), report: Report::default(), seq: 0 };
+        lock(&self.removed).remove(&key);
         lock(&self.rows).insert(key, row);
     }
 
@@ -89,7 +105,10 @@ impl TableUser for MemoryTable {
     }
 
     fn delete(&self, key: &str) {
-        lock(&self.rows).remove(&RowKey(key.to_owned()));
+        let key = RowKey(key.to_owned());
+        if lock(&self.rows).remove(&key).is_some() {
+            lock(&self.removed).insert(key);
+        }
     }
 
     fn entries(&self, key: &str) -> usize {
@@ -133,13 +152,14 @@ fn deploying() -> Report {
 pub async fn table_contract(table: &(impl AppTable + TableUser)) {
     claims_need_the_row_as_it_was_read(table).await;
     nothing_is_written_for_a_row_that_is_gone(table).await;
+    a_row_that_is_put_again_was_not_removed(table).await;
     odd_keys_and_values_can_be_answered(table).await;
     the_history_has_each_end_once(table).await;
 }
 
 async fn read(table: &impl AppTable, key: &str) -> Row {
-    let row = table.get(&RowKey(key.to_owned())).await.expect("the table answers");
-    row.expect("the row is there")
+    let found = table.get(&RowKey(key.to_owned())).await.expect("the table answers");
+    found.row().expect("the row is there")
 }
 
 async fn claims_need_the_row_as_it_was_read(table: &(impl AppTable + TableUser)) {
@@ -171,16 +191,33 @@ async fn nothing_is_written_for_a_row_that_is_gone(table: &(impl AppTable + Tabl
     let seen = read(table, "ghost").await;
     table.delete("ghost");
     assert_eq!(table.write(&seen, &deploying(), None).await, Ok(Written::Lost));
-    assert_eq!(table.get(&seen.key).await, Ok(None), "a deleted app came back as a ghost");
+    assert_eq!(
+        table.get(&seen.key).await,
+        Ok(Found::Removed),
+        "a deleted app came back as a ghost"
+    );
     let rows = table.list().await.expect("the table answers");
     assert!(rows.iter().all(|row| row.key != seen.key));
+}
+
+async fn a_row_that_is_put_again_was_not_removed(table: &(impl AppTable + TableUser)) {
+    let key = RowKey("again".to_owned());
+    table.replace("again", &full());
+    for _ in 0..2 {
+        table.delete("again");
+        assert_eq!(table.get(&key).await, Ok(Found::Removed));
+        table.replace("again", &full());
+        assert_eq!(read(table, "again").await.user, full());
+    }
+    table.delete("again");
 }
 
 async fn odd_keys_and_values_can_be_answered(table: &(impl AppTable + TableUser)) {
     let long = "a".repeat(100_000);
     for key in ["", "Upper", "under_score", "sp ace", "quote'", "ünïcödé", long.as_str()] {
         if !table.takes(key) {
-            assert_eq!(table.get(&RowKey(key.to_owned())).await, Ok(None), "{}", key.len());
+            let found = table.get(&RowKey(key.to_owned())).await.expect("the table answers");
+            assert_eq!(found.row(), None, "{}", key.len());
             continue;
         }
         table.replace(key, &full());

@@ -1,5 +1,5 @@
-//! Two reactors at one row, interleaved at every port call, in a world where everything may go wrong that can:
-//! explored to the last state, with the very `reconcile` that runs in production.
+//! Two reactors at one row, interleaved at every port call, in a world where everything may go
+//! wrong that can: explored to the last state, with the very `reconcile` that runs in production.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -10,10 +10,12 @@
 mod replay;
 mod world;
 
-use std::collections::{BTreeSet, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
-use replay::{Answer, Call, Step, step};
+use replay::{Answer, Call, Held, Step, step};
 use rowhouse_core::{
     Again, Observed, Operation, Outcome, Phase, Resolution, Status, Target, Waking,
 };
@@ -21,17 +23,24 @@ use world::{Event, Faults, World, WorldRow, commit, settings, wish};
 
 type Log = Vec<Answer<WorldRow>>;
 
+/// Set by `cargo xtask explore`: every world has two reactors and a mishap.
+const DEEP: &str = "ROWHOUSE_EXPLORE_DEEP";
+/// Of a world in the ordinary run, so that all of them together take less than four minutes on two
+/// cores.
+const MOST_STATES: usize = 2_000_000;
+
 /// A look under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Look {
     waking: Waking,
     settings: u8,
     log: Log,
-    /// The last row read was read after the stack, and there was none.
+    /// The row was read after the stack, and a user had removed it.
     sure_of_none: bool,
     /// The row was claimed after the stack was seen.
     claimed: bool,
-    /// What had failed when the row was read: whoever was on the way by then may still come too late.
+    /// What had failed when the row was read: whoever was on the way by then may still come too
+    /// late.
     failed: BTreeSet<(Target, usize)>,
     /// And which wish was the present one.
     epoch: usize,
@@ -39,11 +48,14 @@ struct Look {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct State {
-    world: World,
+    /// Shared, as the looks are, by the states that differ in something else.
+    world: Rc<World>,
+    /// How many answers may still be lost, late, refused or stale, and so on.
+    mishaps: u8,
     /// How many events of the scenario have happened.
     next: usize,
     rings: [bool; 3],
-    looks: [Option<Look>; 2],
+    looks: [Option<Rc<Look>>; 2],
 }
 
 struct Scenario {
@@ -58,17 +70,32 @@ fn wakings() -> [Waking; 3] {
     [Waking::Change, Waking::CatchUp, Waking::AskAgain]
 }
 
-impl State {
-    fn hashed(&self) -> u128 {
-        let of = |seed: u8| {
-            let mut hasher = DefaultHasher::new();
-            seed.hash(&mut hasher);
-            self.hash(&mut hasher);
-            u128::from(hasher.finish())
-        };
-        of(1) << 64 | of(2)
-    }
+fn is_deep() -> bool {
+    std::env::var_os(DEEP).is_some()
+}
 
+/// As good as the thing itself: of a million, two share it once in thirty million explorations.
+fn hashed(thing: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    thing.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What looks ask next, by their logs: each is run once, however many states it is under way in.
+#[derive(Default)]
+struct Steps {
+    known: RefCell<HashMap<u64, Rc<Step>>>,
+}
+
+impl Steps {
+    fn after(&self, look: &Look) -> Rc<Step> {
+        let key = hashed(&(look.settings, look.waking, &look.log));
+        let run = || Rc::new(step(settings(look.settings), look.waking, &look.log, WorldRow::row));
+        Rc::clone(self.known.borrow_mut().entry(key).or_insert_with(run))
+    }
+}
+
+impl State {
     fn is_quiet(&self) -> bool {
         self.rings == [false; 3]
             && self.looks.iter().all(Option::is_none)
@@ -77,25 +104,32 @@ impl State {
 
     fn mishap(&self) -> Option<State> {
         let mut state = self.clone();
-        state.world.faults.mishaps = state.world.faults.mishaps.checked_sub(1)?;
+        state.mishaps = state.mishaps.checked_sub(1)?;
         Some(state)
     }
 
     /// Every state that may come next.
-    fn successors(&self, scenario: &Scenario) -> Vec<State> {
+    fn successors(&self, scenario: &Scenario, steps: &Steps) -> Vec<State> {
         let mut next = Vec::new();
         if let Some(event) = scenario.events.get(self.next) {
             let mut state = self.clone();
             state.next += 1;
-            state.world.happen(*event);
-            // A moved branch, new settings and another repository ring nobody; the sweeps find them.
+            Rc::make_mut(&mut state.world).happen(*event);
+            // A moved branch, new settings and another repository ring nobody; the sweeps find
+            // them.
             match event {
                 Event::Put(_) | Event::Replace(_) | Event::Delete | Event::BranchMoves => {
                     state.rings[0] = true;
                 }
-                // Settings belong to a version of the reactor: a new one ends the looks of the old one.
-                Event::RepositoryCloses => {}
+                // A start rings every name.
+                Event::Lose | Event::Restore => {
+                    state.looks = [None, None];
+                    state.rings[0] = true;
+                }
+                Event::RepositoryCloses | Event::Backup => {}
                 Event::RepositoryOpens => state.rings[2] = true,
+                // Settings belong to a version of the reactor: a new one ends the looks of the old
+                // one.
                 Event::SettingsChange => {
                     state.looks = [None, None];
                     state.rings = [true, true, false];
@@ -104,7 +138,7 @@ impl State {
             next.push(state);
         }
         for world in self.world.ends() {
-            let mut state = State { world, ..self.clone() };
+            let mut state = State { world: Rc::new(world), ..self.clone() };
             state.rings[0] = true;
             if let Some(mut lost) = state.mishap() {
                 lost.rings = self.rings;
@@ -116,7 +150,7 @@ impl State {
             match &self.looks[reactor] {
                 None => self.begin(reactor, &mut next),
                 Some(look) => {
-                    self.go_on(reactor, look, &mut next);
+                    self.go_on(reactor, look, steps, &mut next);
                     if let Some(mut crashed) = self.mishap() {
                         crashed.looks[reactor] = None;
                         next.push(crashed);
@@ -135,7 +169,7 @@ impl State {
             let mut state = self.clone();
             state.rings[ring] = false;
             let settings = state.world.settings;
-            state.looks[reactor] = Some(Look {
+            state.looks[reactor] = Some(Rc::new(Look {
                 waking,
                 settings,
                 log: Vec::new(),
@@ -143,7 +177,7 @@ impl State {
                 claimed: false,
                 failed: BTreeSet::new(),
                 epoch: 0,
-            });
+            }));
             if let Some(mut doubled) = state.mishap() {
                 doubled.rings[ring] = true;
                 next.push(doubled);
@@ -153,18 +187,17 @@ impl State {
     }
 
     /// One port call of a look, with every answer that the world may give.
-    fn go_on(&self, reactor: usize, look: &Look, next: &mut Vec<State>) {
-        let asked = step(settings(look.settings), look.waking, &look.log, WorldRow::row);
+    fn go_on(&self, reactor: usize, look: &Look, steps: &Steps, next: &mut Vec<State>) {
+        let asked = steps.after(look);
         let mut answer = |mut state: State, answer: Answer<WorldRow>| {
-            let (failed, epoch) = (state.world.failed.clone(), state.world.epoch);
-            let look = state.looks[reactor].as_mut().unwrap();
+            let look = Rc::make_mut(state.looks[reactor].as_mut().unwrap());
             match &answer {
-                Answer::Got(row) => {
-                    look.failed = failed;
-                    look.epoch = epoch;
+                Answer::Got(held) => {
+                    look.failed.clone_from(&state.world.failed);
+                    look.epoch = state.world.epoch;
                     let after_the_stack =
                         look.log.iter().any(|before| matches!(before, Answer::Saw(_)));
-                    look.sure_of_none = row.is_none() && after_the_stack;
+                    look.sure_of_none = *held == Held::Removed && after_the_stack;
                 }
                 Answer::Wrote(written) => look.claimed = written.is_some(),
                 _ => {}
@@ -172,12 +205,12 @@ impl State {
             look.log.push(answer);
             next.push(state);
         };
-        let call = match asked {
-            Step::Asks(call) => *call,
+        let call = match &*asked {
+            Step::Asks(call) => &**call,
             Step::Ends(end) => {
                 let mut state = self.clone();
                 state.looks[reactor] = None;
-                let again = end.map_or(Again::Later, |reconciled| reconciled.again);
+                let again = end.as_ref().map_or(Again::Later, |reconciled| reconciled.again);
                 state.rings[0] |= again != Again::No;
                 next.push(state);
                 return;
@@ -185,7 +218,12 @@ impl State {
         };
         match call {
             Call::Get => {
-                answer(self.clone(), Answer::Got(self.world.row.clone()));
+                let held = self.world.get();
+                assert!(
+                    held != Held::Removed || self.world.may_end,
+                    "called removed, and no user removed it: {self:#?}"
+                );
+                answer(self.clone(), Answer::Got(held));
                 if let Some(state) = self.mishap() {
                     answer(state, Answer::Unreachable);
                 }
@@ -193,10 +231,13 @@ impl State {
             Call::Write { seen, report } => {
                 let mut state = self.clone();
                 let had_row = state.world.row.is_some();
-                let written = state.world.write(&seen, &report, look.epoch);
+                let written = Rc::make_mut(&mut state.world).write(seen, report, look.epoch);
                 assert_eq!(state.world.row.is_some(), had_row, "a write made a ghost");
                 if let Some(lost) = state.mishap() {
                     answer(lost, Answer::Unreachable);
+                }
+                if let (Some(died), Some(world)) = (self.mishap(), self.world.die_renewing()) {
+                    answer(State { world: Rc::new(world), ..died }, Answer::Unreachable);
                 }
                 answer(state, Answer::Wrote(written));
             }
@@ -209,7 +250,7 @@ impl State {
                 }
             }
             Call::Resolve(version) => {
-                answer(self.clone(), Answer::Resolved(self.world.resolve(&version)));
+                answer(self.clone(), Answer::Resolved(self.world.resolve(version)));
                 if let Some(state) = self.mishap() {
                     let reason = "the server is gone".to_owned();
                     answer(state, Answer::Resolved(Resolution::Unreachable { reason }));
@@ -217,9 +258,9 @@ impl State {
             }
             Call::Perform { operation, base } => {
                 let mut state = self.clone();
-                let outcome = state.world.perform(&operation, base.as_ref());
+                let outcome = Rc::make_mut(&mut state.world).perform(operation, base.as_ref());
                 if outcome == Outcome::Started {
-                    self.check_start(look, &operation);
+                    self.check_start(look, operation);
                 }
                 if let Some(lost) = state.mishap() {
                     let reason = "the answer was lost".to_owned();
@@ -227,9 +268,9 @@ impl State {
                 }
                 answer(state, Answer::Performed(outcome));
                 if let (Some(mut state), Operation::Create(plan) | Operation::Update(plan)) =
-                    (self.mishap(), &operation)
+                    (self.mishap(), operation)
                 {
-                    state.world.refused.insert(plan.deployment.target.clone());
+                    Rc::make_mut(&mut state.world).refused.insert(plan.deployment.target.clone());
                     let reason = "a quota".to_owned();
                     answer(state, Answer::Performed(Outcome::Refused { reason }));
                 }
@@ -256,7 +297,8 @@ impl State {
                 assert!(look.claimed, "begun without a claim");
                 let again = (plan.deployment.target.clone(), world.epoch);
                 assert!(!look.failed.contains(&again), "tried again in vain: {self:#?}");
-                // A stack of another commit than the branch's is begun for the sake of a kept commit alone.
+                // A stack of another commit than the branch's is begun for the sake of a kept
+                // commit alone.
                 let kept = world.stack.running().map(|running| &running.commit);
                 let now = commit(world.branch);
                 let of_branch = plan.app.version.as_str() == "main";
@@ -266,15 +308,22 @@ impl State {
                     "a commit that nobody asked for"
                 );
             }
-            Operation::Cancel | Operation::ContinueRollback => {}
+            Operation::Cancel => {
+                assert!(
+                    look.claimed || look.sure_of_none,
+                    "cancelled without being sure: {self:#?}"
+                );
+            }
+            Operation::ContinueRollback => {}
         }
     }
 
-    /// Runs everything to its end as a good world would: looks one after the other, operations that succeed where
-    /// they can, the full sweep's doorbells.
-    fn settle(&self, scenario: &Scenario) -> State {
+    /// Runs everything to its end as a good world would: looks one after the other, operations that
+    /// succeed where they can, the full sweep's doorbells.
+    fn settle(&self, scenario: &Scenario, steps: &Steps) -> State {
         let mut state = self.clone();
-        state.world.faults = Faults { failures: 0, mishaps: 0 };
+        Rc::make_mut(&mut state.world).failures = 0;
+        state.mishaps = 0;
         state.next = scenario.events.len();
         let mut quiet = 0;
         for _ in 0..400 {
@@ -288,7 +337,7 @@ impl State {
             }
             let good = Scenario { events: Vec::new(), reactors: 2, ..*scenario };
             let before = (state.world.changes, state.world.row.clone());
-            let next = state.successors(&good);
+            let next = state.successors(&good, steps);
             state = next.into_iter().next().expect("what is not quiet goes on");
             if (state.world.changes, state.world.row.clone()) != before {
                 quiet = 0;
@@ -302,6 +351,9 @@ impl State {
         let world = &self.world;
         let name = scenario.name;
         let Some(row) = &world.row else {
+            if world.get() == Held::Absent {
+                return;
+            }
             let gone = match &world.stack {
                 Observed::Missing => true,
                 Observed::Ours(stack) => {
@@ -341,7 +393,8 @@ impl State {
                 });
                 let failed = world.has_failed(&target);
                 // What has become readable goes out by itself.
-                let denied = world.is_closed && world.is_denied(&target);
+                let runs = running.is_some_and(|running| running.generation == generation);
+                let denied = world.is_closed && world.is_denied(&target) && !runs;
                 assert!(names_nothing || left || failed || denied, "{name}: {self:#?}");
                 assert!(report.reason.is_some(), "{name}: {self:#?}");
             }
@@ -351,38 +404,57 @@ impl State {
 }
 
 /// Explores a scenario to the last state.
-fn explore(scenario: &Scenario) -> usize {
+fn explore(scenario: &Scenario) {
     let first = State {
-        world: World::new(scenario.faults, scenario.cancellable),
+        world: Rc::new(World::new(scenario.faults.failures, scenario.cancellable)),
+        mishaps: scenario.faults.mishaps,
         next: 0,
         rings: [false; 3],
         looks: [None, None],
     };
-    let mut seen = HashSet::from([first.hashed()]);
+    let steps = Steps::default();
+    let mut seen = HashSet::from([hashed(&first)]);
     let mut left = vec![first];
     let mut settled = HashSet::new();
     while let Some(state) = left.pop() {
-        let next = state.successors(scenario);
-        // From a quiet state everything must come to the truth, and from every now and then another one too.
+        let next = state.successors(scenario, &steps);
+        // From a quiet state everything must come to the truth, and from every now and then another
+        // one too.
         if state.is_quiet() || seen.len().is_multiple_of(64) {
             let mut alone = state.clone();
             alone.next = scenario.events.len();
-            if settled.insert(alone.hashed()) {
-                alone.settle(scenario).check_truth(scenario);
+            if settled.insert(hashed(&alone)) {
+                alone.settle(scenario, &steps).check_truth(scenario);
             }
         }
         for state in next {
-            if seen.insert(state.hashed()) {
+            if seen.insert(hashed(&state)) {
                 left.push(state);
             }
         }
+        assert!(
+            seen.len() <= MOST_STATES || is_deep(),
+            "{}: more than {MOST_STATES} states: make this world smaller, and let `cargo xtask \
+             explore` \
+             have the deeper one",
+            scenario.name
+        );
     }
-    println!("{}: {} states", scenario.name, seen.len());
-    seen.len()
+    let (name, states, looks) = (scenario.name, seen.len(), steps.known.borrow().len());
+    println!("{name}: {states} states, {looks} looks, {} of them quiet", settled.len());
 }
 
-const fn faults(failures: u8, mishaps: u8) -> Faults {
-    Faults { failures, mishaps }
+fn faults(failures: u8, mishaps: u8) -> Faults {
+    Faults { failures, mishaps: mishaps.max(u8::from(is_deep())) }
+}
+
+/// Of a world that is no deeper in the deep run: what is refused while another reactor's operation
+/// is under way is asked for once more, since the row then tells of that operation alone.
+const SHALLOW: Faults = Faults { failures: 1, mishaps: 0 };
+
+/// How many reactors a world has for which one is enough in the ordinary run.
+fn one_reactor() -> usize {
+    if is_deep() { 2 } else { 1 }
 }
 
 const ONE: Event = Event::Put(wish("tag", 1));
@@ -432,7 +504,7 @@ fn a_row_that_is_deleted_and_put_again_at_once_is_what_it_says() {
         explore(&Scenario {
             name: "put, delete, put again",
             events: vec![ONE, Event::Delete, Event::Put(wish("main", 2))],
-            faults: faults(1, 0),
+            faults: SHALLOW,
             cancellable,
             reactors: 2,
         });
@@ -446,7 +518,7 @@ fn a_whole_row_replacement_erases_nothing_that_matters() {
         events: vec![ONE, Event::Replace(wish("tag", 1)), Event::Replace(wish("tag", 2))],
         faults: faults(1, 1),
         cancellable: true,
-        reactors: 1,
+        reactors: one_reactor(),
     });
 }
 
@@ -476,18 +548,20 @@ fn a_change_of_scale_keeps_the_commit_of_a_branch_that_has_moved() {
         events: vec![Event::Put(wish("main", 1)), Event::BranchMoves, Event::Put(wish("main", 2))],
         faults: faults(0, 0),
         cancellable: true,
-        reactors: 1,
+        reactors: one_reactor(),
     };
     let mut state = State {
-        world: World::new(scenario.faults, true),
+        world: Rc::new(World::new(scenario.faults.failures, true)),
+        mishaps: scenario.faults.mishaps,
         next: 0,
         rings: [false; 3],
         looks: [None, None],
     };
+    let steps = Steps::default();
     for event in &scenario.events {
-        state.world.happen(*event);
+        Rc::make_mut(&mut state.world).happen(*event);
         state.rings[0] = true;
-        state = state.settle(&scenario);
+        state = state.settle(&scenario, &steps);
     }
     assert_eq!(state.world.stack.running().unwrap().commit, commit(1));
 }
@@ -520,7 +594,7 @@ fn a_repository_that_is_closed_is_told_and_what_it_holds_goes_out_once_it_is_ope
                 events,
                 faults: faults(0, 1),
                 cancellable: true,
-                reactors: 1,
+                reactors: one_reactor(),
             });
         }
     }
@@ -535,6 +609,31 @@ fn bad_rows_leave_alone_what_runs() {
         cancellable: true,
         reactors: 2,
     });
+}
+
+#[test]
+fn a_table_that_is_lost_or_an_older_one_ends_nothing_that_no_user_removed() {
+    let again = Event::Put(wish("tag", 2));
+    for events in [
+        vec![ONE, Event::Lose, Event::Delete],
+        vec![ONE, Event::Lose, again],
+        vec![Event::Backup, ONE, Event::Restore, Event::Delete],
+        // In the copy the row is called removed, and was put again since.
+        vec![ONE, Event::Delete, Event::Backup, again, Event::Restore],
+        // A removal is carried out, also where it is in the copy.
+        vec![ONE, Event::Delete, Event::Backup, Event::Lose, Event::Restore],
+        vec![ONE, Event::Backup, Event::Delete, Event::Restore, Event::Delete],
+    ] {
+        for reactors in [1, 2] {
+            explore(&Scenario {
+                name: "a table is lost",
+                events: events.clone(),
+                faults: faults(0, if reactors == 1 { 2 } else { 0 }),
+                cancellable: reactors == 1,
+                reactors,
+            });
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The ports as a replay: a look is run again from its log of answers, so that a look half-way is plain data that
-//! can be copied, compared and explored.
+//! The ports as a replay: a look is run again from its log of answers, so that a look half-way is
+//! plain data that can be copied, compared and explored.
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};
@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use rowhouse_core::{
-    AppName, AppTable, Base, Entry, Observed, Operation, Outcome, Platform, Reconciled, Report,
-    Repository, Resolution, Row, RowKey, Settings, Unreachable, Version, Waking, Written,
+    AppName, AppTable, Base, Entry, Found, Observed, Operation, Outcome, Platform, Reconciled,
+    Report, Repository, Resolution, Row, RowKey, Settings, Unreachable, Version, Waking, Written,
     reconcile,
 };
 
@@ -26,12 +26,20 @@ pub(crate) enum Call {
 /// What the world answered; without the row's text, so that it can be hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Answer<R> {
-    Got(Option<R>),
+    Got(Held<R>),
     Wrote(Option<R>),
     Saw(Observed),
     Resolved(Resolution),
     Performed(Outcome),
     Unreachable,
+}
+
+/// What the world's table holds in the place of a row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Held<R> {
+    Row(R),
+    Removed,
+    Absent,
 }
 
 /// Where a look stands.
@@ -63,9 +71,11 @@ fn unreachable() -> Unreachable {
 }
 
 impl<R: Sync> AppTable for Replay<'_, R> {
-    async fn get(&self, _: &RowKey) -> Result<Option<Row>, Unreachable> {
+    async fn get(&self, _: &RowKey) -> Result<Found, Unreachable> {
         match self.ask(Call::Get).await {
-            Answer::Got(row) => Ok(row.as_ref().map(self.row)),
+            Answer::Got(Held::Row(row)) => Ok(Found::Row((self.row)(row))),
+            Answer::Got(Held::Removed) => Ok(Found::Removed),
+            Answer::Got(Held::Absent) => Ok(Found::Absent),
             _ => Err(unreachable()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::replay::Held;
 use rowhouse_core::{
     Attempt, Attribute, Base, Commit, Deployment, Generation, NoCommit, Observed, Operation,
     Outcome, Phase, Report, Resolution, Row, RowKey, Settings, SettingsDigest, Stack, Status,
@@ -69,7 +70,14 @@ pub(crate) enum Event {
     Put(Wish),
     /// The whole row is written anew, which erases the reactor's part.
     Replace(Wish),
+    /// Also `rm` of a name that has no row.
     Delete,
+    /// Somebody copies the table.
+    Backup,
+    /// The table is lost or emptied while no platform runs, and one starts.
+    Lose,
+    /// The copy is put in the table's place while no platform runs, and one starts.
+    Restore,
     BranchMoves,
     SettingsChange,
     /// The repository refuses us, and lets us in again.
@@ -86,9 +94,31 @@ pub(crate) struct Faults {
     pub(crate) mishaps: u8,
 }
 
+/// What stands in a table's file beside its row, as the machine has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) struct File {
+    row: Option<WorldRow>,
+    is_removed: bool,
+    mark: Option<u8>,
+    is_unmarked: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct World {
     pub(crate) row: Option<WorldRow>,
+    /// The table's tombstone.
+    is_removed: bool,
+    /// The table's mark, and whether the row was put since it was written.
+    mark: Option<u8>,
+    is_unmarked: bool,
+    /// The marks that the journal knows.
+    known: BTreeSet<u8>,
+    marks: u8,
+    copy: Option<File>,
+    /// Whether the last word of a user was that there should be no such app: what only that may
+    /// end. A word that nobody had heard when the table was replaced may be lost.
+    pub(crate) may_end: bool,
     pub(crate) stack: Observed,
     /// As the stack was before its last change: what a stale read shows.
     pub(crate) stale: Observed,
@@ -97,14 +127,16 @@ pub(crate) struct World {
     pub(crate) branch: u8,
     pub(crate) settings: u8,
     pub(crate) is_closed: bool,
-    pub(crate) faults: Faults,
+    /// Operations that may still fail though nothing is wrong with what they aim at.
+    pub(crate) failures: u8,
     /// Whether operations can be cancelled, as on the machine; on AWS a young one cannot.
     pub(crate) cancellable: bool,
     /// How many events of the scenario have happened: which wish is the present one.
     pub(crate) epoch: usize,
     /// At which of them the operation in progress began.
     pub(crate) began: usize,
-    /// Targets that failed or were said to have been refused, and at which epoch: not to be tried again.
+    /// Targets that failed or were said to have been refused, and at which epoch: not to be tried
+    /// again.
     pub(crate) failed: BTreeSet<(Target, usize)>,
     /// Targets that really failed.
     pub(crate) tried: BTreeSet<Target>,
@@ -115,16 +147,23 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(faults: Faults, cancellable: bool) -> World {
+    pub(crate) fn new(failures: u8, cancellable: bool) -> World {
         World {
             row: None,
+            is_removed: false,
+            mark: Some(0),
+            is_unmarked: false,
+            known: BTreeSet::from([0]),
+            marks: 0,
+            copy: None,
+            may_end: true,
             stack: Observed::Missing,
             stale: Observed::Missing,
             changes: 0,
             branch: 1,
             settings: 1,
             is_closed: false,
-            faults,
+            failures,
             cancellable,
             epoch: 0,
             began: 0,
@@ -140,17 +179,84 @@ impl World {
         match event {
             Event::Put(wish) => match &mut self.row {
                 Some(row) => row.wish = wish,
-                None => self.row = Some(WorldRow { wish, report: Report::default(), seq: 0 }),
+                None => self.insert(wish),
             },
-            Event::Replace(wish) => {
-                self.row = Some(WorldRow { wish, report: Report::default(), seq: 0 });
+            Event::Replace(wish) => self.insert(wish),
+            Event::Delete => self.remove(),
+            Event::Backup => self.copy = Some(self.file()),
+            Event::Lose => self.start_on(File::default()),
+            Event::Restore => {
+                let copy = self.copy.clone().unwrap_or_default();
+                self.start_on(copy);
             }
-            Event::Delete => self.row = None,
             Event::BranchMoves => self.branch += 1,
             Event::SettingsChange => self.settings += 1,
             Event::RepositoryCloses => self.is_closed = true,
             Event::RepositoryOpens => self.is_closed = false,
         }
+    }
+
+    fn insert(&mut self, wish: Wish) {
+        self.row = Some(WorldRow { wish, report: Report::default(), seq: 0 });
+        (self.is_removed, self.is_unmarked) = (false, true);
+    }
+
+    fn remove(&mut self) {
+        self.row = None;
+        (self.is_removed, self.may_end) = (true, true);
+    }
+
+    fn file(&self) -> File {
+        let World { row, is_removed, mark, is_unmarked, .. } = self.clone();
+        File { row, is_removed, mark, is_unmarked }
+    }
+
+    /// A platform starts on this file, and takes it for its own.
+    fn start_on(&mut self, file: File) {
+        let File { row, is_removed, mark, is_unmarked } = file;
+        (self.row, self.is_removed) = (row, is_removed);
+        (self.mark, self.is_unmarked) = (mark, is_unmarked);
+        if !self.mark.is_some_and(|mark| self.known.contains(&mark)) {
+            self.renew();
+            self.forget();
+        }
+    }
+
+    /// The table bears another mark, which the journal knows.
+    fn renew(&mut self) {
+        if !self.mark.is_some_and(|mark| self.known.contains(&mark)) {
+            self.is_removed = false;
+        }
+        self.marks += 1;
+        self.known.insert(self.marks);
+        self.mark = Some(self.marks);
+    }
+
+    /// The journal knows no mark any more but the table's.
+    fn forget(&mut self) {
+        let mark = self.mark;
+        self.known.retain(|known| Some(*known) == mark);
+    }
+
+    /// What the table holds.
+    pub(crate) fn get(&self) -> Held<WorldRow> {
+        let is_known = self.mark.is_some_and(|mark| self.known.contains(&mark));
+        match &self.row {
+            Some(row) => Held::Row(row.clone()),
+            None if self.is_removed && is_known => Held::Removed,
+            None => Held::Absent,
+        }
+    }
+
+    /// As it is when a writer dies after the journal knows the next mark and before the table has
+    /// it.
+    pub(crate) fn die_renewing(&self) -> Option<World> {
+        let mut world = self.clone();
+        world.is_unmarked.then(|| {
+            world.marks += 1;
+            world.known.insert(world.marks);
+            world
+        })
     }
 
     pub(crate) fn resolve(&self, version: &str) -> Resolution {
@@ -171,13 +277,19 @@ impl World {
         }
         row.report = report.clone();
         row.seq += 1;
+        let written = row.clone();
+        if std::mem::take(&mut self.is_unmarked) {
+            self.may_end = false;
+            self.renew();
+            self.forget();
+        }
         let said = (report.status, &report.target);
         if let (Some(Status::DeployFailed), Some(target)) = said
             && self.refused.contains(target)
         {
             self.failed.insert((target.clone(), epoch));
         }
-        Some(row.clone())
+        Some(written)
     }
 
     fn base(&self) -> Option<Base> {
@@ -204,7 +316,8 @@ impl World {
         self.stale = std::mem::replace(&mut self.stack, Observed::Missing);
     }
 
-    /// Begins an operation on the stack that the decision saw; whatever else is asked is answered `Busy`.
+    /// Begins an operation on the stack that the decision saw; whatever else is asked is answered
+    /// `Busy`.
     pub(crate) fn perform(&mut self, operation: &Operation, base: Option<&Base>) -> Outcome {
         if self.base().as_ref() != base {
             return Outcome::Busy;
@@ -263,7 +376,7 @@ impl World {
             change(&mut world);
             ends.push(world);
         };
-        let may_fail = self.faults.failures > 0;
+        let may_fail = self.failures > 0;
         match stack.phase.clone() {
             Phase::Creating { aim, .. } | Phase::Updating { aim, .. } => {
                 let doomed = aim.commit == commit(200);
@@ -277,7 +390,7 @@ impl World {
                 }
                 if doomed || may_fail {
                     end(&|world| {
-                        world.faults.failures -= u8::from(!doomed);
+                        world.failures -= u8::from(!doomed);
                         world.failed.insert((attempt.target.clone(), world.began));
                         world.tried.insert(attempt.target.clone());
                         match &stack.running {
@@ -290,7 +403,7 @@ impl World {
                 }
                 if may_fail && stack.running.is_some() {
                     end(&|world| {
-                        world.faults.failures -= 1;
+                        world.failures -= 1;
                         world.failed.insert((attempt.target.clone(), world.began));
                         world.tried.insert(attempt.target.clone());
                         let failed_twice = Phase::Stuck { tries: 0, reason: "stuck".to_owned() };
@@ -308,7 +421,7 @@ impl World {
                 });
                 if may_fail && stack.running.is_some() {
                     end(&|world| {
-                        world.faults.failures -= 1;
+                        world.failures -= 1;
                         let failed_again = Phase::Stuck { tries: 3, reason: "stuck".to_owned() };
                         world.set(failed_again, stack.running.clone(), stack.tried.clone());
                     });
@@ -318,7 +431,7 @@ impl World {
                 end(&World::vanish);
                 if may_fail {
                     end(&|world| {
-                        world.faults.failures -= 1;
+                        world.failures -= 1;
                         let before = world.falling.take().map_or(0, |before| {
                             before.target.as_str().rsplit(' ').next().unwrap().parse().unwrap()
                         });

@@ -269,7 +269,9 @@ impl Builds {
         self.mirrors.check_out(&request.repository, &request.commit, &checkout).await?;
         let folder = app_folder(&checkout, &inner, &request.path)?;
         let toolchains = Toolchains::probe(&self.platform).await;
-        let recipe = recipe(&folder, &toolchains).await?;
+        let root = fs::canonicalize(&checkout)
+            .map_err(|error| BuildError::io("find the checkout", place, error))?;
+        let recipe = recipe(&root, &folder, &toolchains).await?;
         self.lend_cargo_settings(&request.home)?;
         let environment = environment(request, &recipe, &toolchains, &folder, &temporary);
         for step in &recipe.build {
@@ -283,8 +285,6 @@ impl Builds {
             }
         }
         remove(temporary).await?;
-        let root = fs::canonicalize(&checkout)
-            .map_err(|error| BuildError::io("find the checkout", place, error))?;
         let folder = folder.strip_prefix(&root).unwrap_or(&folder).to_owned();
         let record = Mark { folder, recipe };
         let place = place.to_owned();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::build::convention::{Convention, node, python, rust};
 use crate::build::error::RecipeError;
 use crate::build::procfile::Procfile;
-use crate::build::source::{is_there, read};
+use crate::build::source::Source;
 use crate::build::step::Step;
 use crate::build::toolchain::Toolchains;
 
@@ -38,24 +38,30 @@ pub enum Web {
     Static(PathBuf),
 }
 
-/// Finds the way to build and run the app in `folder`, an absolute path.
+/// Finds the way to build and run the app in `folder`, a part of the `checkout` of its repository;
+/// both are absolute paths.
 ///
 /// # Errors
 /// See [`RecipeError`].
-pub async fn recipe(folder: &Path, toolchains: &Toolchains) -> Result<Recipe, RecipeError> {
-    let procfile = match read(folder, "Procfile")? {
+pub async fn recipe(
+    checkout: &Path,
+    folder: &Path,
+    toolchains: &Toolchains,
+) -> Result<Recipe, RecipeError> {
+    let source = &Source { checkout, folder };
+    let procfile = match source.read("Procfile")? {
         Some(text) => Procfile::parse(&text)?,
         None => Procfile::default(),
     };
     let replaced = procfile.build();
     let tools = if replaced.is_some() { None } else { Some(toolchains) };
     let mut found = Vec::new();
-    found.extend(python::convention(folder, tools)?);
-    found.extend(node::convention(folder, tools)?);
+    found.extend(python::convention(source, tools)?);
+    found.extend(node::convention(source, tools)?);
     let has_web = procfile.web().is_some();
-    found.extend(rust::convention(folder, toolchains, has_web, replaced.is_some()).await?);
+    found.extend(rust::convention(source, toolchains, has_web, replaced.is_some()).await?);
 
-    let web = web(folder, &procfile, &found)?;
+    let web = web(source, &procfile, &found)?;
     let kinds: Vec<&str> = found.iter().map(|one| one.kind).collect();
     let kind = match web {
         Web::Static(_) => "static files".to_owned(),
@@ -70,14 +76,14 @@ pub async fn recipe(folder: &Path, toolchains: &Toolchains) -> Result<Recipe, Re
         ),
         None => (
             found.iter().flat_map(|one| one.steps.clone()).collect(),
-            found.iter().filter_map(|one| one.path.map(PathBuf::from)).collect(),
+            found.iter().flat_map(|one| one.path.clone()).collect(),
         ),
     };
     let release = procfile.release().map(str::to_owned);
     Ok(Recipe { kind, build, release, web, path, not_run: procfile.others() })
 }
 
-fn web(folder: &Path, procfile: &Procfile, found: &[Convention]) -> Result<Web, RecipeError> {
+fn web(source: &Source<'_>, procfile: &Procfile, found: &[Convention]) -> Result<Web, RecipeError> {
     if let Some(text) = procfile.web() {
         return Ok(Web::Command(text.to_owned()));
     }
@@ -92,11 +98,11 @@ fn web(folder: &Path, procfile: &Procfile, found: &[Convention]) -> Result<Web, 
         }
         [] => {}
     }
-    if found.is_empty() && is_there(folder, "index.html")? {
+    if found.is_empty() && source.has_inside("index.html")? {
         return Ok(Web::Static(PathBuf::from(".")));
     }
     let mut hints: Vec<String> = found.iter().map(|one| one.without_start.clone()).collect();
-    if folder.join("Procfile").exists() {
+    if source.folder.join("Procfile").exists() {
         hints.push("a `Procfile` without `web:`".to_owned());
     }
     let mut text = String::new();

@@ -62,6 +62,8 @@ async fn ask(port: u16, check: &Check, host: &str) -> Result<(), String> {
         Check::Connect => return Ok(()),
         Check::Http(path) => path,
     };
+    // The question goes out whole; where it cannot be set, it is asked all the same.
+    let _ = stream.set_nodelay(true);
     let broken = |error: hyper::Error| format!("GET {path}: {error}");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let request = Request::get(path)

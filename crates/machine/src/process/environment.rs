@@ -24,7 +24,9 @@ pub struct Given {
 }
 
 /// The row's variables, and beside them the platform's own, [`rowhouse_core::PLATFORM_VARIABLES`],
-/// of which a valid row has none. `PATH` and `LANG` are the row's to change.
+/// of which a valid row has none. `PATH` and `LANG` are the row's to change, and so is what makes a
+/// program behave as in production: Python's words are seen at once, and Node's frameworks know
+/// where they run.
 pub fn of_instance(given: Given) -> BTreeMap<String, String> {
     let mut path: Vec<String> =
         given.first_on_path.iter().map(|folder| folder.display().to_string()).collect();
@@ -32,6 +34,8 @@ pub fn of_instance(given: Given) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::from([
         ("PATH".to_owned(), path.join(":")),
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
+        ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
+        ("NODE_ENV".to_owned(), "production".to_owned()),
     ]);
     environment.extend(given.env);
     let own = [
@@ -72,14 +76,21 @@ mod tests {
             env: BTreeMap::from([
                 ("GREETING".to_owned(), "hello".to_owned()),
                 ("LANG".to_owned(), "de_DE.UTF-8".to_owned()),
+                ("NODE_ENV".to_owned(), "staging".to_owned()),
             ]),
         });
         let names: Vec<&str> = environment.keys().map(String::as_str).collect();
-        let mut documented = [&PLATFORM_VARIABLES[..], &["GREETING", "LANG", "PATH"]].concat();
+        let mut documented = [
+            &PLATFORM_VARIABLES[..],
+            &["GREETING", "LANG", "NODE_ENV", "PATH", "PYTHONUNBUFFERED"],
+        ]
+        .concat();
         documented.sort_unstable();
         assert_eq!(names, documented);
         assert_eq!(environment["PORT"], "20001");
         assert_eq!(environment["LANG"], "de_DE.UTF-8");
+        assert_eq!(environment["NODE_ENV"], "staging");
+        assert_eq!(environment["PYTHONUNBUFFERED"], "1");
         assert_eq!(environment["PATH"], "/build/.venv/bin:/usr/bin:/bin");
     }
 }

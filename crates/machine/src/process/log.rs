@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -13,79 +13,162 @@ use rowhouse_core::harmless;
 
 /// A line longer than this (bytes) is broken.
 const LONGEST_LINE: usize = 16 * 1024;
-/// How much of a file's end is read for its last lines.
-const TAIL: u64 = 1 << 20;
+/// How much of a file is read at once, from its end on.
+const BLOCK: u64 = 256 << 10;
 
-/// Writes a log. A disk that is full loses lines, and never stops the app.
+/// Writes a log, as it comes: also a line that has no end yet. A disk that is full loses lines, and
+/// never stops the app.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     path: PathBuf,
     limit: u64,
     file: Option<File>,
     size: u64,
-    partial: Vec<u8>,
+    /// Bytes of the line that has begun, and has no end yet.
+    begun: Option<usize>,
+    /// The part of a letter, or of a line's end.
+    held: Vec<u8>,
 }
 
 impl LogWriter {
     /// Appends to `path`; at half of `limit` bytes it becomes `path.1`, in place of the one before.
     pub(crate) fn open(path: &Path, limit: u64) -> LogWriter {
-        let mut log =
-            LogWriter { path: path.to_owned(), limit, file: None, size: 0, partial: Vec::new() };
+        let mut log = LogWriter {
+            path: path.to_owned(),
+            limit,
+            file: None,
+            size: 0,
+            begun: None,
+            held: Vec::new(),
+        };
         log.reopen();
         log
     }
 
     fn reopen(&mut self) {
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path).ok();
-        self.size =
-            file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |data| data.len());
-        self.file = file;
+        let mut options = OpenOptions::new();
+        options.create(true).read(true).append(true).mode(0o600);
+        self.begun = None;
+        self.size = 0;
+        self.file = options.open(&self.path).ok();
+        let Some(file) = &mut self.file else { return };
+        self.size = file.metadata().map_or(0, |data| data.len());
+        // Whoever wrote before may have been killed within a line, or had no room for its end.
+        let mut last = [b'\n'];
+        let is_whole = self.size == 0
+            || file.read_exact_at(&mut last, self.size - 1).is_err()
+            || last == *b"\n";
+        if !is_whole && file.write_all(b"\n").is_ok() {
+            self.size += 1;
+        }
     }
 
     /// Takes output as it comes, in pieces of any size.
     pub(crate) fn write(&mut self, output: &[u8]) {
-        let mut text = Vec::with_capacity(output.len() + 64);
-        for piece in output.split_inclusive(|byte| *byte == b'\n') {
-            self.partial.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || self.partial.len() >= LONGEST_LINE {
+        let mut bytes = std::mem::take(&mut self.held);
+        bytes.extend_from_slice(output);
+        self.held = bytes.split_off(bytes.len() - unfinished(&bytes));
+        self.put(&bytes);
+    }
+
+    /// Ends the line that has no end yet: nothing more comes.
+    pub(crate) fn flush(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        self.put(&held);
+        if self.begun.is_some() {
+            self.put(b"\n");
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let goes_on = self.begun.is_some();
+        let mut text = Vec::with_capacity(bytes.len() + 64);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let end = piece.strip_suffix(b"\n");
+            let mut line = end.map_or(piece, |line| line.strip_suffix(b"\r").unwrap_or(line));
+            while let Some(room) = self.room_that_lacks(line) {
+                let (part, rest) = line.split_at(room);
+                self.add(&mut text, part);
+                self.end_line(&mut text);
+                line = rest;
+            }
+            self.add(&mut text, line);
+            if end.is_some() {
                 self.end_line(&mut text);
             }
         }
-        self.append(&text);
+        self.append(text, goes_on);
     }
 
-    /// Writes the line that has no end yet.
-    pub(crate) fn flush(&mut self) {
-        if !self.partial.is_empty() {
-            let mut text = Vec::new();
-            self.end_line(&mut text);
-            self.append(&text);
+    /// Where the rest of a line must be broken for its length, which is never inside a letter.
+    fn room_that_lacks(&self, line: &[u8]) -> Option<usize> {
+        let room = LONGEST_LINE.saturating_sub(self.begun.unwrap_or(0));
+        (line.len() > room).then(|| {
+            let is_inside = |at: &usize| line[*at] & 0xC0 == 0x80;
+            // What is no text is broken anywhere.
+            (room.saturating_sub(3)..=room).rev().find(|at| !is_inside(at)).unwrap_or(room)
+        })
+    }
+
+    fn add(&mut self, text: &mut Vec<u8>, part: &[u8]) {
+        if self.begun.is_none() {
+            // A Vec takes all that is written.
+            let _ = write!(text, "{} ", time(Timestamp::now()));
         }
+        text.extend_from_slice(part);
+        self.begun = Some(self.begun.unwrap_or(0) + part.len());
     }
 
     fn end_line(&mut self, text: &mut Vec<u8>) {
-        let line = self.partial.strip_suffix(b"\n").unwrap_or(&self.partial);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // A Vec takes all that is written.
-        let _ = write!(text, "{} ", time(Timestamp::now()));
-        text.extend_from_slice(line);
         text.push(b'\n');
-        self.partial.clear();
+        self.begun = None;
     }
 
-    fn append(&mut self, text: &[u8]) {
+    fn append(&mut self, mut text: Vec<u8>, goes_on: bool) {
         if text.is_empty() {
             return;
         }
-        if self.size + text.len() as u64 > self.limit / 2 {
+        if self.size + text.len() as u64 >= self.limit / 2 {
+            let begun = self.begun;
+            if goes_on {
+                // The line is broken here, for each file has whole lines.
+                if let Some(file) = &mut self.file {
+                    let _ = file.write_all(b"\n");
+                }
+                text.splice(0..0, format!("{} ", time(Timestamp::now())).into_bytes());
+            }
             let _ = fs::rename(&self.path, rotated(&self.path));
             self.reopen();
+            self.begun = begun;
         }
         let Some(file) = &mut self.file else { return self.reopen() };
-        if file.write_all(text).is_ok() {
+        if file.write_all(&text).is_ok() {
             self.size += text.len() as u64;
+        } else {
+            // Nobody knows how much of it is there.
+            self.reopen();
         }
     }
+}
+
+/// How many bytes at the end belong to what comes next: a letter that is cut, or a carriage return,
+/// which may be half the end of a line.
+fn unfinished(bytes: &[u8]) -> usize {
+    if bytes.ends_with(b"\r") {
+        return 1;
+    }
+    let tail = bytes.iter().rev().take(3).enumerate();
+    for (index, byte) in tail {
+        let length = match byte {
+            0x80..=0xBF => continue,
+            0xC0..=0xDF => 2,
+            0xE0..=0xEF => 3,
+            0xF0..=0xF7 => 4,
+            0x00..=0x7F | 0xF8..=0xFF => 0,
+        };
+        return if length > index + 1 { index + 1 } else { 0 };
+    }
+    0
 }
 
 /// As it stands before a line: to the millisecond, and sorted as text.
@@ -119,7 +202,7 @@ fn source(path: &Path) -> String {
     name.trim_end_matches(".1").trim_end_matches(".log").to_owned()
 }
 
-/// The logs in a folder, the rotated ones included.
+/// The logs in a folder, each after the rotated half that came before it.
 pub fn logs(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(folder)
         .into_iter()
@@ -131,30 +214,37 @@ pub fn logs(folder: &Path) -> Vec<PathBuf> {
             Path::new(name.trim_end_matches(".1")).extension().is_some_and(|end| end == "log")
         })
         .collect();
-    found.sort();
+    let is_newer = |path: &Path| path.extension().is_none_or(|end| end != "1");
+    found.sort_by_key(|path| (source(path), is_newer(path)));
     found
 }
 
-fn end_of(path: &Path) -> io::Result<String> {
+/// The end of a file, from the beginning of a line on: at least so many lines, where it has them.
+fn end_of(path: &Path, lines: usize) -> io::Result<String> {
     let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let mut text = String::from_utf8_lossy(&bytes).into_owned();
-    if length > TAIL {
-        // The first line is cut somewhere.
-        let cut = text.find('\n').map_or(text.len(), |end| end + 1);
-        text.drain(..cut);
+    let mut begin = file.metadata()?.len();
+    let (mut blocks, mut ends) = (Vec::new(), 0);
+    while begin > 0 && ends <= lines {
+        let size = BLOCK.min(begin);
+        begin -= size;
+        file.seek(SeekFrom::Start(begin))?;
+        let mut block = Vec::new();
+        (&mut file).take(size).read_to_end(&mut block)?;
+        ends += block.split(|byte| *byte == b'\n').count() - 1;
+        blocks.push(block);
     }
-    Ok(text)
+    blocks.reverse();
+    let bytes = blocks.concat();
+    // The first line is cut somewhere.
+    let cut = if begin > 0 { bytes.iter().position(|byte| *byte == b'\n') } else { None };
+    Ok(String::from_utf8_lossy(&bytes[cut.map_or(0, |end| end + 1)..]).into_owned())
 }
 
-/// The last lines of several logs, in order of time.
+/// The last lines of several logs, in order of time: all, where there are not so many.
 pub fn tail(paths: &[PathBuf], lines: usize) -> Vec<LogLine> {
     let mut all: Vec<LogLine> = paths
         .iter()
-        .filter_map(|path| Some((source(path), end_of(path).ok()?)))
+        .filter_map(|path| Some((source(path), end_of(path, lines).ok()?)))
         .flat_map(|(source, text)| {
             let lines: Vec<LogLine> =
                 text.lines().filter_map(|line| parse(&source, line)).collect();
@@ -256,6 +346,93 @@ mod tests {
         }
         log.flush();
         assert_eq!(last_lines(&path, Timestamp::MIN, 9), ["one line", "two", "no end"]);
+    }
+
+    fn written(folder: &tempfile::TempDir) -> Vec<String> {
+        let lines = tail(&logs(folder.path()), usize::MAX);
+        lines.into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn a_line_that_has_no_end_yet_is_shown_as_far_as_it_came() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let mut log = LogWriter::open(&path, 20_000);
+        let euro = "\u{20ac}".as_bytes();
+        log.write(b"first\nLoading ");
+        assert_eq!(written(&folder), ["first", "Loading "]);
+        log.write(&euro[..2]);
+        assert_eq!(written(&folder), ["first", "Loading "]);
+        log.write(&euro[2..]);
+        log.write(b"5\r");
+        assert_eq!(written(&folder), ["first", "Loading \u{20ac}5"]);
+        log.write(b"\nnext");
+        assert_eq!(written(&folder), ["first", "Loading \u{20ac}5", "next"]);
+        // Whoever writes on after a kill begins a line of its own.
+        let mut log = LogWriter::open(&path, 20_000);
+        log.write(b"after\n");
+        assert_eq!(written(&folder), ["first", "Loading \u{20ac}5", "next", "after"]);
+    }
+
+    #[test]
+    fn a_long_line_is_broken_between_letters_however_it_comes() {
+        for size in [1, 7, 1_000, 16_384, 100_000] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut log = LogWriter::open(&folder.path().join("a.log"), 1 << 20);
+            let line = format!("x{}", "\u{20ac}".repeat(20_000));
+            for piece in format!("{line}\n").as_bytes().chunks(size) {
+                log.write(piece);
+            }
+            let found = written(&folder);
+            assert_eq!(found.len(), 4, "{size}");
+            assert!(found.iter().all(|part| part.len() <= LONGEST_LINE), "{size}");
+            assert_eq!(found.concat(), line, "{size}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_kept_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let mut log = LogWriter::open(&path, 1 << 20);
+        log.write(&vec![0x80; 40_000]);
+        log.flush();
+        let kept = fs::read(&path).unwrap().into_iter().filter(|byte| *byte == 0x80).count();
+        assert_eq!(kept, 40_000);
+    }
+
+    #[test]
+    fn all_lines_are_told_to_who_asks_for_more_than_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let mut log = LogWriter::open(&path, 12 << 20);
+        let line = |number| format!("{number:06} {}", "x".repeat(90));
+        for number in 0..60_000 {
+            log.write(format!("{}\n", line(number)).as_bytes());
+        }
+        assert!(rotated(&path).exists());
+        let all: Vec<String> = (0..60_000).map(line).collect();
+        assert_eq!(written(&folder), all);
+        let last: Vec<String> =
+            tail(&logs(folder.path()), 40_000).into_iter().map(|line| line.text).collect();
+        assert_eq!(last, all[20_000..]);
+    }
+
+    #[test]
+    fn a_line_in_pieces_that_no_file_has_room_for_is_lost_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let mut log = LogWriter::open(&path, 4_000);
+        let mut all = String::new();
+        for number in 0..900 {
+            log.write(format!("{number}.").as_bytes());
+            all += &number.to_string();
+            all.push('.');
+        }
+        log.flush();
+        let size = |path: &Path| fs::metadata(path).unwrap().len();
+        assert!(size(&path) + size(&rotated(&path)) <= 4_000);
+        assert_eq!(written(&folder).concat(), all);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub(crate) mod command;
 pub mod end;
+mod ending;
 pub mod environment;
 pub mod log;
 pub mod port;
@@ -18,7 +19,7 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 /// A process for sure: numbers are used again, start times within one boot are not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcessId {
     pub pid: i32,
     /// Clock ticks after boot, field 22 of `proc_pid_stat(5)`.
@@ -71,21 +72,28 @@ fn all() -> impl Iterator<Item = i32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Every process below this one, its children's children too.
-pub fn descendants(ancestor: i32) -> BTreeSet<i32> {
-    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+/// Every process by its parent's number.
+fn children_of_all() -> BTreeMap<i32, Vec<ProcessId>> {
+    let mut children: BTreeMap<i32, Vec<ProcessId>> = BTreeMap::new();
     for pid in all() {
-        let parent = stat(pid).and_then(|fields| fields.get(1)?.parse().ok());
-        if let Some(parent) = parent {
-            children.entry(parent).or_default().push(pid);
+        let found = stat(pid)
+            .and_then(|fields| Some((fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?)));
+        if let Some((parent, start_time)) = found {
+            children.entry(parent).or_default().push(ProcessId { pid, start_time });
         }
     }
+    children
+}
+
+/// Every process below this one, its children's children too.
+pub fn descendants(ancestor: i32) -> BTreeSet<i32> {
+    let children = children_of_all();
     let mut found = BTreeSet::new();
     let mut left = vec![ancestor];
     while let Some(pid) = left.pop() {
         for child in children.get(&pid).into_iter().flatten() {
-            if found.insert(*child) {
-                left.push(*child);
+            if found.insert(child.pid) {
+                left.push(child.pid);
             }
         }
     }

@@ -22,8 +22,9 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 
 use crate::process::end::End;
+use crate::process::ending::Ending;
 use crate::process::log::LogWriter;
-use crate::process::{ProcessId, boot_id, descendants};
+use crate::process::{ProcessId, boot_id};
 use crate::whole::Whole;
 
 /// What a process is started with.
@@ -39,9 +40,9 @@ pub struct ShimSpec {
     pub log: PathBuf,
     /// Bytes that the log may take, the rotated half included.
     pub log_limit: u64,
-    /// Milliseconds between SIGTERM and SIGKILL.
+    /// Milliseconds between the first SIGTERM and SIGKILL.
     pub stop_grace_ms: u64,
-    /// Milliseconds after which it is ended.
+    /// Milliseconds after which it is asked to end.
     pub time_limit_ms: Option<u64>,
     /// How many files it may have open, where that is not as many as the platform itself.
     #[serde(default)]
@@ -61,6 +62,10 @@ pub(crate) const SPEC: &str = "spec.json";
 pub(crate) const PROCESS: &str = "process.json";
 pub(crate) const END: &str = "end.json";
 pub(crate) const LOCK: &str = "lock";
+/// A grace is at most so long.
+const LONGEST_GRACE: Duration = Duration::from_hours(24);
+/// How long after SIGKILL what the kernel does not let go is waited for.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
 /// What `shim-exec` says when the command cannot be executed.
 const REFUSAL: &str = "refusal.txt";
 
@@ -94,7 +99,7 @@ pub fn exec(folder: &Path, parent: i32) -> ExitCode {
     let Some(spec) = read::<ShimSpec>(folder, SPEC) else {
         return refuse("its description is gone".to_owned());
     };
-    // A session of its own: no terminal reaches it, and its group is what SIGTERM goes to.
+    // A session of its own: no terminal reaches it.
     let _ = rustix::process::setsid();
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let me = ProcessId::of(rustix::process::getpid().as_raw_pid());
@@ -147,13 +152,12 @@ fn supervise(folder: &Path) -> io::Result<End> {
         signals,
         output: Some(output),
         log,
-        grace: Duration::from_millis(spec.stop_grace_ms),
+        grace: Duration::from_millis(spec.stop_grace_ms).min(LONGEST_GRACE),
         deadline,
-        kill_at: None,
+        ending: None,
         timed_out: false,
     };
     let status = shim.wait()?;
-    Shim::end_descendants();
     shim.drain_output();
     let refusal = std::fs::read_to_string(folder.join(REFUSAL)).ok();
     Ok(match (refusal, shim.timed_out, status) {
@@ -206,45 +210,49 @@ struct Shim {
     log: LogWriter,
     grace: Duration,
     deadline: Option<Instant>,
-    kill_at: Option<Instant>,
+    ending: Option<Ending>,
     timed_out: bool,
 }
 
 impl Shim {
-    /// Waits for the app's own process, and passes on what is asked of it meanwhile.
+    /// Waits for the app's own process, passes on what is asked of it meanwhile, and sees that
+    /// nothing of it is left, also of what has made a session of its own.
     fn wait(&mut self) -> io::Result<WaitStatus> {
+        let root = rustix::process::getpid().as_raw_pid();
+        let mut own = None;
+        let mut given_up_at = None;
         loop {
-            if let Some(status) = self.reap() {
+            let reaped = reap(self.app);
+            own = own.or(reaped.own);
+            let now = Instant::now();
+            if let Some(status) = own
+                && (reaped.is_last || given_up_at.is_some_and(|given_up_at| now >= given_up_at))
+            {
                 return Ok(status);
+            }
+            let is_asked = arrived(&self.signals.terminate);
+            let is_late = self.deadline.is_some_and(|deadline| now >= deadline);
+            if let Some(ending) = &mut self.ending {
+                if reaped.any || now >= ending.next() {
+                    ending.go_on(now);
+                }
+            } else if own.is_some() || is_asked || is_late {
+                self.timed_out = is_late && own.is_none();
+                let first = own.is_none().then_some(self.app.as_raw_pid());
+                self.ending = Some(Ending::begin(root, first, self.grace, now));
+                given_up_at = Some(now + self.grace + GIVEN_UP_AFTER);
             }
             self.sleep()?;
             if self.output.is_some() {
                 self.read_output();
             }
             arrived(&self.signals.child);
-            let now = Instant::now();
-            if arrived(&self.signals.terminate) && self.kill_at.is_none() {
-                let _ = rustix::process::kill_process_group(self.app, Signal::TERM);
-                // Before it has a group of its own, there is only itself.
-                let _ = rustix::process::kill_process(self.app, Signal::TERM);
-                self.kill_at = Some(now + self.grace);
-            }
-            if self.deadline.is_some_and(|deadline| now >= deadline) {
-                self.timed_out = true;
-                self.deadline = None;
-                kill_all();
-            }
-            if self.kill_at.is_some_and(|kill_at| now >= kill_at) {
-                kill_all();
-                // Again, should one have been born meanwhile.
-                self.kill_at = Some(now + Duration::from_millis(100));
-            }
         }
     }
 
     /// Sleeps until there is output, a signal, or a time that was set has come.
     fn sleep(&mut self) -> io::Result<()> {
-        let next = [self.deadline, self.kill_at].into_iter().flatten().min();
+        let next = self.ending.as_ref().map(Ending::next).or(self.deadline);
         let timeout = next.map(|next| {
             let left = next.saturating_duration_since(Instant::now());
             Timespec {
@@ -263,17 +271,6 @@ impl Shim {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Reaps whoever has ended; the status, when the app's own process is among them.
-    fn reap(&self) -> Option<WaitStatus> {
-        let mut own = None;
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if pid == self.app {
-                own = Some(status);
-            }
-        }
-        own
     }
 
     /// Reads what there is, if there is any; the end of the output is not the end of the app.
@@ -301,28 +298,32 @@ impl Shim {
         }
         self.log.flush();
     }
-
-    /// Ends every descendant, also those that have made a session of their own: orphans come to
-    /// this subreaper.
-    fn end_descendants() {
-        for _ in 0..10_000 {
-            kill_all();
-            loop {
-                match rustix::process::wait(WaitOptions::NOHANG) {
-                    Ok(Some(_)) => {}
-                    Ok(None) => break,
-                    Err(_) => return,
-                }
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
 }
 
-fn kill_all() {
-    for pid in descendants(rustix::process::getpid().as_raw_pid()) {
-        if let Some(pid) = Pid::from_raw(pid) {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
+/// What a look for the dead has found.
+struct Reaped {
+    /// The status of the app's own process, where it was among them.
+    own: Option<WaitStatus>,
+    /// Somebody was.
+    any: bool,
+    /// Nobody is left: orphans would have come to this subreaper.
+    is_last: bool,
+}
+
+/// Reaps whoever has ended.
+fn reap(app: Pid) -> Reaped {
+    let mut reaped = Reaped { own: None, any: false, is_last: false };
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                reaped.any = true;
+                if pid == app {
+                    reaped.own = Some(status);
+                }
+            }
+            Ok(None) => return reaped,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return Reaped { is_last: true, ..reaped },
         }
     }
 }

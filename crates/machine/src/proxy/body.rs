@@ -41,6 +41,9 @@ impl Body for RequestBody {
         let polled = Pin::new(incoming).poll_frame(context);
         self.connection.set_starved(polled.is_pending());
         let frame = ready!(polled);
+        if matches!(frame, Some(Err(_))) {
+            self.connection.spoil();
+        }
         if frame.is_none() || self.is_end_stream() {
             self.connection.set_uploading(false);
             self.connection.set_unread(false);

@@ -13,8 +13,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{Extensions, HeaderValue, Request};
 use hyper::body::{Body, Frame, Incoming};
+use hyper::ext::on_informational;
 use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::exchange;
 use crate::proxy::gate::Gate;
+use crate::proxy::headers;
 use crate::proxy::limits::Limits;
 use crate::proxy::link::Link;
 use crate::proxy::meter::{Activity, ClientStream, Meter};
@@ -57,6 +59,9 @@ pub(super) struct Connection {
     uploading: Cell<bool>,
     starved: Cell<bool>,
     unread: Cell<bool>,
+    spoiled: Cell<bool>,
+    is_local: bool,
+    interim: OnceCell<Extensions>,
 }
 
 /// What the connection's task was told to do.
@@ -90,13 +95,15 @@ struct Seen {
 
 impl Connection {
     pub(super) fn new(worker: Rc<Worker>, client: IpAddr) -> Rc<Connection> {
+        let is_local = client.to_canonical().is_loopback();
         let client = HeaderValue::from_str(&client.to_canonical().to_string())
             .unwrap_or(HeaderValue::from_static("unknown"));
         let seen = Seen { wait: Wait::Nobody, progress: 0, requests: 0, since: Instant::now() };
+        let meter = Meter::new(worker.crowd().now());
         Rc::new(Connection {
             worker,
             client,
-            meter: Meter::new(),
+            meter,
             gate: OnceCell::new(),
             order: Cell::new(Order::Go),
             leaving: Cell::new(false),
@@ -109,6 +116,9 @@ impl Connection {
             uploading: Cell::new(false),
             starved: Cell::new(false),
             unread: Cell::new(false),
+            spoiled: Cell::new(false),
+            is_local,
+            interim: OnceCell::new(),
         })
     }
 
@@ -128,7 +138,9 @@ impl Connection {
                 self.meter.enter(Activity::Upgraded);
                 self.unless_cut(splice.run()).await;
             }
-            (None, Some(stream)) if self.unread.get() => self.unless_cut(linger(stream)).await,
+            (None, Some(stream)) if self.unread.get() || self.meter.was_refused() => {
+                self.unless_cut(linger(stream)).await;
+            }
             (None, _) => {}
         }
         self.release(false);
@@ -155,6 +167,7 @@ impl Connection {
     {
         let (gate, _) = self.gate.get_or_init(|| {
             let gate = Gate::new(context.waker());
+            self.meter.hang_gate(&gate);
             let waker = Waker::from(Arc::clone(&gate));
             (gate, waker)
         });
@@ -167,10 +180,17 @@ impl Connection {
             if serving.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
+            let gives_way = self.meter.gives_way();
+            if gives_way && self.meter.activity() == Activity::Head && self.meter.progress() == 0 {
+                return Poll::Ready(());
+            }
             // Only now, when what the client has sent so far is read: hyper closes a connection at
             // once between two requests and before the first, and drops a head that is not
             // complete.
-            if self.finishing.get() && !*closing && self.meter.activity() != Activity::Head {
+            if (self.finishing.get() || gives_way)
+                && !*closing
+                && self.meter.activity() != Activity::Head
+            {
                 *closing = true;
                 serving.as_mut().graceful_shutdown();
                 continue;
@@ -192,6 +212,28 @@ impl Connection {
         &self.worker
     }
 
+    pub(super) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// Whether the client is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// What makes the app's interim answers reach the client.
+    pub(super) fn interim(&self) -> Extensions {
+        let make = || {
+            let meter = Arc::clone(&self.meter);
+            let mut request = Request::new(());
+            on_informational(&mut request, move |answer| {
+                meter.put_aside(&headers::interim(answer.status(), answer.headers()));
+            });
+            std::mem::take(request.extensions_mut())
+        };
+        self.interim.get_or_init(make).clone()
+    }
+
     /// The address of the client, as a header's value.
     pub(super) fn client(&self) -> &HeaderValue {
         &self.client
@@ -201,6 +243,7 @@ impl Connection {
     pub(super) fn begin(&self) {
         self.requests.set(self.requests.get().wrapping_add(1));
         self.meter.enter(Activity::Busy);
+        self.spoiled.set(false);
     }
 
     /// A request needs no instance any more; `reusable`: it has ended as it should.
@@ -215,7 +258,7 @@ impl Connection {
 
     /// A request has ended.
     pub(super) fn end(&self) {
-        self.meter.enter(Activity::Idle);
+        self.meter.rest(self.worker.crowd().now());
     }
 
     pub(super) fn hold(&self, claim: Claim) {
@@ -279,6 +322,15 @@ impl Connection {
     /// Whether the client has more to send of its request.
     pub(super) fn set_unread(&self, unread: bool) {
         self.unread.set(unread);
+    }
+
+    /// What the client sends is no body.
+    pub(super) fn spoil(&self) {
+        self.spoiled.set(true);
+    }
+
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.spoiled.get()
     }
 
     /// Something came from the app.

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 
@@ -17,7 +17,7 @@ use crate::proxy::body::{RequestBody, ResponseBody};
 use crate::proxy::connection::Connection;
 use crate::proxy::headers::{self, Sender};
 use crate::proxy::link::{Link, Unanswered};
-use crate::proxy::pages;
+use crate::proxy::pages::{self, Reader};
 use crate::proxy::routes::{Found, Label, Vacancy};
 use crate::proxy::upgrade::Splice;
 use crate::proxy::upstream::{Claim, Upstream};
@@ -33,7 +33,12 @@ pub(super) async fn serve(
     connection.begin();
     connection.set_unread(!request.body().is_end_stream());
     let mut access = Access::begin(request.method(), request.uri());
+    let is_old = request.version() == Version::HTTP_10;
     let mut response = answer(&connection, request, &mut access).await;
+    if is_old && response.headers_mut().remove(CONNECTION).is_some() {
+        // Hyper would add that it is kept; an old answer that does not say so ends it.
+        *response.version_mut() = Version::HTTP_10;
+    }
     if let Some(access) = &mut access {
         access.status(response.status());
     }
@@ -55,15 +60,17 @@ async fn answer(
     let (mut parts, body) = request.into_parts();
     let host = match headers::host(&mut parts) {
         Ok(Some(host)) => host,
-        Ok(None) => return pages::unknown(b""),
+        Ok(None) => HeaderValue::from_static(""),
         Err((status, why)) => return pages::refused(status, why),
     };
+    let reader = Reader::of(&parts.headers, connection.is_local());
     let Some(app) = connection.worker().routes().app_of(host.as_bytes()) else {
-        return pages::unknown(host.as_bytes());
+        return pages::unknown(host.as_bytes(), reader);
     };
     if let Some(access) = access {
         access.app(app.as_str());
     }
+    let version = parts.version;
     let upgradable = body.is_end_stream();
     let sender = Sender {
         client: connection.client(),
@@ -78,38 +85,47 @@ async fn answer(
         Err((status, why)) => return pages::refused(status, why),
     };
     let body = RequestBody::new(body, Rc::clone(connection));
-    let mut tries = Tries::new(app);
+    let mut tries = Tries::new(app, version);
     let answered = tries.answer(connection, parts, body).await;
     if let (Some(access), Some(upstream)) = (access, &tries.upstream) {
         access.upstream(upstream.id());
     }
     match answered {
-        Ok((response, exchange)) => pass_on(response, exchange, upgrade, &app),
-        Err(NoAnswer::Unknown) => pages::unknown(host.as_bytes()),
-        Err(NoAnswer::Nobody(why)) => pages::nobody(app.as_str(), why),
-        Err(NoAnswer::Silent) => pages::silent(app.as_str()),
-        Err(NoAnswer::Broken) => pages::failed(app.as_str()),
+        Ok((response, exchange)) => pass_on(response, exchange, upgrade, version)
+            .unwrap_or_else(|| pages::failed(app.as_str(), reader)),
+        Err(NoAnswer::Unknown) => pages::unknown(host.as_bytes(), reader),
+        Err(NoAnswer::Nobody(why)) => pages::nobody(app.as_str(), why, reader),
+        Err(NoAnswer::Silent) => pages::silent(app.as_str(), reader),
+        Err(NoAnswer::Broken) => pages::failed(app.as_str(), reader),
+        Err(NoAnswer::Unreadable) => pages::unreadable(app.as_str(), reader),
+        Err(NoAnswer::Spoiled) => {
+            pages::refused(StatusCode::BAD_REQUEST, "The body of the request is broken.\n")
+        }
     }
 }
 
+/// `None`: the answer cannot be passed on.
 fn pass_on(
     response: Response<Incoming>,
     exchange: Exchange,
     upgrade: Option<OnUpgrade>,
-    app: &Label,
-) -> Response<ResponseBody> {
+    version: Version,
+) -> Option<Response<ResponseBody>> {
     let (mut parts, body) = response.into_parts();
     headers::backward(&mut parts);
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        // An answer that nobody asked for cannot be passed on.
-        let Some(upgrade) = upgrade else { return pages::failed(app.as_str()) };
-        if !exchange.hand_over(upgrade) {
-            return pages::failed(app.as_str());
+        // Nobody asked for it, or for what it leads to.
+        if !exchange.hand_over(upgrade.filter(|_| headers::is_upgrade(&parts.headers))?) {
+            return None;
         }
         parts.extensions.clear();
-        return Response::from_parts(parts, ResponseBody::empty());
+        return Some(Response::from_parts(parts, ResponseBody::empty()));
     }
-    Response::from_parts(parts, ResponseBody::stream(body, exchange))
+    // Only the end of the connection tells an old client where such an answer ends.
+    if version == Version::HTTP_10 && body.size_hint().exact().is_none() {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Some(Response::from_parts(parts, ResponseBody::stream(body, exchange)))
 }
 
 /// Why there is no answer of the app.
@@ -122,11 +138,17 @@ enum NoAnswer {
     Silent,
     /// It cannot be connected to, or did not answer.
     Broken,
+    /// It answered something that is no HTTP.
+    Unreadable,
+    /// The client's body is none.
+    Spoiled,
 }
 
 /// The attempts at one request.
 struct Tries {
     app: Label,
+    /// What the client speaks.
+    version: Version,
     count: usize,
     tried: Vec<Upstream>,
     /// The one that was tried last.
@@ -136,8 +158,8 @@ struct Tries {
 }
 
 impl Tries {
-    fn new(app: Label) -> Self {
-        Tries { app, count: 0, tried: Vec::new(), upstream: None, stale: false }
+    fn new(app: Label, version: Version) -> Self {
+        Tries { app, version, count: 0, tried: Vec::new(), upstream: None, stale: false }
     }
 
     async fn answer(
@@ -156,10 +178,21 @@ impl Tries {
                 continue;
             };
             let pooled = link.is_pooled();
+            if self.version == Version::HTTP_11 {
+                // Old clients know of no interim answers.
+                *request.extensions_mut() = connection.interim();
+            }
             match exchange.send(link, request).await? {
                 Ok(response) => return Ok((response, exchange)),
                 Err(mut unanswered) => {
                     tracing::debug!(error = ?unanswered.error(), "no answer");
+                    if connection.is_spoiled() {
+                        return Err(NoAnswer::Spoiled);
+                    }
+                    if unanswered.error().is_parse() {
+                        self.warn(connection, unanswered.error());
+                        return Err(NoAnswer::Unreadable);
+                    }
                     request = match (unanswered.take_message(), &spare) {
                         // Not a byte of it was written.
                         (Some(request), _) => request,
@@ -211,6 +244,11 @@ impl Tries {
         }
     }
 
+    fn warn(&self, connection: &Connection, error: &hyper::Error) {
+        let upstream = self.upstream.as_ref().map_or("", Upstream::id);
+        connection.worker().warn_of_answer(self.app.as_str(), upstream, error);
+    }
+
     fn failed(&mut self) -> Result<(), NoAnswer> {
         self.count += 1;
         if self.count == TRIES {
@@ -255,7 +293,14 @@ impl Exchange {
             if self.connection.gave_up() {
                 return Poll::Ready(Err(NoAnswer::Silent));
             }
+            // What the app has sent ahead of its answer goes out ahead of it; the flush wakes.
+            if self.connection.meter().has_aside() {
+                return Poll::Pending;
+            }
             self.connection.drive_link();
+            if self.connection.meter().has_aside() {
+                return Poll::Pending;
+            }
             let mut poll = || self.connection.poll_inside(|context| answer.as_mut().poll(context));
             let mut polled = poll();
             if polled.is_pending() && self.connection.with_link(Link::bury).unwrap_or_default() {

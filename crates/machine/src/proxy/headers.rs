@@ -1,7 +1,7 @@
 //! Headers: which ones end at the proxy, and which ones it adds.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
@@ -30,6 +30,10 @@ static ENDING: [HeaderName; 9] = [
 /// Why a request is not passed on: the answer's status and text.
 pub(super) type Refusal = (StatusCode, &'static str);
 
+const fn bad(why: &'static str) -> Refusal {
+    (StatusCode::BAD_REQUEST, why)
+}
+
 /// Finds the host that a request is for, and brings its target into the form that an app expects.
 ///
 /// `None`: it names no host.
@@ -37,27 +41,75 @@ pub(super) fn host(parts: &mut Parts) -> Result<Option<HeaderValue>, Refusal> {
     if parts.method == Method::CONNECT {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "This is no tunnel.\n"));
     }
-    let host = match parts.headers.entry(HOST) {
-        Entry::Vacant(_) => None,
-        Entry::Occupied(entry) => {
-            let mut values = entry.iter();
-            let host = values.next().cloned();
-            if values.next().is_some() {
-                return Err((StatusCode::BAD_REQUEST, "More than one Host header.\n"));
-            }
-            host
+    let host = host_header(parts)?;
+    let Some(authority) = parts.uri.authority() else {
+        if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+            return Err(bad("The target of the request is no path.\n"));
         }
+        return Ok(host);
     };
-    // RFC 9112, 3.2.2: the host in an absolute target wins, and replaces the header.
-    let Some(authority) = parts.uri.authority() else { return Ok(host) };
+    if parts.uri.scheme().is_none() {
+        return Err(bad("The target of the request is no path.\n"));
+    }
     let (_, named) = authority.as_str().rsplit_once('@').unwrap_or(("", authority.as_str()));
     let named = HeaderValue::from_str(named)
-        .map_err(|_| (StatusCode::BAD_REQUEST, "The target names no host.\n"))?;
+        .ok()
+        .filter(|named| is_host(named.as_bytes()))
+        .ok_or(bad("The target names no host.\n"))?;
+    // RFC 9112, 3.2: both are the same, or somebody on the way may have read the other one.
+    if host.is_some_and(|host| !are_same(&host, &named, parts.uri.scheme_str())) {
+        return Err(bad("The target and the Host header name different hosts.\n"));
+    }
     let root = || PathAndQuery::from_static("/");
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(root);
     parts.uri = Uri::from(path);
     parts.headers.insert(HOST, named.clone());
     Ok(Some(named))
+}
+
+/// RFC 9112, 3.2: exactly one, and of one name.  Only old clients may leave it out.
+fn host_header(parts: &Parts) -> Result<Option<HeaderValue>, Refusal> {
+    let mut values = parts.headers.get_all(HOST).iter();
+    let Some(host) = values.next() else {
+        return match parts.version {
+            Version::HTTP_09 | Version::HTTP_10 => Ok(None),
+            _ => Err(bad("The request has no Host header.\n")),
+        };
+    };
+    if values.next().is_some() {
+        return Err(bad("More than one Host header.\n"));
+    }
+    if !is_host(host.as_bytes()) {
+        return Err(bad("The Host header is not the name of a host.\n"));
+    }
+    Ok(Some(host.clone()))
+}
+
+/// Whether this can be a host and a port.  A comma, which a name might have, separates two.
+fn is_host(host: &[u8]) -> bool {
+    let literal = host.iter().rposition(|&byte| byte == b']').map_or(0, |end| end + 1);
+    let (literal, rest) = host.split_at(literal);
+    let colon = rest.iter().position(|&byte| byte == b':').unwrap_or(rest.len());
+    let (name, port) = rest.split_at(colon);
+    let in_literal = |byte: &u8| byte.is_ascii_alphanumeric() || b":.%-_~".contains(byte);
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
+    let stands = match literal {
+        [] => true,
+        [b'[', inner @ .., b']'] => name.is_empty() && inner.iter().all(in_literal),
+        [..] => false,
+    };
+    stands && name.iter().all(in_name) && port.iter().skip(1).all(u8::is_ascii_digit)
+}
+
+/// Whether two hosts are the same, the scheme's own port or none.
+fn are_same(one: &HeaderValue, other: &HeaderValue, scheme: Option<&str>) -> bool {
+    let port: &[u8] = if scheme == Some("https") { b":443" } else { b":80" };
+    let bare = |host: &'_ HeaderValue| {
+        let host = host.as_bytes();
+        let host = host.strip_suffix(port).or_else(|| host.strip_suffix(b":")).unwrap_or(host);
+        host.to_ascii_lowercase()
+    };
+    bare(one) == bare(other)
 }
 
 /// Who sent a request, as far as apps are told.
@@ -100,23 +152,25 @@ pub(super) fn forward(
 /// Removes from a request what ends here.  Returns whether an upgrade is asked for.
 fn leave(parts: &mut Parts, upgradable: bool) -> Result<bool, Refusal> {
     let headers = &mut parts.headers;
-    if let Some(coding) = headers.get(TRANSFER_ENCODING)
+    let coding = headers.get(TRANSFER_ENCODING);
+    let is_chunked = coding.is_some();
+    if let Some(coding) = coding
         && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
         return Err((StatusCode::NOT_IMPLEMENTED, "Unknown transfer coding.\n"));
     }
-    let protocol = headers.remove(UPGRADE).filter(|protocol| {
-        // h2c would carry requests past the rules of this proxy.
-        upgradable
-            && parts.version == Version::HTTP_11
-            && names(headers, b"upgrade")
-            && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")
-    });
+    let asked = upgradable && parts.version == Version::HTTP_11 && names(headers, b"upgrade");
+    let protocol = if asked { protocols(headers) } else { None };
+    headers.remove(UPGRADE);
     let trailers = headers.remove(TE).is_some_and(|te| has(&te, b"trailers"));
     remove_hop_by_hop(headers);
     headers.remove(PROXY_AUTHORIZATION);
     // The client was told to go on as soon as the body is wanted; the app need not do it again.
     headers.remove(EXPECT);
+    if is_chunked {
+        // Otherwise hyper takes it that a GET has no body.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -128,10 +182,71 @@ fn leave(parts: &mut Parts, upgradable: bool) -> Result<bool, Refusal> {
     Ok(upgrade)
 }
 
+/// The protocols that an upgrade may lead to (RFC 9110, 7.8).
+fn protocols(headers: &HeaderMap) -> Option<HeaderValue> {
+    let all = headers.get_all(UPGRADE).iter().flat_map(tokens);
+    let left: Vec<&[u8]> = all.filter(|protocol| !is_http(protocol)).collect();
+    HeaderValue::from_bytes(&left.join(&b", "[..])).ok().filter(|left| !left.is_empty())
+}
+
+/// Whether requests would go on in this protocol, past the rules of this proxy.
+fn is_http(protocol: &[u8]) -> bool {
+    let name = protocol.split(|&byte| byte == b'/').next().unwrap_or_default();
+    [&b"h2c"[..], b"h2", b"h3", b"http", b"tls"].iter().any(|n| n.eq_ignore_ascii_case(name))
+}
+
+/// Whether an answer that switches protocols leads to one that was let through.
+pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
+    !headers.get_all(UPGRADE).iter().flat_map(tokens).any(is_http)
+}
+
+/// An interim answer of an app (RFC 9110, 15.2), as bytes for the client.
+pub(super) fn interim(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let mut headers = headers.clone();
+    remove_hop_by_hop(&mut headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(UPGRADE);
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
+    for (name, value) in &headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
+/// Leaves at most one word on how long a body is (RFC 9112, 6.3): chunks overrule a length, and
+/// equal lengths are one.
+fn agree_on_length(headers: &mut HeaderMap) {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = values.next() else { return };
+    if values.next().is_none()
+        && first.as_bytes().iter().all(u8::is_ascii_digit)
+        && !headers.contains_key(TRANSFER_ENCODING)
+    {
+        return;
+    }
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().flat_map(tokens).map(length);
+    let agreed = lengths.reduce(|one, other| one.filter(|_| one == other)).flatten();
+    // Where they differ there is no body, or hyper would have refused the answer.
+    headers.remove(CONTENT_LENGTH);
+    if let (Some(length), false) = (agreed, headers.contains_key(TRANSFER_ENCODING)) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+fn length(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
 /// Turns the headers of an app's answer into those of the answer to the client.
 pub(super) fn backward(parts: &mut http::response::Parts) {
     parts.version = Version::HTTP_11;
     let headers = &mut parts.headers;
+    agree_on_length(headers);
     if !headers.keys().any(ends_here) {
         return;
     }
@@ -319,8 +434,9 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_an_absolute_target_wins() {
-        let mut parts = parts("http://me@shop.localhost:8080/a?b", &[("host", "other.localhost")]);
+    fn an_absolute_target_is_made_a_path() {
+        let mut parts =
+            parts("http://me@shop.localhost:8080/a?b", &[("host", "shop.localhost:8080")]);
         assert_eq!(host(&mut parts).unwrap().unwrap(), "shop.localhost:8080");
         assert_eq!(parts.headers[HOST], "shop.localhost:8080");
         assert_eq!(parts.uri, "/a?b");

@@ -2,6 +2,16 @@
 
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
+
+/// Descriptors that are kept for what is no connection: the table, builds, git, instances.  A
+/// quarter of few, at most this many.
+const RESERVE: usize = 1024;
+
+/// The most headers of a head.  Hyper makes room for as many at each message: 1,024 cost a sixth
+/// more time for each request, and as many as the size allows three times as much.
+pub(super) const HEADERS: usize = 256;
+
 /// Times and sizes.  Times are looked at a few times per second, so they end up to a second late.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -25,8 +35,13 @@ pub struct Limits {
     pub pool: usize,
     /// Bytes of a request's or answer's head, at least 8192.  Larger requests are answered 431.
     pub head_size: usize,
-    /// Open connections of clients.  More wait in the listener's queue until one ends.
+    /// Open connections of clients, or as many as there are descriptors for.  Above that the one
+    /// that has had no request for longest gives way to the newest; if all have one, the newest
+    /// waits in the listener's queue.
     pub connections: usize,
+    /// Connections from one address; `None`: half of all.  Above that one of its own gives way, or
+    /// the newest is closed.
+    pub connections_per_client: Option<usize>,
 }
 
 impl Default for Limits {
@@ -42,14 +57,58 @@ impl Default for Limits {
             pool: 1024,
             head_size: 64 * 1024,
             connections: 10_000,
+            connections_per_client: None,
         }
     }
 }
 
 impl Limits {
+    /// How many connections there may be, and how many from one address. Behind a balancer all come
+    /// from a few.
+    pub(super) fn crowd(&self, are_behind_balancer: bool) -> (usize, usize) {
+        let connections =
+            self.connections.min(for_descriptors(getrlimit(Resource::Nofile).current));
+        if connections < self.connections {
+            tracing::info!(connections, "the limit of open files bounds the connections");
+        }
+        let half = connections.div_ceil(2);
+        let of_client = self.connections_per_client.unwrap_or(half);
+        (connections, if are_behind_balancer { usize::MAX } else { of_client })
+    }
+
     /// How often the times are looked at: often enough for the shortest, at most once a second.
     pub(super) fn tick(&self) -> Duration {
         let shortest = self.head.min(self.idle).min(self.stalled).min(self.silent).min(self.pooled);
         (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
+    }
+}
+
+/// How many connections there may be with that many descriptors: each may need another one to an
+/// instance.
+fn for_descriptors(descriptors: Option<u64>) -> usize {
+    let Some(descriptors) = descriptors else { return usize::MAX };
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    ((descriptors - RESERVE.min(descriptors / 4)) / 2).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_left_for_what_is_no_connection() {
+        assert_eq!(for_descriptors(None), usize::MAX);
+        assert_eq!(for_descriptors(Some(1024)), 384);
+        assert_eq!(for_descriptors(Some(524_288)), 261_632);
+        assert_eq!(for_descriptors(Some(0)), 1);
+    }
+
+    #[test]
+    fn one_address_may_have_half_of_all_unless_it_is_a_balancer() {
+        let limits = Limits { connections: 101, ..Limits::default() };
+        assert_eq!(limits.crowd(false), (101, 51));
+        assert_eq!(limits.crowd(true), (101, usize::MAX));
+        let limits = Limits { connections_per_client: Some(1_000), ..limits };
+        assert_eq!(limits.crowd(false), (101, 1_000));
     }
 }

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::proxy::body::RequestBody;
-use crate::proxy::limits::Limits;
+use crate::proxy::limits::{HEADERS, Limits};
 use crate::proxy::socket::Socket;
 use crate::proxy::upstream::Upstream;
 
@@ -52,7 +52,11 @@ impl Link {
         let stream = timeout(limits.connect, connecting).await??;
         stream.set_nodelay(true)?;
         let mut builder = Builder::new();
-        builder.max_buf_size(limits.head_size);
+        builder
+            .max_buf_size(limits.head_size)
+            .max_headers(HEADERS)
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true);
         let (sender, wire) =
             builder.handshake(TokioIo::new(Socket(stream))).await.map_err(io::Error::other)?;
         Ok(Link { sender, wire: Driven::Running(wire), since: Instant::now(), pooled: false })

@@ -12,12 +12,14 @@
 mod access;
 mod body;
 mod connection;
+mod crowd;
 mod exchange;
 mod gate;
 mod headers;
 mod limits;
 mod link;
 mod meter;
+mod notice;
 mod pages;
 mod routes;
 mod socket;
@@ -37,6 +39,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use crowd::Crowd;
 pub use limits::Limits;
 pub use routes::{Routes, Vacancy};
 pub use upstream::Upstream;
@@ -102,18 +105,20 @@ impl Proxy {
         let (stage, stages) = watch::channel(Stage::Wait);
         let (ending, ended) = mpsc::channel(1);
         let count = threads.max(1);
-        let room = limits.connections.div_ceil(count);
+        let (connections, of_client) = limits.crowd(routes.are_behind_balancer());
+        let crowd = Crowd::new(connections, of_client);
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
             let listener = listener.try_clone()?;
             let (routes, limits) = (Arc::clone(&routes), limits.clone());
             let (stages, ending) = (stages.clone(), ending.clone());
+            let crowd = Arc::clone(&crowd);
             let work = move || {
                 let _ending = ending;
                 let served = start_runtime().and_then(|runtime| {
                     runtime.block_on(async {
                         let listener = TcpListener::from_std(listener)?;
-                        Worker::new(routes, limits, room).run(listener, stages).await;
+                        Worker::new(routes, limits, crowd).run(listener, stages).await;
                         Ok(())
                     })
                 });

@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,17 +12,22 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http1::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::proxy::connection::Connection;
-use crate::proxy::limits::Limits;
+use crate::proxy::crowd::{Crowd, Place};
+use crate::proxy::limits::{HEADERS, Limits};
 use crate::proxy::link::Pool;
+use crate::proxy::notice::Notice;
 use crate::proxy::routes::Routes;
 
 /// How long no connection is accepted after accepting failed, as it does when files run out.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether somebody has ended, or has no request, when all places are taken.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What the proxy tells its threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,28 +49,38 @@ pub(super) struct Worker {
     limits: Limits,
     pool: Pool,
     http: Builder,
-    room: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     connections: RefCell<HashMap<u64, Rc<Connection>>>,
     next: Cell<u64>,
     /// The first connection has come, or the last one has gone.
     turned: Notify,
+    notices: Notices,
+}
+
+/// What is told of connections and apps, and not more often than it helps.
+#[derive(Default)]
+struct Notices {
+    unaccepted: Notice,
+    refused: Notice,
+    unreadable: RefCell<HashMap<String, Notice>>,
 }
 
 impl Worker {
-    pub(super) fn new(routes: Arc<Routes>, limits: Limits, room: usize) -> Rc<Worker> {
+    pub(super) fn new(routes: Arc<Routes>, limits: Limits, crowd: Arc<Crowd>) -> Rc<Worker> {
         let mut http = Builder::new();
         // The times are watched for all connections at once: a timer for each request would cost
         // more.
-        http.header_read_timeout(None).max_buf_size(limits.head_size);
+        http.header_read_timeout(None).max_buf_size(limits.head_size).max_headers(HEADERS);
         Rc::new(Worker {
             routes,
             limits,
             pool: Pool::default(),
             http,
-            room: Arc::new(Semaphore::new(room)),
+            crowd,
             connections: RefCell::default(),
             next: Cell::new(0),
             turned: Notify::new(),
+            notices: Notices::default(),
         })
     }
 
@@ -73,6 +90,10 @@ impl Worker {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    pub(super) fn crowd(&self) -> &Crowd {
+        &self.crowd
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -95,27 +116,47 @@ impl Worker {
 
     async fn accept(self: &Rc<Self>, listener: TcpListener) {
         loop {
-            // Clients above the limit wait in the queue of the listener.
-            let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { return };
+            // Where everybody has a request, who comes waits in the queue of the listener.
+            while !self.crowd.has_room() {
+                sleep(LOOK).await;
+            }
             match listener.accept().await {
-                Ok((stream, client)) => {
-                    let worker = Rc::clone(self);
-                    let connection = Connection::new(Rc::clone(self), client.ip());
-                    // Before its task first runs: the proxy may end in between, and must know of
-                    // it.
-                    let entry = self.enter(&connection);
-                    spawn_local(async move {
-                        let _entry = entry;
-                        worker.serve(connection, stream).await;
-                        drop(room);
-                    });
-                }
+                Ok((stream, client)) => self.welcome(stream, client.ip()),
                 Err(error) if is_of_one_client(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections");
+                    if let Some(times) = self.notices.unaccepted.count(Instant::now()) {
+                        tracing::warn!(%error, times, "cannot accept connections");
+                    }
                     sleep(PAUSE).await;
                 }
             }
+        }
+    }
+
+    fn welcome(self: &Rc<Self>, stream: TcpStream, client: IpAddr) {
+        let connection = Connection::new(Rc::clone(self), client);
+        let Some(place) = self.crowd.enter(client, connection.meter()) else {
+            if let Some(times) = self.notices.refused.count(Instant::now()) {
+                tracing::warn!(%client, times, "too many connections from one address");
+            }
+            return;
+        };
+        let worker = Rc::clone(self);
+        // Before its task first runs: the proxy may end in between, and must know of it.
+        let entry = self.enter(&connection, place);
+        spawn_local(async move {
+            let _entry = entry;
+            worker.serve(connection, stream).await;
+        });
+    }
+
+    /// An app's answer cannot be read.
+    pub(super) fn warn_of_answer(&self, app: &str, upstream: &str, error: &hyper::Error) {
+        let mut notices = self.notices.unreadable.borrow_mut();
+        let notice = notices.entry(app.to_owned()).or_default();
+        if let Some(times) = notice.count(Instant::now()) {
+            let error = chain(error);
+            tracing::warn!(app, upstream, error, times, "the app sent an answer that is no HTTP");
         }
     }
 
@@ -170,14 +211,14 @@ impl Worker {
         }
     }
 
-    fn enter(self: &Rc<Self>, connection: &Rc<Connection>) -> Entry {
+    fn enter(self: &Rc<Self>, connection: &Rc<Connection>, place: Place) -> Entry {
         let key = self.next.replace(self.next.get() + 1);
         let mut connections = self.connections.borrow_mut();
         connections.insert(key, Rc::clone(connection));
         if connections.len() == 1 {
             self.turned.notify_one();
         }
-        Entry { worker: Rc::clone(self), key }
+        Entry { worker: Rc::clone(self), key, _place: place }
     }
 }
 
@@ -185,6 +226,7 @@ impl Worker {
 struct Entry {
     worker: Rc<Worker>,
     key: u64,
+    _place: Place,
 }
 
 impl Drop for Entry {
@@ -199,6 +241,12 @@ impl Drop for Entry {
             connection.release(false);
         }
     }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Whether the error is about the one connection only, and the next one may be accepted at once.

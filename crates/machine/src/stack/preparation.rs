@@ -30,8 +30,6 @@ use crate::supply::Supply;
 
 /// Bytes of log that one instance may keep.
 const LOG_LIMIT: u64 = 50 << 20;
-/// How long a process may take to end after SIGTERM, in milliseconds.
-const STOP_GRACE_MS: u64 = 10_000;
 /// How many releases are remembered as done.
 const KEPT_RELEASES: usize = 20;
 /// How long the start waits for somebody to take a build that is offered.
@@ -187,7 +185,8 @@ impl LiveStack {
             environment: self.environment(plan, built, Some(instance.port()), temporary)?,
             log: instance.log().to_owned(),
             log_limit: LOG_LIMIT,
-            stop_grace_ms: STOP_GRACE_MS,
+            stop_grace_ms: u64::try_from(self.machine.config.stop_grace.as_millis())
+                .unwrap_or(u64::MAX),
             time_limit_ms: None,
             open_files: self.machine.open_files,
         })

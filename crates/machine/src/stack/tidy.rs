@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rowhouse_core::{AppName, Commit, Repository, Unreachable};
+use rowhouse_core::{AppName, Commit, Repository, Sweep, Unreachable};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -27,29 +27,33 @@ const KEPT_LOGS: usize = 20;
 const KEPT_DATA_DAYS: u32 = 7;
 
 /// Tidies whenever there is something to do, until it is dropped or no sweep is told of any more:
-/// builds after a rollout, and all that has expired after a full sweep. `swept` are the stacks that
-/// a sweep found without a row, and left alone.
+/// builds after a rollout, and all that has expired after a full sweep; after one it is told, too,
+/// which stacks without a row it left alone.
 pub(crate) async fn run(
     machine: Arc<Machine>,
     stacks: Arc<Stacks>,
     table: Arc<SqliteTable>,
-    mut swept: UnboundedReceiver<Vec<AppName>>,
+    mut swept: UnboundedReceiver<Sweep>,
 ) {
+    let mut told = BTreeSet::new();
     // A task of its own, so that one that panics is the last of nothing else; it ends with this.
     let mut chore = JoinSet::new();
     loop {
-        let orphans = tokio::select! {
-            orphans = swept.recv() => match orphans {
-                Some(orphans) => Some(orphans),
+        let sweep = tokio::select! {
+            sweep = swept.recv() => match sweep {
+                Some(sweep) => Some(sweep),
                 None => return,
             },
             () = machine.superfluous.notified() => None,
         };
+        if let Some(sweep) = &sweep {
+            tell_orphans(&machine, sweep, &mut told).await;
+        }
         let (machine, stacks) = (Arc::clone(&machine), Arc::clone(&stacks));
         let table = Arc::clone(&table);
         chore.spawn(async move {
-            match orphans {
-                Some(orphans) => after_sweep(&machine, &stacks, &table, &orphans).await,
+            match sweep {
+                Some(_) => after_sweep(&machine, &stacks, &table).await,
                 None => builds(&machine, &stacks).await,
             }
         });
@@ -61,20 +65,34 @@ pub(crate) async fn run(
     }
 }
 
-/// Removes what has expired, and names the stacks that no row wants and no sweep may delete.
-async fn after_sweep(
-    machine: &Arc<Machine>,
-    stacks: &Stacks,
-    table: &SqliteTable,
-    orphans: &[AppName],
-) {
-    for orphan in orphans {
+/// Names the stacks that no row wants and no sweep deletes: once, as long as that is so.
+async fn tell_orphans(machine: &Machine, sweep: &Sweep, told: &mut BTreeSet<AppName>) {
+    let orphans = sweep.orphans.iter().map(|name| {
         let text = format!(
-            "it has no row, and too many stacks have none to delete them unasked; \
-             `rowhouse rm {orphan}` deletes it"
+            "it has no row, and nobody removed one: it runs on; a row of its name adopts it, and \
+             `rowhouse rm {name}` deletes it"
         );
-        machine.journal.tell(orphan, "orphan", text).await;
+        (name, text)
+    });
+    let refused = sweep.refused.iter().map(|name| {
+        let text = format!(
+            "its row was removed, and too many were to delete them in a sweep; \
+             `rowhouse rm {name}` deletes it"
+        );
+        (name, text)
+    });
+    let mut left = BTreeSet::new();
+    for (name, text) in orphans.chain(refused) {
+        if !told.contains(name) {
+            machine.journal.tell(name, "orphan", text).await;
+        }
+        left.insert(name.clone());
     }
+    *told = left;
+}
+
+/// Removes what has expired.
+async fn after_sweep(machine: &Arc<Machine>, stacks: &Stacks, table: &SqliteTable) {
     if let Err(error) = table.prune_history().await {
         warn!(reason = %error, "cannot tidy the history");
     }

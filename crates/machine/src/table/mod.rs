@@ -3,14 +3,17 @@
 mod column;
 pub(crate) mod database;
 pub mod feed;
+pub mod mark;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_core::{
-    AppTable, Attribute, Commit, Entry, Generation, KEPT_DAYS, KEPT_ENTRIES, Report, Row, RowKey,
-    Status, StoredEntry, StoredRow, Target, Unreachable, Value, Written,
+    AppTable, Attribute, Commit, Entry, Found, Generation, KEPT_DAYS, KEPT_ENTRIES, Report, Row,
+    RowKey, Status, StoredEntry, StoredRow, Target, Unreachable, Value, Written,
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,52 +22,8 @@ use crate::table::column::{COLUMNS, column, read_name, read_row, sql_value};
 use crate::table::database::{
     Database, Durability, explain, open, open_of_another, open_read_only,
 };
-
-/// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite,
-/// which may be as old as 3.31; they ring the old and the new name, and drop the reactor's own
-/// echo.
-const SCHEMA: &str = "
-create table if not exists apps (
-    name text not null primary key,
-    version text, scale integer, repo text, path text, env text, build_env text,
-    health text, health_timeout integer, follow integer, redeploy integer,
-    status text, load_balancer text, reason text, revision text, healthy integer,
-    generation text, target text, seq integer, changed_at text
-);
-create table if not exists history (
-    id integer primary key autoincrement,
-    name text not null, at text not null, generation text, version text, repo text, revision text,
-    scale integer, status text, reason text, env text, target text
-);
-create index if not exists history_by_name on history (name, id);
-create table if not exists changes (id integer primary key autoincrement, name text not null);
-create table if not exists deletions (name text not null primary key, at text not null);
-create trigger if not exists apps_inserted after insert on apps begin
-    insert into changes (name) values (new.name);
-    delete from deletions where name = new.name;
-end;
-create trigger if not exists apps_deleted after delete on apps begin
-    insert into changes (name) values (old.name);
-    insert or replace into deletions (name, at)
-        values (old.name, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
-end;
-drop trigger if exists apps_renamed;
-create trigger apps_renamed after update on apps when old.name is not new.name begin
-    insert into changes (name) values (old.name);
-    delete from deletions where name = new.name;
-    insert or replace into deletions (name, at)
-        values (old.name, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
-end;
-create trigger if not exists apps_updated after update on apps when not (
-    old.name is new.name and old.version is new.version and old.scale is new.scale
-    and old.repo is new.repo and old.path is new.path and old.env is new.env
-    and old.build_env is new.build_env and old.health is new.health
-    and old.health_timeout is new.health_timeout and old.follow is new.follow
-    and old.redeploy is new.redeploy and new.seq is ifnull(old.seq, 0) + 1
-) begin
-    insert into changes (name) values (new.name);
-end;
-";
+use crate::table::mark::{Mark, Marks};
+use crate::table::schema::FormatError;
 
 /// The names whose rows went before a time. Whether one is there again is asked of the rows: any
 /// program may have written it, also past the triggers.
@@ -91,22 +50,13 @@ impl TableFile {
     /// Opens the file, and makes it where it is missing.
     pub fn open(path: &Path) -> Result<TableFile, Unreachable> {
         let opened = (|| {
-            let connection = open(path, Durability::Full)?;
-            // Written only where something is missing, so that opening never waits for a writer. A
-            // table that was made before a rename was a deletion has another trigger of that name.
-            let made: bool = connection.query_row(
-                "select count(*) = 8 from sqlite_master where name in ('apps', 'history', \
-                 'changes', 'deletions', 'apps_inserted', 'apps_deleted', 'apps_renamed', \
-                 'apps_updated') and (name <> 'apps_renamed' or sql like '%into deletions%')",
-                [],
-                |found| found.get(0),
-            )?;
-            if !made {
-                connection.execute_batch(&format!("begin immediate; {SCHEMA} commit;"))?;
-            }
+            let mut connection = open(path, Durability::Full)?;
+            schema::prepare(&mut connection)?;
             Ok(connection)
         })();
-        let connection = opened.map_err(|error| unreachable(path, &error))?;
+        let connection = opened.map_err(|error: FormatError| Unreachable {
+            reason: format!("table `{}`: {error}", path.display()),
+        })?;
         Ok(TableFile { connection })
     }
 
@@ -125,8 +75,14 @@ impl TableFile {
     /// Reads every row of the table in this file, and changes nothing: whether a program could work
     /// with it.
     pub(crate) fn prove(path: &Path) -> Result<(), Unreachable> {
-        let read = || list(&open_read_only(path)?);
-        read().map(drop).map_err(|error| unreachable(path, &error))
+        let read = || {
+            let connection = open_read_only(path)?;
+            schema::prove(&connection)?;
+            Ok(list(&connection).map(drop)?)
+        };
+        read().map_err(|error: FormatError| Unreachable {
+            reason: format!("table `{}`: {error}", path.display()),
+        })
     }
 
     /// Reads one row.
@@ -194,12 +150,33 @@ impl TableFile {
             .map_err(|error| self.unreachable(&error))
     }
 
-    /// Rings a name that may have no row, so that the reactor looks at what is left of it.
-    pub fn ring(&mut self, key: &RowKey) -> Result<(), Unreachable> {
-        self.connection
-            .execute("insert into changes (name) values (?1)", params![key.as_str()])
-            .map(|_| ())
-            .map_err(|error| self.unreachable(&error))
+    /// Takes this table for its folder's own, as the platform does when it starts: what is removed
+    /// from now on is a user's word, whatever stood here before.
+    pub fn adopt(&mut self, marks: &Marks) -> Result<(), Unreachable> {
+        marks.adopt(&mut self.connection).map_err(|error| self.unreachable(&error))
+    }
+
+    /// Writes down that a user has removed a name that has no row, and rings it.
+    pub fn remove_orphan(&mut self, key: &RowKey) -> Result<(), Unreachable> {
+        let removed = (|| {
+            let transaction =
+                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if get(&transaction, key)?.is_none() {
+                transaction.execute(
+                    "insert or replace into deletions (name, at) \
+                     values (?1, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))",
+                    params![key.as_str()],
+                )?;
+            }
+            transaction.execute("insert into changes (name) values (?1)", params![key.as_str()])?;
+            transaction.commit()
+        })();
+        removed.map_err(|error| self.unreachable(&error))
+    }
+
+    /// Reads one row, or why there is none.
+    pub fn find(&self, key: &RowKey, marks: &Marks) -> Result<Found, Unreachable> {
+        find(&self.connection, key, marks).map_err(|error| self.unreachable(&error))
     }
 
     /// Reads an app's history, newest first; it outlives the row.
@@ -227,21 +204,26 @@ fn unreachable(path: &Path, error: &rusqlite::Error) -> Unreachable {
 #[derive(Clone, Debug)]
 pub struct SqliteTable {
     database: Database,
+    marks: Arc<Marks>,
     path: std::path::PathBuf,
     answered: Option<UnboundedSender<Row>>,
 }
 
 impl SqliteTable {
-    /// Opens the file as `TableFile::open` does. Each row that is written is also sent to
-    /// `answered`.
+    /// Opens the file as `TableFile::open` does, and takes it for that of the folder whose journal
+    /// this is. Each row that is written is also sent to `answered`.
     pub fn open(
         path: &Path,
+        journal: &Path,
         answered: Option<UnboundedSender<Row>>,
     ) -> Result<SqliteTable, Unreachable> {
-        let TableFile { connection } = TableFile::open(path)?;
+        let marks = Arc::new(Marks::open(journal)?);
+        let mut file = TableFile::open(path)?;
+        file.adopt(&marks)?;
+        let TableFile { connection } = file;
         let database = Database::new(connection, "table")
             .map_err(|error| Unreachable { reason: format!("cannot start a thread: {error}") })?;
-        Ok(SqliteTable { database, path: path.to_owned(), answered })
+        Ok(SqliteTable { database, marks, path: path.to_owned(), answered })
     }
 
     /// Names whose rows were deleted longer ago than `days`, and are still gone.
@@ -293,10 +275,9 @@ impl SqliteTable {
 }
 
 impl AppTable for SqliteTable {
-    async fn get(&self, key: &RowKey) -> Result<Option<Row>, Unreachable> {
-        let key = key.clone();
-        let stored = self.run(move |connection| get(connection, &key)).await?;
-        Ok(stored.map(|stored| stored.row))
+    async fn get(&self, key: &RowKey) -> Result<Found, Unreachable> {
+        let (key, marks) = (key.clone(), Arc::clone(&self.marks));
+        self.run(move |connection| find(connection, &key, &marks)).await
     }
 
     async fn write(
@@ -306,8 +287,10 @@ impl AppTable for SqliteTable {
         entry: Option<&Entry>,
     ) -> Result<Written, Unreachable> {
         let (seen, report, entry) = (seen.clone(), report.clone(), entry.cloned());
-        let written =
-            self.run(move |connection| write(connection, &seen, report, entry.as_ref())).await?;
+        let marks = Arc::clone(&self.marks);
+        let written = self
+            .run(move |connection| write(connection, &marks, &seen, report, entry.as_ref()))
+            .await?;
         if let (Written::Done(row), Some(answered)) = (&written, &self.answered) {
             // Nobody listens any more: the platform is ending.
             let _ = answered.send(row.clone());
@@ -337,6 +320,30 @@ fn get(connection: &Connection, key: &RowKey) -> rusqlite::Result<Option<StoredR
         .optional()
 }
 
+/// Row, tombstone and mark are read at one moment, and the journal is asked after it.
+fn find(connection: &Connection, key: &RowKey, marks: &Marks) -> rusqlite::Result<Found> {
+    let mut unknown = None;
+    loop {
+        let moment = connection.unchecked_transaction()?;
+        if let Some(stored) = get(&moment, key)? {
+            return Ok(Found::Row(stored.row));
+        }
+        let is_removed = moment
+            .prepare_cached("select 1 from deletions where name = ?1 and void is null")?
+            .exists(params![key.as_str()])?;
+        let mark = Mark::read(&moment)?;
+        moment.finish()?;
+        if !is_removed || unknown.as_ref() == Some(&mark) {
+            return Ok(Found::Absent);
+        }
+        if marks.know(mark.as_ref())? {
+            return Ok(Found::Removed);
+        }
+        // It may have been renewed in between; then the table has another one by now.
+        unknown = Some(mark);
+    }
+}
+
 fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredRow>> {
     connection
         .prepare_cached(&format!("select {COLUMNS} from apps order by name"))?
@@ -346,6 +353,7 @@ fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredRow>> {
 
 fn write(
     connection: &mut Connection,
+    marks: &Marks,
     seen: &Row,
     report: Report,
     entry: Option<&Entry>,
@@ -355,6 +363,10 @@ fn write(
     let Some(row) = row.filter(|row| row.seq == seen.seq && row.user == seen.user) else {
         return Ok(Written::Lost);
     };
+    let is_unmarked = transaction
+        .prepare_cached("delete from apps_unmarked where name = ?1")?
+        .execute(params![seen.key.as_str()])?;
+    let renewed = (is_unmarked > 0).then(|| marks.renew(&transaction)).transpose()?;
     let at = now();
     let changed_at = (row.report.status != report.status).then_some(&at);
     transaction
@@ -379,6 +391,9 @@ fn write(
         append(&transaction, &seen.key, entry, &at)?;
     }
     transaction.commit()?;
+    if let Some(renewed) = renewed {
+        marks.forget_before(&renewed)?;
+    }
     Ok(Written::Done(row.reported(report)))
 }
 

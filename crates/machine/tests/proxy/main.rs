@@ -5,7 +5,9 @@
 mod balance;
 mod drain;
 mod fixture;
+mod framing;
 mod limits;
+mod pages;
 mod protocol;
 mod retry;
 mod upgrade;

@@ -9,7 +9,8 @@ use tokio_tungstenite::{accept_async, client_async};
 
 use crate::fixture::{App, House, Peer, until, within};
 
-const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: shop.localhost\r\nConnection: keep-alive, Upgrade\r\n\
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: shop.localhost\r\nConnection: keep-alive, \
+    Upgrade\r\n\
                        Upgrade: echo\r\n\r\n";
 
 /// Agrees to any upgrade, says hello, and echoes.

@@ -5,6 +5,8 @@ pub(crate) mod node;
 pub(crate) mod python;
 pub(crate) mod rust;
 
+use std::path::PathBuf;
+
 use crate::build::step::Step;
 
 /// What one language says about an app.
@@ -14,8 +16,8 @@ pub(crate) struct Convention {
     pub(crate) steps: Vec<Step>,
     /// How it is started, where there is a rule for it.
     pub(crate) start: Option<String>,
-    /// The folder that goes on `PATH`.
-    pub(crate) path: Option<&'static str>,
+    /// The folders that go on `PATH`, relative to the app's.
+    pub(crate) path: Vec<PathBuf>,
     /// What was found, when it gives no start.
     pub(crate) without_start: String,
     /// A start as users of the language write it.

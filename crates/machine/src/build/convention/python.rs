@@ -1,10 +1,10 @@
 //! The convention of Python: packages by uv, or else by pip.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::build::convention::Convention;
 use crate::build::error::RecipeError;
-use crate::build::source::{is_there, read};
+use crate::build::source::Source;
 use crate::build::step::Step;
 use crate::build::toolchain::{Python, Toolchains};
 
@@ -23,39 +23,44 @@ sys.exit(subprocess.call([*pip, '--', *names]) if names else 0)
 
 /// Python, by `requirements.txt` or `pyproject.toml`; steps only with `tools`.
 pub(crate) fn convention(
-    folder: &Path,
+    source: &Source<'_>,
     tools: Option<&Toolchains>,
 ) -> Result<Option<Convention>, RecipeError> {
-    let requirements = is_there(folder, "requirements.txt")?;
-    let project = read(folder, "pyproject.toml")?;
+    let requirements = source.has("requirements.txt")?;
+    let project = source.read("pyproject.toml")?;
     if !requirements && project.is_none() {
         return Ok(None);
     }
     let named = if requirements { "requirements.txt" } else { "pyproject.toml" };
-    let has = |table: &str| {
-        project.as_deref().unwrap_or_default().lines().any(|line| line.trim() == table)
+    let about: toml::Table = match project.as_deref().map(str::parse) {
+        Some(parsed) => parsed.map_err(|error: toml::de::Error| RecipeError::BadFile {
+            file: "pyproject.toml".to_owned(),
+            reason: error.to_string().replace('\n', " "),
+        })?,
+        None => toml::Table::new(),
     };
-    let package = has("[build-system]") || has("[tool.poetry]");
+    let is_poetry = about.get("tool").and_then(|tool| tool.get("poetry")).is_some();
+    let package = about.contains_key("build-system") || is_poetry;
     let install = if requirements {
         Install::Requirements
     } else if package {
         Install::Package
-    } else if has("[project]") {
+    } else if about.contains_key("project") {
         Install::Dependencies
     } else {
         Install::Nothing
     };
-    let locked = project.is_some() && is_there(folder, "uv.lock")?;
+    let locked = project.is_some() && source.has("uv.lock")?;
     let steps = match tools {
         None => Vec::new(),
         Some(tools) if tools.find("uv").is_some() => with_uv(locked, install),
-        Some(tools) => with_pip(folder, tools, named, install)?,
+        Some(tools) => with_pip(source.folder, tools, named, install)?,
     };
     Ok(Some(Convention {
         kind: "Python",
         steps,
         start: None,
-        path: Some(".venv/bin"),
+        path: vec![PathBuf::from(".venv/bin")],
         without_start: format!("`{named}`, which does not say how a Python app is started"),
         example: "gunicorn app:app --bind $HOST:$PORT",
     }))

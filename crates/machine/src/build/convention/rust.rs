@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::build::convention::Convention;
 use crate::build::error::RecipeError;
-use crate::build::source::is_there;
+use crate::build::source::Source;
 use crate::build::step::Step;
 use crate::build::toolchain::Toolchains;
 use crate::process::command;
@@ -45,12 +45,12 @@ struct Target {
 /// Rust, by `Cargo.toml`. Which binary is run is asked only if no `Procfile` says it, and cargo
 /// need not be there if a `Procfile` says everything.
 pub(crate) async fn convention(
-    folder: &Path,
+    source: &Source<'_>,
     tools: &Toolchains,
     has_web: bool,
     replaced: bool,
 ) -> Result<Option<Convention>, RecipeError> {
-    if !is_there(folder, "Cargo.toml")? {
+    if !source.has("Cargo.toml")? {
         return Ok(None);
     }
     if !(has_web && replaced) && tools.find("cargo").is_none() {
@@ -60,9 +60,9 @@ pub(crate) async fn convention(
             cure: "from https://rustup.rs, or `apt install cargo`".to_owned(),
         });
     }
-    let start = if has_web { None } else { binary(folder, tools).await? };
+    let start = if has_web { None } else { binary(source.folder, tools).await? };
     let mut build = vec!["cargo", "build", "--release", "--target-dir", "target"];
-    if is_there(folder, "Cargo.lock")? {
+    if source.has("Cargo.lock")? {
         build.push("--locked");
     }
     // What is left over from compiling is many times as large as what was compiled.
@@ -75,7 +75,7 @@ pub(crate) async fn convention(
             Step::new("remove what is only needed to compile", tidy),
         ],
         start: start.map(|name| format!("exec ./target/release/{name}")),
-        path: None,
+        path: Vec::new(),
         without_start: "`Cargo.toml` without a binary".to_owned(),
         example: "./target/release/server",
     }))

@@ -1,0 +1,121 @@
+//! The format of the table's file: what stands in it, and how an older one becomes today's.
+
+use rusqlite::{Connection, TransactionBehavior};
+use thiserror::Error;
+
+use crate::table::database::explain;
+
+/// The format that is written here. One that differs from it by additions alone has the next
+/// number; one that programs of today could not work with begins at the next thousand.
+const FORMAT: i64 = 1;
+const FIRST_INCOMPATIBLE: i64 = 1000;
+
+/// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite,
+/// which may be as old as 3.31; they ring the old and the new name, and drop the reactor's own
+/// echo. `deletions` are what users removed, as far as they are not void; `apps_mark` is by what
+/// a folder knows its table; `apps_unmarked` are the names that were put since.
+const SCHEMA: &str = "
+create table if not exists apps (
+    name text not null primary key,
+    version text, scale integer, repo text, path text, env text, build_env text,
+    health text, health_timeout integer, follow integer, redeploy integer,
+    status text, load_balancer text, reason text, revision text, healthy integer,
+    generation text, target text, seq integer, changed_at text
+);
+create table if not exists history (
+    id integer primary key autoincrement,
+    name text not null, at text not null, generation text, version text, repo text, revision text,
+    scale integer, status text, reason text, env text, target text
+);
+create index if not exists history_by_name on history (name, id);
+create table if not exists changes (id integer primary key autoincrement, name text not null);
+create table if not exists deletions (name text not null primary key, at text not null);
+create table if not exists apps_mark (mark text not null);
+create table if not exists apps_unmarked (name text not null);
+create trigger if not exists apps_inserted after insert on apps begin
+    insert into changes (name) values (new.name);
+    delete from deletions where name = new.name;
+end;
+create trigger if not exists apps_deleted after delete on apps begin
+    insert into changes (name) values (old.name);
+    insert or replace into deletions (name, at)
+        values (old.name, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
+end;
+drop trigger if exists apps_renamed;
+create trigger apps_renamed after update on apps when old.name is not new.name begin
+    insert into changes (name) values (old.name);
+    delete from deletions where name = new.name;
+    insert or replace into deletions (name, at)
+        values (old.name, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
+end;
+create trigger if not exists apps_updated after update on apps when not (
+    old.name is new.name and old.version is new.version and old.scale is new.scale
+    and old.repo is new.repo and old.path is new.path and old.env is new.env
+    and old.build_env is new.build_env and old.health is new.health
+    and old.health_timeout is new.health_timeout and old.follow is new.follow
+    and old.redeploy is new.redeploy and new.seq is ifnull(old.seq, 0) + 1
+) begin
+    insert into changes (name) values (new.name);
+end;
+create trigger if not exists apps_put after insert on apps begin
+    insert into apps_unmarked (name) values (new.name);
+end;
+create trigger if not exists apps_put_by_name after update on apps
+when old.name is not new.name begin
+    insert into apps_unmarked (name) values (new.name);
+end;
+";
+
+/// Whether everything stands there, so that opening never waits for a writer. A table that was made
+/// before a rename was a deletion has another trigger of that name.
+const IS_MADE: &str = "select (select count(*) = 12 from sqlite_master where name in ('apps', \
+                       'history', 'changes', 'deletions', 'apps_mark', 'apps_unmarked', \
+                       'apps_inserted', 'apps_deleted', 'apps_renamed', 'apps_updated', \
+                       'apps_put', 'apps_put_by_name') and (name <> 'apps_renamed' or sql like \
+                       '%into deletions%')) and (select count(*) from \
+                       pragma_table_info('deletions') where name = 'void')";
+
+/// A file that cannot be made a table of today.
+#[derive(Debug, Error)]
+pub(crate) enum FormatError {
+    #[error(
+        "it has format {format}, which only a newer program can read: use that one, or a backup \
+         from before it"
+    )]
+    Newer { format: i64 },
+    #[error("{}", explain(.0))]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Makes what is missing, in one transaction, and refuses what must not be touched.
+pub(crate) fn prepare(connection: &mut Connection) -> Result<(), FormatError> {
+    let format = format(connection)?;
+    if format >= FORMAT && is_made(connection)? {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(SCHEMA)?;
+    if !is_made(&transaction)? {
+        transaction.execute_batch("alter table deletions add column void integer")?;
+    }
+    // Another program may have been quicker, and newer.
+    if self::format(&transaction)? < FORMAT {
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Whether this program could work with the file, which it leaves as it is.
+pub(crate) fn prove(connection: &Connection) -> Result<(), FormatError> {
+    format(connection).map(drop)
+}
+
+fn format(connection: &Connection) -> Result<i64, FormatError> {
+    let format = connection.query_row("pragma user_version", [], |row| row.get(0))?;
+    if format >= FIRST_INCOMPATIBLE { Err(FormatError::Newer { format }) } else { Ok(format) }
+}
+
+fn is_made(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row(IS_MADE, [], |row| row.get(0))
+}
