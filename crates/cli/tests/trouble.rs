@@ -363,3 +363,24 @@ fn a_version_that_cannot_be_had_is_told_once_among_the_events() {
     house.failed("shop", "exited with status 3");
     assert_eq!((told("failed").len(), told("refused").len()), (1, 2));
 }
+
+#[test]
+fn after_a_clean_stop_the_table_is_one_whole_file() {
+    for signal in ["-TERM", "-INT"] {
+        let mut house = House::start();
+        let repository = house.repository("app");
+        let commit = repository.web("v1");
+        house.put("shop", "v1", 1, &repository);
+        house.deployed("shop", &commit, 1);
+        house.end_up(signal);
+        let copy = house.room().join("copy.db");
+        std::fs::copy(house.table(), &copy).unwrap();
+        let rows = Command::new("sqlite3")
+            .arg(&copy)
+            .arg("select name || ' ' || status || ' ' || revision from apps")
+            .output()
+            .unwrap();
+        let rows = String::from_utf8(rows.stdout).unwrap();
+        assert_eq!(rows.trim(), format!("shop deployed {commit}"), "{signal}");
+    }
+}

@@ -1,13 +1,16 @@
 //! The means that all stacks of one platform share: folder, journal, builds, ports, routes, and the
 //! doorbell. Which stacks there are is not known here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use rowhouse_core::{AppName, Plan, RowKey, Unreachable};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::build::Builds;
 use crate::build::request::BuildRequest;
@@ -47,6 +50,49 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// The means of a platform on this folder, and who hears its doorbell.
+    pub(crate) fn open(
+        config: Config,
+        folder: DataFolder,
+        port: u16,
+        open_files: Option<u64>,
+    ) -> Result<(Arc<Machine>, UnboundedReceiver<RowKey>), Unreachable> {
+        let (ring, doorbell) = unbounded_channel();
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let path = environment.get("PATH").cloned().unwrap_or_else(|| {
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
+        });
+        let mirrors = Arc::new(Mirrors::new(folder.mirrors()).with_supply(config.supply.clone()));
+        let builds = Builds::new(folder.builds(), Arc::clone(&mirrors), environment)
+            .with_supply(config.supply.clone());
+        let machine = Machine {
+            journal: Journal::open(&folder.journal())?,
+            mirrors,
+            builds,
+            ports: Ports::of_this_machine(),
+            routes: match &config.only {
+                Some(app) => Routes::behind_balancer(&config.domain, app.as_str()),
+                None => Routes::new(&config.domain),
+            },
+            doorbell: ring,
+            alone: CancellationToken::new(),
+            superfluous: Notify::new(),
+            port,
+            path,
+            open_files,
+            failpoints_left: AtomicI64::new(
+                config.failpoint.map_or(0, |failpoint| i64::from(failpoint.count())),
+            ),
+            names: AtomicU64::new(1),
+            folder,
+            program: Program::new(&config.program),
+            config,
+        };
+        Ok((Arc::new(machine), doorbell))
+    }
+
     /// Asks the reactor to look at this app.
     pub(crate) fn ring(&self, name: &AppName) {
         // Nobody listens any more: the platform is ending.
@@ -114,5 +160,20 @@ impl Machine {
 
     fn is_due(&self) -> bool {
         self.failpoints_left.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+}
+
+/// Lets this process have as many files open as it may: each connection of a client is one, and one
+/// more to an instance. The usual limit of 1,024 is kept for apps, some of which cannot do with
+/// more (`select(2)`); it is returned where it was another.
+pub(crate) fn raise_open_files() -> Option<u64> {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => before.current.filter(|_| before.current != before.maximum),
+        Err(error) => {
+            warn!(reason = %error, "cannot have more files open; connections above the limit wait");
+            None
+        }
     }
 }

@@ -1,37 +1,29 @@
 //! The platform at work: everything that `rowhouse up` runs, from the lock on the folder to the
 //! last drain.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rowhouse_core::{AppName, AppTable, Found, Platform, Row, RowKey, Sweep, Unreachable};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::build::Builds;
 use crate::config::Config;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
-use crate::git::mirror::Mirrors;
 use crate::instance::State;
-use crate::machine::Machine;
-use crate::process::port::Ports;
-use crate::process::program::Program;
+use crate::machine::{Machine, raise_open_files};
 use crate::process::supervised::{Adopted, Supervised};
-use crate::proxy::{Limits, Proxy, Routes};
+use crate::proxy::{Limits, Proxy};
 use crate::reactor;
 use crate::stack::adoption::{self, is_settled};
 use crate::stack::answer::Answers;
-use crate::stack::journal::{self, Journal};
+use crate::stack::journal;
 use crate::stack::platform::MachinePlatform;
 use crate::stack::stacks::Stacks;
 use crate::stack::tidy;
@@ -125,7 +117,7 @@ impl House {
         // Before anybody is answered: who finds the folder held is told by whom.
         hold.announce(&holder(&config, address)).map_err(start_error)?;
         let open_files = raise_open_files();
-        let (machine, doorbell) = machine(config, folder, address.port(), open_files)?;
+        let (machine, doorbell) = Machine::open(config, folder, address.port(), open_files)?;
         machine.alone.cancel();
         let stacks = take_in_hand(&machine).await?;
         end_leftovers(&machine.folder, &stacks).await;
@@ -160,7 +152,7 @@ impl House {
         let mut hold = folder.take_over(lock)?;
         let address = listener.local_addr().map_err(start_error)?;
         let holder = holder(&config, address);
-        let (machine, doorbell) = machine(config, folder, address.port(), known.open_files)?;
+        let (machine, doorbell) = Machine::open(config, folder, address.port(), known.open_files)?;
         let stacks = take_in_hand(&machine).await?;
         for instance in stacks.all().iter().flat_map(|stack| stack.instances()) {
             if instance.is_running() && known.healthy.iter().any(|it| it == instance.folder()) {
@@ -288,6 +280,9 @@ impl House {
         {
             warn!(reason = %error, "cannot say in the table that the instances were stopped");
         }
+        if let Err(error) = table.checkpoint().await {
+            warn!(reason = %error, "the table's file is not whole without its `-wal` beside it");
+        }
         // The last sign of life: since when nobody is at work.
         beat(&hold);
         Ended { how, instances }
@@ -358,63 +353,6 @@ async fn rest(stacks: &Stacks) {
         });
     }
     resting.join_all().await;
-}
-
-fn machine(
-    config: Config,
-    folder: DataFolder,
-    port: u16,
-    open_files: Option<u64>,
-) -> Result<(Arc<Machine>, UnboundedReceiver<RowKey>), UpError> {
-    let (ring, doorbell) = unbounded_channel();
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let path = environment.get("PATH").cloned().unwrap_or_else(|| {
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
-    });
-    let mirrors = Arc::new(Mirrors::new(folder.mirrors()).with_supply(config.supply.clone()));
-    let builds = Builds::new(folder.builds(), Arc::clone(&mirrors), environment)
-        .with_supply(config.supply.clone());
-    let machine = Machine {
-        journal: Journal::open(&folder.journal())?,
-        mirrors,
-        builds,
-        ports: Ports::of_this_machine(),
-        routes: match &config.only {
-            Some(app) => Routes::behind_balancer(&config.domain, app.as_str()),
-            None => Routes::new(&config.domain),
-        },
-        doorbell: ring,
-        alone: CancellationToken::new(),
-        superfluous: Notify::new(),
-        port,
-        path,
-        open_files,
-        failpoints_left: AtomicI64::new(
-            config.failpoint.map_or(0, |failpoint| i64::from(failpoint.count())),
-        ),
-        names: AtomicU64::new(1),
-        folder,
-        program: Program::new(&config.program),
-        config,
-    };
-    Ok((Arc::new(machine), doorbell))
-}
-
-/// Lets this process have as many files open as it may: each connection of a client is one, and one
-/// more to an instance. The usual limit of 1,024 is kept for apps, some of which cannot do with
-/// more (`select(2)`); it is returned where it was another.
-fn raise_open_files() -> Option<u64> {
-    let before = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => before.current.filter(|_| before.current != before.maximum),
-        Err(error) => {
-            warn!(reason = %error, "cannot have more files open; connections above the limit wait");
-            None
-        }
-    }
 }
 
 fn listen_error(config: &Config, error: &std::io::Error) -> UpError {

@@ -253,6 +253,17 @@ impl SqliteTable {
         .await
     }
 
+    /// Puts everything into the one file, so that a copy of it is whole. Another program that has
+    /// the table open may keep that from being so, and nothing is lost by it.
+    ///
+    /// <https://www.sqlite.org/pragma.html#pragma_wal_checkpoint>
+    pub async fn checkpoint(&self) -> Result<(), Unreachable> {
+        self.run(|connection| {
+            connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))
+        })
+        .await
+    }
+
     /// Forgets the history of apps whose rows are gone for longer than it is kept.
     pub async fn prune_history(&self) -> Result<(), Unreachable> {
         let limit = days_ago(KEPT_DAYS);
