@@ -121,7 +121,7 @@ async fn bad_rows_are_answered_and_the_stream_moves_on() {
         ("list", Some(text(&good)), Some(AttributeValue::L(Vec::new())), "`Scale` is a list"),
         ("null", Some(AttributeValue::Null(true)), Some(number("1")), "`Version` is missing"),
         ("option", Some(text("--upload-pack=id")), Some(number("1")), "`Version` is"),
-        ("shell", Some(text("$(id)")), Some(number("1")), "`Version` is"),
+        ("range", Some(text("main..other")), Some(number("1")), "`Version` is"),
         ("under_score", Some(text(&good)), Some(number("1")), "`Name` is"),
         ("Upper", Some(text(&good)), Some(number("1")), "`Name` is"),
     ] {
