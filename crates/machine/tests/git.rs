@@ -399,6 +399,7 @@ async fn a_damaged_mirror_stays_as_it_is_while_its_repository_is_away() {
     fs::rename(origin.folder(), origin.room.path().join("away")).unwrap();
     let again = origin.room.path().join("again");
     assert!(mirrors.check_out(&repository, &commit, &again).await.is_err());
+    assert_eq!(fs::read_dir(origin.room.path().join("mirrors")).unwrap().count(), 1);
     assert_eq!(git(&origin.mirror(), &["rev-parse", "refs/heads/main"]), commit.as_str());
     fs::rename(origin.room.path().join("away"), origin.folder()).unwrap();
     mirrors.check_out(&repository, &commit, &again).await.unwrap();

@@ -205,7 +205,11 @@ impl Mirrors {
         // for long.
         let new = mirror.with_extension("new.git");
         create(repository, &new).await?;
-        self.fetching(repository, &new, &EVERYTHING).reach(FETCH).await?;
+        let fetched = self.fetching(repository, &new, &EVERYTHING).reach(FETCH).await;
+        if let Err(error) = fetched {
+            remove(&new)?;
+            return Err(error);
+        }
         let old = Repository::parse(&mirror.display().to_string())?;
         let kept = ["+refs/rowhouse/*:refs/rowhouse/*"];
         // What the old one cannot give is fetched again when it is needed.
