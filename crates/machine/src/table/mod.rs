@@ -3,12 +3,17 @@
 mod column;
 pub(crate) mod database;
 pub mod feed;
+mod file;
 pub mod mark;
+mod nameless;
+pub mod replacement;
 mod schema;
+pub(crate) mod sequence;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_core::{
@@ -19,9 +24,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::table::column::{COLUMNS, column, read_name, read_row, sql_value};
-use crate::table::database::{
-    Database, Durability, explain, open, open_of_another, open_read_only,
-};
+use crate::table::database::{Database, explain, open_of_another, open_read_only};
+use crate::table::file::{OpenFile, is_in_the_way, set_aside};
 use crate::table::mark::{Mark, Marks};
 use crate::table::schema::FormatError;
 
@@ -43,21 +47,51 @@ pub struct Removed {
 /// The table for one thread: what the command line uses.
 #[derive(Debug)]
 pub struct TableFile {
-    connection: Connection,
+    opened: OpenFile,
 }
+
+/// How long a platform may take with a file that was replaced.
+const REPLACED_WITHIN: Duration = Duration::from_secs(5);
 
 impl TableFile {
     /// Opens the file, and makes it where it is missing.
     pub fn open(path: &Path) -> Result<TableFile, Unreachable> {
-        let opened = (|| {
-            let mut connection = open(path, Durability::Full)?;
-            schema::prepare(&mut connection)?;
-            Ok(connection)
-        })();
-        let connection = opened.map_err(|error: FormatError| Unreachable {
+        let opened = OpenFile::open(path).map_err(|error: FormatError| Unreachable {
             reason: format!("table `{}`: {error}", path.display()),
         })?;
-        Ok(TableFile { connection })
+        Ok(TableFile { opened })
+    }
+
+    /// Whether the path still leads to this file: another one may have taken its place.
+    pub fn is_current(&self) -> bool {
+        self.opened.change().is_none()
+    }
+
+    /// Opens the file that is at `path` now in the place of this one. A platform that is at work
+    /// moves the log of this one out of the way of that, and makes a file where none is; the log is
+    /// moved here where nobody does.
+    ///
+    /// # Errors
+    /// There is no file, or it cannot be opened.
+    pub fn reopen(self, path: &Path) -> Result<TableFile, Unreachable> {
+        let TableFile { opened } = self;
+        let (file, held) = (opened.resolved(), opened.place());
+        drop(opened);
+        let unreachable = |why: String| Unreachable {
+            reason: format!("table `{}`: another file takes its place: {why}", path.display()),
+        };
+        let deadline = Instant::now() + REPLACED_WITHIN;
+        while !path.exists() || is_in_the_way(&file, &held) {
+            if Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+            } else if path.exists() {
+                let aside = path.with_extension(format!("replaced-{}", std::process::id()));
+                set_aside(&file, &held, &aside).map_err(|error| unreachable(error.to_string()))?;
+            } else {
+                return Err(unreachable("it was removed".to_owned()));
+            }
+        }
+        TableFile::open(path)
     }
 
     /// Opens a table that another user has made, without following a link and without making
@@ -67,7 +101,7 @@ impl TableFile {
     /// It is not there, is a link, or cannot be opened.
     pub fn open_of_another(path: &Path) -> Result<TableFile, Unreachable> {
         match open_of_another(path) {
-            Ok(connection) => Ok(TableFile { connection }),
+            Ok(connection) => Ok(TableFile { opened: OpenFile::new(connection, path) }),
             Err(error) => Err(unreachable(path, &error)),
         }
     }
@@ -87,12 +121,12 @@ impl TableFile {
 
     /// Reads one row.
     pub fn get(&self, key: &RowKey) -> Result<Option<StoredRow>, Unreachable> {
-        get(&self.connection, key).map_err(|error| self.unreachable(&error))
+        get(&self.opened.connection, key).map_err(|error| self.unreachable(&error))
     }
 
     /// Reads every row, in order of the key.
     pub fn list(&self) -> Result<Vec<StoredRow>, Unreachable> {
-        list(&self.connection).map_err(|error| self.unreachable(&error))
+        list(&self.opened.connection).map_err(|error| self.unreachable(&error))
     }
 
     /// Writes user attributes of a row, which is made where it is missing; `None` clears one. The
@@ -104,7 +138,7 @@ impl TableFile {
     ) -> Result<Result<Row, E>, Unreachable> {
         let edited = (|| {
             let transaction =
-                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                self.opened.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let before = get(&transaction, key)?.map(|stored| stored.row);
             let changes = match edit(before.as_ref()) {
                 Ok(changes) => changes,
@@ -131,7 +165,7 @@ impl TableFile {
     pub fn remove(&mut self, key: &RowKey) -> Result<Option<Removed>, Unreachable> {
         let removed = (|| {
             let transaction =
-                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                self.opened.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let Some(StoredRow { row, .. }) = get(&transaction, key)? else { return Ok(None) };
             transaction.execute("delete from apps where name = ?1", params![key.as_str()])?;
             let change =
@@ -144,7 +178,8 @@ impl TableFile {
 
     /// Whether the reactor was rung for a change, a second ago or longer.
     pub fn was_rung(&self, change: i64) -> Result<bool, Unreachable> {
-        self.connection
+        self.opened
+            .connection
             .prepare_cached("select not exists (select 1 from changes where id = ?1)")
             .and_then(|mut statement| statement.query_row(params![change], |row| row.get(0)))
             .map_err(|error| self.unreachable(&error))
@@ -153,14 +188,14 @@ impl TableFile {
     /// Takes this table for its folder's own, as the platform does when it starts: what is removed
     /// from now on is a user's word, whatever stood here before.
     pub fn adopt(&mut self, marks: &Marks) -> Result<(), Unreachable> {
-        marks.adopt(&mut self.connection).map_err(|error| self.unreachable(&error))
+        marks.adopt(&mut self.opened.connection).map_err(|error| self.unreachable(&error))
     }
 
     /// Writes down that a user has removed a name that has no row, and rings it.
     pub fn remove_orphan(&mut self, key: &RowKey) -> Result<(), Unreachable> {
         let removed = (|| {
             let transaction =
-                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                self.opened.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if get(&transaction, key)?.is_none() {
                 transaction.execute(
                     "insert or replace into deletions (name, at) \
@@ -176,23 +211,29 @@ impl TableFile {
 
     /// Reads one row, or why there is none.
     pub fn find(&self, key: &RowKey, marks: &Marks) -> Result<Found, Unreachable> {
-        find(&self.connection, key, marks).map_err(|error| self.unreachable(&error))
+        find(&self.opened.connection, key, marks).map_err(|error| self.unreachable(&error))
     }
 
     /// Reads an app's history, newest first; it outlives the row.
     pub fn history(&self, key: &RowKey) -> Result<Vec<StoredEntry>, Unreachable> {
-        history(&self.connection, key).map_err(|error| self.unreachable(&error))
+        history(&self.opened.connection, key).map_err(|error| self.unreachable(&error))
+    }
+
+    /// The names of rows that no name leads to, as SQL writes them.
+    pub fn nameless(&self) -> Result<Vec<String>, Unreachable> {
+        nameless::list(&self.opened.connection).map_err(|error| self.unreachable(&error))
     }
 
     /// Changes whenever another process or thread has committed something.
     pub fn data_version(&self) -> Result<i64, Unreachable> {
-        self.connection
+        self.opened
+            .connection
             .query_row("pragma data_version", [], |row| row.get(0))
             .map_err(|error| self.unreachable(&error))
     }
 
     fn unreachable(&self, error: &rusqlite::Error) -> Unreachable {
-        unreachable(Path::new(self.connection.path().unwrap_or("rowhouse.db")), error)
+        unreachable(Path::new(self.opened.connection.path().unwrap_or("rowhouse.db")), error)
     }
 }
 
@@ -203,9 +244,12 @@ fn unreachable(path: &Path, error: &rusqlite::Error) -> Unreachable {
 /// The table for the reactor: the port, on a thread of its own.
 #[derive(Clone, Debug)]
 pub struct SqliteTable {
-    database: Database,
+    /// The file, or why it is not in use.
+    database: Database<Result<OpenFile, Unreachable>>,
     marks: Arc<Marks>,
-    path: std::path::PathBuf,
+    path: PathBuf,
+    /// Where what stood in an earlier file is kept.
+    kept: PathBuf,
     answered: Option<UnboundedSender<Row>>,
 }
 
@@ -220,10 +264,38 @@ impl SqliteTable {
         let marks = Arc::new(Marks::open(journal)?);
         let mut file = TableFile::open(path)?;
         file.adopt(&marks)?;
-        let TableFile { connection } = file;
-        let database = Database::new(connection, "table")
+        let TableFile { opened } = file;
+        let database = Database::new(Ok(opened), "table")
             .map_err(|error| Unreachable { reason: format!("cannot start a thread: {error}") })?;
-        Ok(SqliteTable { database, marks, path: path.to_owned(), answered })
+        let kept = journal.parent().unwrap_or(Path::new(".")).to_owned();
+        Ok(SqliteTable { database, marks, path: path.to_owned(), kept, answered })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn kept(&self) -> &Path {
+        &self.kept
+    }
+
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// Closes the file, whose paths may lead elsewhere; whoever asks is told why.
+    pub(crate) fn let_go(&self, why: Unreachable) {
+        self.database.run_here(move |opened| {
+            if let Ok(opened) = opened {
+                opened.leave_alone();
+            }
+            *opened = Err(why);
+        });
+    }
+
+    /// Takes another file into use.
+    pub(crate) fn resume(&self, file: OpenFile) {
+        self.database.run_here(move |opened| *opened = Ok(file));
     }
 
     /// Names whose rows were deleted longer ago than `days`, and are still gone.
@@ -281,7 +353,17 @@ impl SqliteTable {
         &self,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<R> + Send + 'static,
     ) -> Result<R, Unreachable> {
-        self.database.run(job).await.map_err(|error| unreachable(&self.path, &error))
+        let path = self.path.clone();
+        self.database
+            .run(move |opened| {
+                let opened = opened.as_mut().map_err(|why| why.clone())?;
+                if let Some(change) = opened.change() {
+                    // Whoever watches the file opens it anew.
+                    return Err(Unreachable { reason: format!("the table's file: {change}") });
+                }
+                job(&mut opened.connection).map_err(|error| unreachable(&path, &error))
+            })
+            .await
     }
 }
 
@@ -310,7 +392,8 @@ impl AppTable for SqliteTable {
     }
 
     async fn list(&self) -> Result<Vec<Row>, Unreachable> {
-        let rows = self.run(|connection| list(connection)).await?;
+        // What has no name is answered where it is found, and cannot be asked for.
+        let rows = self.run(|connection| named(connection)).await?;
         Ok(rows.into_iter().map(|stored| stored.row).collect())
     }
 }
@@ -359,6 +442,18 @@ fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredRow>> {
     connection
         .prepare_cached(&format!("select {COLUMNS} from apps order by name"))?
         .query_map([], read_row)?
+        .collect()
+}
+
+/// The rows that a name leads to.
+fn named(connection: &Connection) -> rusqlite::Result<Vec<StoredRow>> {
+    connection
+        .prepare_cached(&format!("select {COLUMNS} from apps order by name"))?
+        .query_map([], |row| {
+            let is_named = read_name(row.get_ref("name")?).is_some();
+            is_named.then(|| read_row(row)).transpose()
+        })?
+        .filter_map(Result::transpose)
         .collect()
 }
 
