@@ -339,6 +339,7 @@ fn a_restore_by_sqlite3_under_load_leaves_every_row_of_the_backup_and_every_late
     house.wait_row("another", |row| row.status == "deployed");
     let later = restore_under_load(&house, &repository, || {
         house.sql(&format!(".restore '{}'", restored.display()));
+        is_opened(&house, 1);
     });
     assert_eq!(later.len(), 20);
     let expected = sqlite3(&restored, "select name from apps");

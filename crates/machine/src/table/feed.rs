@@ -119,6 +119,10 @@ struct Looked {
     named: i64,
     /// The version whose mark was looked at.
     marked: i64,
+    /// The version of the schema.
+    schema: i64,
+    /// Whether all of the content may be another's, of which nobody was told yet.
+    is_other: bool,
     /// The file's content as SQLite has left it, and how many pages of its log were in it then.
     stamp: Option<Stamp>,
     in_file: i64,
@@ -193,6 +197,13 @@ impl Feed {
     fn look(&mut self) -> rusqlite::Result<bool> {
         let File::Open(looked) = &mut self.file else { return Ok(false) };
         let names = looked.names()?;
+        if std::mem::take(&mut looked.is_other) {
+            // Nobody listens any more: the platform is ending.
+            let _ = self.news.send(FileNews::Opened(
+                "the table has another schema, or the content of another or an older one"
+                    .to_owned(),
+            ));
+        }
         let any = !names.is_empty();
         for name in names {
             // Nobody listens: the thread ends with the next turn.
@@ -208,12 +219,7 @@ impl Feed {
         if looked.tidied.elapsed() >= KEPT {
             looked.delete_heard();
             looked.answer_nameless(&mut self.told);
-            if looked.is_of_another(self.table.marks()) {
-                // Nobody listens any more: the platform is ending.
-                let _ = self.news.send(FileNews::Opened(
-                    "the table has the content of another or an older one".to_owned(),
-                ));
-            }
+            looked.adopt(self.table.marks());
         } else if looked.log_size() < LONG_LOG {
             return;
         }
@@ -235,8 +241,21 @@ impl Looked {
         let stamp = opened.place().file;
         let (rung, heard, deleted, version, named, marked) = (0, 0, 0, -1, -1, -1);
         let tidied = Instant::now();
-        let in_file = 0;
-        Looked { opened, rung, heard, deleted, tidied, version, named, marked, stamp, in_file }
+        let (schema, is_other, in_file) = (-1, false, 0);
+        Looked {
+            opened,
+            rung,
+            heard,
+            deleted,
+            tidied,
+            version,
+            named,
+            marked,
+            schema,
+            is_other,
+            stamp,
+            in_file,
+        }
     }
 
     fn connection(&self) -> &Connection {
@@ -271,6 +290,14 @@ impl Looked {
         if version == self.version {
             return Ok(names);
         }
+        let schema = self.connection().query_row("pragma schema_version", [], |row| row.get(0))?;
+        if schema != self.schema || self.newest()? < self.rung {
+            // An earlier state was put back, by SQLite's own backup, say, which counts the schema up:
+            // what its changes say was never rung.
+            (self.rung, self.heard, self.deleted) = (0, 0, 0);
+            self.is_other |= self.schema != -1;
+            self.schema = schema;
+        }
         let mut rung = self.rung;
         {
             let mut statement = self
@@ -286,6 +313,16 @@ impl Looked {
         (self.rung, self.version) = (rung, version);
         self.mend();
         Ok(names)
+    }
+
+    /// The last id that a change has got, though it may be deleted by now.
+    fn newest(&self) -> rusqlite::Result<i64> {
+        self.connection()
+            .prepare_cached(
+                "select ifnull(max(cast(seq as integer)), 0) from sqlite_sequence \
+                 where name = 'changes'",
+            )?
+            .query_row([], |row| row.get(0))
     }
 
     /// Brings ids back that no other id can follow. Names that stand in the table with one are rung
@@ -338,19 +375,20 @@ impl Looked {
         }
     }
 
-    /// Whether somebody has put another table's rows into this file, whose deletions nobody made: it
-    /// is taken for the folder's own from now on.
-    fn is_of_another(&mut self, marks: &Marks) -> bool {
+    /// Takes a table whose rows somebody has put into this file for the folder's own, as a start
+    /// does: what it calls removed, nobody has removed.
+    fn adopt(&mut self, marks: &Marks) {
         if self.marked == self.version {
-            return false;
+            return;
         }
+        let known = Mark::read(self.connection()).and_then(|mark| marks.know(mark.as_ref()));
         // An error, such as another writer that is met, is met again.
-        let Ok(mark) = Mark::read(self.connection()) else { return false };
-        let Ok(is_known) = marks.know(mark.as_ref()) else { return false };
-        if is_known || marks.adopt(&mut self.opened.connection).is_ok() {
+        let Ok(is_known) = known else { return };
+        if is_known {
             self.marked = self.version;
+        } else if marks.adopt(&mut self.opened.connection).is_ok() {
+            (self.marked, self.is_other) = (self.version, true);
         }
-        !is_known && self.marked == self.version
     }
 
     fn log_size(&self) -> u64 {
