@@ -140,12 +140,10 @@ fn a_backup_that_is_moved_over_the_table_is_what_is_read_and_nothing_of_the_log_
     )
     .unwrap();
     std::io::Read::read_exact(reader.stdout.as_mut().unwrap(), &mut [0; 2]).unwrap();
-    let mut statement = String::from("begin;");
-    for number in 0..200 {
-        statement +=
-            &format!("insert into apps (name, version, scale) values ('old-{number}', 'v1', 0);");
-    }
-    house.sql(&(statement + "commit"));
+    house.sql(
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 200) \
+         insert into apps (name, version, scale) select 'old-' || i, 'v1', 0 from n",
+    );
     assert!(file(&house, "-wal").metadata().unwrap().len() > 0);
     fs::rename(&restored, house.table()).unwrap();
     is_opened(&house, 1);
@@ -325,7 +323,9 @@ fn restore_under_load(
         });
         restore();
         let later = write(house, repository, (0..20).map(|row| format!("after-{row}")));
-        writers.into_iter().for_each(|writer| drop(writer.join().unwrap()));
+        for writer in writers {
+            writer.join().unwrap();
+        }
         later
     })
 }

@@ -42,7 +42,7 @@ pub(crate) async fn tell(
         }
     }
     // Nobody minds the file any more; the sweeps still look at every row.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// The stacks without a row that nobody removed. Those that somebody did are rung, whatever has

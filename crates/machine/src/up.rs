@@ -217,13 +217,12 @@ impl House {
         changed: impl Fn(&Row),
     ) -> Result<Option<T>, UpError> {
         let House { machine, stacks, table, hold, doorbell, answered, file_news, .. } = self;
-        let file_news = match file_news {
-            Some(news) => news,
-            None => {
-                let (news, heard) = unbounded_channel();
-                feed::start(table, machine.doorbell.clone(), news)?;
-                file_news.insert(heard)
-            }
+        let file_news = if let Some(news) = file_news {
+            news
+        } else {
+            let (news, heard) = unbounded_channel();
+            feed::start(table, machine.doorbell.clone(), news)?;
+            file_news.insert(heard)
         };
         let sweep = Notify::new();
         let platform = Arc::new(MachinePlatform::new(Arc::clone(machine), Arc::clone(stacks)));

@@ -71,14 +71,13 @@ pub(crate) fn explain(error: &rusqlite::Error) -> String {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "the database is locked by another process".to_owned()
         }
-        // A full disk, or a count of ids that has come to its end: SQLite has one word for both.
-        Some(ErrorCode::DiskFull) => error.to_string(),
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             format!("the database file cannot be written: {error}")
         }
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             format!("the database file is damaged: {error}")
         }
+        // Of a full disk, and of a count of ids at its end, SQLite says the same.
         Some(_) | None => error.to_string(),
     }
 }

@@ -362,17 +362,13 @@ impl Looked {
         if self.named == self.version {
             return;
         }
-        match nameless::answer(&mut self.opened.connection) {
-            Ok(rows) => {
-                for row in rows.iter().filter(|row| !told.contains(*row)) {
-                    warn!(name = row, "a row has no name that can be read, and is left alone");
-                }
-                told.extend(rows);
-                self.named = self.version;
-            }
-            // Another writer is met, or it shows in the look that follows.
-            Err(_) => {}
+        // Another writer that is met is met again, and what else is wrong shows in the next look.
+        let Ok(rows) = nameless::answer(&mut self.opened.connection) else { return };
+        for row in rows.iter().filter(|row| !told.contains(*row)) {
+            warn!(name = row, "a row has no name that can be read, and runs nothing");
         }
+        told.extend(rows);
+        self.named = self.version;
     }
 
     /// Takes a table whose rows somebody has put into this file for the folder's own, as a start
