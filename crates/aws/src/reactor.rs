@@ -19,6 +19,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 use crate::config::Config;
 use crate::doorbell::{Doorbell, Ring};
 use crate::metric;
+use crate::orphans::Orphans;
 use crate::platform::CloudFormationPlatform;
 use crate::table::DynamoTable;
 
@@ -38,6 +39,8 @@ pub struct Reactor {
     /// Whose figures the metrics are.
     installation: String,
     partial_batch: bool,
+    /// Counts the full sweeps, beginning with a number that another process has not begun with.
+    turn: AtomicUsize,
 }
 
 /// How looking at names went.
@@ -54,7 +57,8 @@ impl Reactor {
             aws_sdk_dynamodb::Client::new(shared),
             config.app_database.clone(),
             config.app_history.clone(),
-        );
+        )
+        .knowing(Orphans::new(shared, config));
         let platform = CloudFormationPlatform::new(shared, config.clone());
         Reactor {
             table,
@@ -63,6 +67,7 @@ impl Reactor {
             installation: std::env::var("ROWHOUSE_STACK")
                 .unwrap_or_else(|_| config.apps_domain.clone()),
             partial_batch: config.partial_batch,
+            turn: AtomicUsize::new(quarter(Timestamp::now())),
         }
     }
 
@@ -85,7 +90,8 @@ impl Reactor {
                 Ok(Value::Null)
             }
             Doorbell::FullSweep => {
-                let sweep = full_sweep(&self.table, &self.platform).await?;
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+                let sweep = full_sweep(&self.table, &self.platform, turn).await?;
                 self.tell_orphans(&sweep);
                 self.sweep(sweep, deadline).await;
                 self.tidy(deadline).await;
@@ -182,14 +188,25 @@ impl Reactor {
     }
 
     fn tell_orphans(&self, sweep: &Sweep) {
-        if !sweep.refused.is_empty() {
-            let names: Vec<&str> = sweep.refused.iter().map(AppName::as_str).collect();
+        let names = |names: &[AppName]| {
+            let names: Vec<&str> = names.iter().map(AppName::as_str).collect();
+            names.join(" ")
+        };
+        if !sweep.orphans.is_empty() {
             error!(
-                orphans = names.join(" "),
-                "the rows of these stacks were removed, and they are too many to be deleted \
-                 unasked; `rowhouse --aws rm NAME…` deletes them"
+                orphans = names(&sweep.orphans),
+                "these stacks have no row, and nobody removed one: they run on; a row of its name \
+                 adopts each, and `rowhouse --aws rm NAME…` deletes them"
             );
         }
+        if !sweep.left.is_empty() {
+            error!(
+                left = names(&sweep.left),
+                "the rows of these stacks were removed, as were more than a sweep may end at once: \
+                 they go with later ones, and `rowhouse --aws rm NAME…` deletes them now"
+            );
+        }
+        let without = sweep.orphans.len() + sweep.left.len();
         #[expect(
             clippy::cast_precision_loss,
             reason = "counts of stacks and ages in seconds are small"
@@ -197,7 +214,7 @@ impl Reactor {
         metric::write(
             &self.installation,
             &[
-                ("RefusedOrphans", sweep.refused.len() as f64, "Count"),
+                ("StacksWithoutRow", without as f64, "Count"),
                 ("OldestUndeployedSeconds", self.table.oldest_undeployed() as f64, "Seconds"),
             ],
         );
@@ -226,6 +243,11 @@ impl Looked {
             failed.insert(key);
         }
     }
+}
+
+/// Which quarter of an hour it is, since 1970: how many full sweeps there were.
+fn quarter(now: Timestamp) -> usize {
+    usize::try_from(now.as_second() / (15 * 60)).unwrap_or(0)
 }
 
 fn not_looked_at(failed: &BTreeSet<RowKey>) -> Unreachable {

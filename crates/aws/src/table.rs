@@ -15,7 +15,9 @@ use jiff::Timestamp;
 use rowhouse_core::{AppTable, Entry, Found, Report, Row, RowKey, Unreachable, Written};
 
 use crate::history::{self, EXPIRES_AT};
+use crate::identity::Identity;
 use crate::item::{self, Change, Condition, Item};
+use crate::orphans::Orphans;
 use crate::refusal::Failure;
 
 /// The table `apps-db`, and the history beside it where there is one.
@@ -24,15 +26,29 @@ pub struct DynamoTable {
     pub(crate) client: Client,
     pub(crate) name: String,
     pub(crate) history: Option<String>,
+    orphans: Option<Orphans>,
     /// How old the oldest wish is, in seconds, that was not deployed when the rows were last
     /// listed.
     oldest_undeployed: Arc<AtomicI64>,
 }
 
 impl DynamoTable {
-    /// The table of that name; `history`: the name of the history's.
+    /// The table of that name; `history`: the name of the history's. By itself it cannot tell what
+    /// was removed from it.
     pub fn new(client: Client, name: String, history: Option<String>) -> DynamoTable {
-        DynamoTable { client, name, history, oldest_undeployed: Arc::default() }
+        DynamoTable { client, name, history, orphans: None, oldest_undeployed: Arc::default() }
+    }
+
+    /// The same table for a reactor, which knows what was absent from the beginning.
+    #[must_use]
+    pub fn knowing(self, orphans: Orphans) -> DynamoTable {
+        DynamoTable { orphans: Some(orphans), ..self }
+    }
+
+    /// By what it is known, if it can be: asked before its rows are read.
+    async fn met(&self) -> Result<Option<(&Orphans, Identity)>, Unreachable> {
+        let Some(orphans) = &self.orphans else { return Ok(None) };
+        Ok(Box::pin(orphans.meet(self)).await?.map(|identity| (orphans, identity)))
     }
 
     /// How old the oldest wish is, in seconds, that was not deployed when the rows were last
@@ -294,10 +310,21 @@ impl DynamoTable {
 }
 
 impl AppTable for DynamoTable {
-    /// Within one table a row vanishes only by a deletion, so what is absent is taken for removed.
+    /// Within one table a row vanishes only by a deletion: what is absent was removed, but for the
+    /// orphans. A row that is seen is none.
     async fn get(&self, key: &RowKey) -> Result<Found, Unreachable> {
+        let met = self.met().await?;
         let item = self.item(key).await.map_err(Failure::into_unreachable)?;
-        Ok(item.as_ref().and_then(item::row).map_or(Found::Removed, Found::Row))
+        let Some(row) = item.as_ref().and_then(item::row) else {
+            return match &self.orphans {
+                Some(orphans) => Box::pin(orphans.find(self, key)).await,
+                None => Ok(Found::Absent),
+            };
+        };
+        if let Some((orphans, identity)) = met {
+            orphans.take_off(&identity, std::iter::once(&row.key)).await?;
+        }
+        Ok(Found::Row(row))
     }
 
     async fn write(
@@ -319,6 +346,7 @@ impl AppTable for DynamoTable {
     }
 
     async fn list(&self) -> Result<Vec<Row>, Unreachable> {
+        let met = self.met().await?;
         let (mut rows, mut oldest) = (Vec::new(), 0);
         let now = Timestamp::now().as_second();
         self.scan(|item| {
@@ -328,6 +356,9 @@ impl AppTable for DynamoTable {
         .await
         .map_err(Failure::into_unreachable)?;
         self.oldest_undeployed.store(oldest, Ordering::Relaxed);
+        if let Some((orphans, identity)) = met {
+            orphans.take_off(&identity, rows.iter().map(|row: &Row| &row.key)).await?;
+        }
         rows.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(rows)
     }

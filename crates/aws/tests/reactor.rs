@@ -40,7 +40,8 @@ async fn a_row_becomes_a_stack_and_goes_with_it() {
     assert_eq!(types, expected);
     let certificates = house.emulator.keys(&house.outputs["CertificateBucket"]).await;
     assert_eq!(certificates.len(), 1, "{certificates:?}");
-    let manifests = house.emulator.keys(&house.outputs["ArtifactBucket"]).await;
+    let mut manifests = house.emulator.keys(&house.outputs["ArtifactBucket"]).await;
+    manifests.retain(|key| key.starts_with("manifests/"));
     assert_eq!(manifests.len(), 1, "{manifests:?}");
     assert!(
         house.emulator.text(&house.outputs["ArtifactBucket"], &manifests[0]).await.contains(&one)
@@ -88,7 +89,6 @@ async fn every_operation_has_the_service_role_and_the_topic_and_every_row_is_rea
     rules.push(without("cloudformation", "CreateStack", "\"Tags.member.1.Value\" == null"));
     faults.set(&Value::Array(rules)).await;
     let (one, two, bad) = (commit('a'), commit('b'), commit('0'));
-    house.put("another", "", 1).await;
     house.put("shop", &bad, 1).await;
     house.answered("shop", "deploy_failed", "").await;
     for version in [&one, &two] {
