@@ -72,6 +72,11 @@ impl Orphans {
         }
     }
 
+    /// Takes nothing for known that was read before.
+    pub(crate) async fn look_anew(&self) {
+        *self.met.lock().await = None;
+    }
+
     /// Why there is no row under this key, as the table is that was just read.
     pub(crate) async fn find(
         &self,

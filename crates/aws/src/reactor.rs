@@ -18,6 +18,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::config::Config;
 use crate::doorbell::{Doorbell, Ring};
+use crate::manifests::Manifests;
 use crate::metric;
 use crate::orphans::Orphans;
 use crate::platform::CloudFormationPlatform;
@@ -35,6 +36,7 @@ const ENOUGH: Duration = Duration::from_secs(12);
 pub struct Reactor {
     table: DynamoTable,
     platform: CloudFormationPlatform,
+    manifests: Manifests,
     prefix: String,
     /// Whose figures the metrics are.
     installation: String,
@@ -63,6 +65,7 @@ impl Reactor {
         Reactor {
             table,
             platform,
+            manifests: Manifests::new(shared, config),
             prefix: config.stack_prefix.clone(),
             installation: std::env::var("ROWHOUSE_STACK")
                 .unwrap_or_else(|_| config.apps_domain.clone()),
@@ -220,9 +223,11 @@ impl Reactor {
         );
     }
 
-    /// Once a day, the history of apps that are gone is given its time to live.
+    /// Once a day, the history of apps that are gone is given its time to live, and the manifests
+    /// go from which nothing is made any more.
     async fn tidy(&self, deadline: Instant) {
-        let now = Timestamp::now().as_second();
+        let at = Timestamp::now();
+        let now = at.as_second();
         let is_first_of_day = now % (24 * 60 * 60) < 15 * 60;
         if !is_first_of_day || deadline.saturating_duration_since(Instant::now()) < ENOUGH {
             return;
@@ -233,6 +238,9 @@ impl Reactor {
         };
         if let Err(error) = self.table.expire_history(&rows).await {
             warn!(reason = %error, "cannot tidy the history");
+        }
+        if let Err(error) = self.manifests.tidy(at).await {
+            warn!(reason = %error, "cannot tidy the manifests");
         }
     }
 }

@@ -57,6 +57,16 @@ impl DynamoTable {
         self.oldest_undeployed.load(Ordering::Relaxed)
     }
 
+    /// A row, and by what the table was known before it was read.
+    async fn read(
+        &self,
+        key: &RowKey,
+    ) -> Result<(Option<(&Orphans, Identity)>, Option<Row>), Unreachable> {
+        let met = self.met().await?;
+        let item = self.item(key).await.map_err(Failure::into_unreachable)?;
+        Ok((met, item.as_ref().and_then(item::row)))
+    }
+
     /// One item, read consistently.
     pub(crate) async fn item(&self, key: &RowKey) -> Result<Option<Item>, Failure> {
         if !can_be_a_key(key) {
@@ -313,9 +323,16 @@ impl AppTable for DynamoTable {
     /// Within one table a row vanishes only by a deletion: what is absent was removed, but for the
     /// orphans. A row that is seen is none.
     async fn get(&self, key: &RowKey) -> Result<Found, Unreachable> {
-        let met = self.met().await?;
-        let item = self.item(key).await.map_err(Failure::into_unreachable)?;
-        let Some(row) = item.as_ref().and_then(item::row) else {
+        let (mut met, mut row) = self.read(key).await?;
+        if let Some(orphans) = &self.orphans
+            && row.as_ref().is_some_and(|row| row.user.is_empty() && !row.is_answered())
+        {
+            // By such a row an orphan is removed, who waits for its answer: that is given for
+            // nothing but the table that is there now.
+            orphans.look_anew().await;
+            (met, row) = self.read(key).await?;
+        }
+        let Some(row) = row else {
             return match &self.orphans {
                 Some(orphans) => Box::pin(orphans.find(self, key)).await,
                 None => Ok(Found::Absent),

@@ -182,6 +182,31 @@ async fn lost_events_are_made_up_for_by_the_sweeps() {
 }
 
 #[tokio::test]
+async fn a_forged_report_stands_for_no_longer_than_a_minute() {
+    let house = Installation::start().await;
+    let good = commit('a');
+    house.put("shop", &good, 1).await;
+    let truth = house.answered("shop", "deployed", &good).await;
+    house.be_mischievous(Mischief { dropped: true, ..Mischief::default() });
+    // Just as the reactor itself writes, so that the stream rings for nobody.
+    let seq: u64 = truth["Seq"].parse().unwrap();
+    let update = house.table.update_item().table_name("apps-db");
+    let update = update.key("Name", AttributeValue::S("shop".to_owned()));
+    let update = update.update_expression("SET #status = :status, Reason = :why, Seq = :seq");
+    let update = update.expression_attribute_names("#status", "status");
+    let forged = [
+        (":status", AttributeValue::S("deploy_failed".to_owned())),
+        (":why", AttributeValue::S("call this number".to_owned())),
+        (":seq", AttributeValue::N((seq + 1).to_string())),
+    ];
+    let forged = forged.map(|(name, value)| (name.to_owned(), value));
+    update.set_expression_attribute_values(Some(forged.into())).send().await.unwrap();
+    house.ring(&sweep("short-sweep")).await;
+    let row = house.row("shop").await;
+    assert_eq!((row["status"].as_str(), row.get("Reason")), ("deployed", None), "{row:?}");
+}
+
+#[tokio::test]
 async fn a_version_that_never_comes_up_is_told_once_and_the_next_one_goes_out() {
     let house = Installation::moody().await;
     let (bad, good, better) = (commit('0'), commit('a'), commit('b'));

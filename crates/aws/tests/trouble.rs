@@ -51,7 +51,7 @@ const CALLS: [(&str, &str, &[&str]); 23] = [
     // In the bucket of artifacts.
     ("s3", "GetObject", &["s3:GetObject"]),
     ("s3", "PutObject", &["s3:PutObject"]),
-    ("s3", "DeleteObject", &["s3:DeleteObject"]),
+    ("s3", "DeleteObject", &["s3:DeleteObject", "s3:DeleteObjectVersion"]),
     ("s3", "ListObjectsV2", &["s3:ListBucket"]),
     // In the bucket of certificates.
     ("s3", "GetObject", &["s3:GetObject"]),

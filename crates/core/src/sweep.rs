@@ -38,16 +38,24 @@ pub struct Sweep {
     pub left: Vec<AppName>,
 }
 
-/// Every minute: rows that are not settled or not answered, stacks in progress, rows that follow a
-/// branch.
+/// Every minute: rows that are not answered or that the lists do not show settled, whoever wrote
+/// what stands in them; stacks in progress, rows that follow a branch.
 pub async fn short_sweep(
     table: &impl AppTable,
     platform: &impl Platform,
 ) -> Result<Sweep, Unreachable> {
     let rows = table.list().await?;
     let stacks = platform.list().await?;
-    let mut ring: BTreeSet<RowKey> =
-        rows.iter().filter(|row| is_restless(row)).map(|row| row.key.clone()).collect();
+    let settings = platform.settings();
+    let by_key: BTreeMap<RowKey, &Observed> =
+        stacks.iter().map(|(name, observed)| (name.key(), observed)).collect();
+    let mut ring = BTreeSet::new();
+    for row in &rows {
+        let observed = by_key.get(&row.key).copied();
+        if is_restless(row) || !is_settled(row, observed, &settings).await {
+            ring.insert(row.key.clone());
+        }
+    }
     let known: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
     let busy = stacks.iter().filter(|(_, observed)| observed.is_in_progress());
     let (wanted, without): (Vec<&Listed>, Vec<&Listed>) =

@@ -359,6 +359,43 @@ fn the_short_sweep_rings_what_is_restless_and_nothing_else() {
     assert!(sweep.left.is_empty() && sweep.orphans.is_empty());
 }
 
+#[test]
+fn a_forged_report_is_found_by_the_next_short_sweep_however_well_it_is_forged() {
+    let (table, platform) = (MemoryTable::default(), MemoryPlatform::default());
+    let version = Value::Text("a".repeat(40));
+    table.replace(
+        "shop",
+        &UserAttributes::from([(Attribute::Version, version), (Attribute::Scale, Value::Whole(1))]),
+    );
+    let key = RowKey("shop".to_owned());
+    let row = || run_at_once(table.get(&key)).unwrap().row().unwrap();
+    let sweep = || run_at_once(short_sweep(&table, &platform)).unwrap().ring;
+    let look = || drop(run_at_once(reconcile(&key, Waking::Change, &table, &platform)).unwrap());
+    for _ in 0..3 {
+        look();
+        platform.step();
+    }
+    let truth = row().report;
+    assert_eq!((truth.status, names_of(&sweep())), (Some(Status::Deployed), vec![]));
+    let forgeries: [fn(&mut Report); 5] = [
+        |report| report.status = Some(Status::DeployFailed),
+        |report| report.reason = Some("call this number".to_owned()),
+        |report| report.revision = Commit::parse(&"b".repeat(40)),
+        |report| report.url = Some("https://elsewhere.example.com".to_owned()),
+        |report| report.healthy = 7,
+    ];
+    for forge in forgeries {
+        let mut forged = truth.clone();
+        forge(&mut forged);
+        // As the reactor writes: `Seq` is one more.
+        let _ = run_at_once(table.write(&row(), &forged, None)).unwrap();
+        assert_eq!(names_of(&sweep()), ["shop"], "{forged:?}");
+        look();
+        assert_eq!(row().report, truth);
+        assert_eq!(names_of(&sweep()), [""; 0]);
+    }
+}
+
 /// A platform that takes nothing, and counts how often it was asked to.
 #[derive(Default)]
 struct Refusing {
