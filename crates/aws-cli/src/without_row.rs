@@ -47,7 +47,7 @@ pub(crate) async fn look(account: &Account, place: Place<'_>) -> anyhow::Result<
     };
     let rows = place.table.all_stored().await.map_err(told)?;
     let rows: BTreeSet<&str> = rows.iter().map(|stored| stored.row.key.as_str()).collect();
-    let memory = Memory::new(account.s3.clone(), bucket.to_owned());
+    let memory = Memory::new(account.s3.clone(), bucket, place.prefix);
     let met = memory.marker().await.map_err(told)?.met;
     let without: Vec<AppName> = apps
         .iter()

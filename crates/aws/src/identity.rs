@@ -1,10 +1,10 @@
 //! By what a table is known, so that another one of the same name is not taken for it.
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::TableStatus;
 use serde::{Deserialize, Serialize};
 
 use crate::refusal::Failure;
-use crate::table::DynamoTable;
 
 /// What tells a table from others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,29 +26,29 @@ impl Identity {
     }
 }
 
-impl DynamoTable {
-    /// By what this table is known to whoever asks.
-    ///
-    /// # Errors
-    /// DynamoDB does not answer, or the table is being made or deleted.
-    pub async fn identity(&self) -> Result<Identity, Failure> {
-        let asked = self.client.describe_table().table_name(&self.name).send().await;
-        let table = match asked {
-            Ok(answer) => answer.table,
-            Err(error) if Failure::of(&error).is_denied() => None,
-            Err(error) => return Err(self.failure("cannot look at", &error)),
-        };
-        let Some(table) = table else { return Ok(Identity::TableName(self.name.clone())) };
-        match table.table_status() {
-            Some(TableStatus::Active | TableStatus::Updating) => {}
-            other => {
-                let status = other.map_or("unknown", TableStatus::as_str);
-                return Err(self.own_failure(&format!("cannot be sure of its rows: {status}")));
+/// By what a table is known to whoever asks.
+pub(crate) async fn identity(client: &Client, table: &str) -> Result<Identity, Failure> {
+    let by_name = || Identity::TableName(table.to_owned());
+    let described = match client.describe_table().table_name(table).send().await {
+        Ok(answer) => answer.table,
+        Err(error) => {
+            let failure = Failure::of(&error);
+            if failure.is_denied() {
+                return Ok(by_name());
             }
+            let code = failure.code.clone();
+            let said = failure.unreachable(&format!("cannot look at: table `{table}`"));
+            return Err(Failure { code, message: said.reason });
         }
-        Ok(match table.table_id {
-            Some(id) => Identity::TableId(id),
-            None => Identity::TableName(self.name.clone()),
-        })
+    };
+    let Some(described) = described else { return Ok(by_name()) };
+    match described.table_status() {
+        Some(TableStatus::Active | TableStatus::Updating) => {}
+        other => {
+            let status = other.map_or("unknown", TableStatus::as_str);
+            let message = format!("cannot be sure of the rows: table `{table}` is {status}");
+            return Err(Failure { code: String::new(), message });
+        }
     }
+    Ok(described.table_id.map_or_else(by_name, Identity::TableId))
 }

@@ -9,6 +9,7 @@ use rowhouse_core::{AppName, Manifest, Unreachable};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::platform::APP_TAG;
 use crate::refusal::Failure;
 use crate::sdk;
 use crate::stack::Described;
@@ -26,7 +27,6 @@ pub struct Manifests {
     objects: Client,
     stacks: aws_sdk_cloudformation::Client,
     bucket: String,
-    prefix: String,
 }
 
 /// What the stacks need.
@@ -45,7 +45,6 @@ impl Manifests {
             objects: crate::client::s3(shared),
             stacks: aws_sdk_cloudformation::Client::new(shared),
             bucket: config.artifacts().to_owned(),
-            prefix: config.stack_prefix.clone(),
         }
     }
 
@@ -93,7 +92,7 @@ impl Manifests {
             // Those of another installation with the same bucket, too.
             for stack in page.stacks().iter().filter(|stack| sdk::is_ours(stack)) {
                 let described = sdk::described(stack)?;
-                let name = described.name.strip_prefix(&self.prefix);
+                let name = described.tags.get(APP_TAG);
                 if let Some(name) = name.and_then(|name| AppName::parse(name).ok())
                     && !rests(&described)
                 {

@@ -1,8 +1,8 @@
 //! What the bucket remembers of the table: which one the reactor met last, and which stacks had no
 //! row then.
 //!
-//! `orphans/table.json` names the table; `orphans/<its id>/<name>` is an empty object for each
-//! stack. All of them are there before the table is named.
+//! `orphans/<prefix of stacks>table.json` names the table; `orphans/<its id>/<name>` is an empty
+//! object for each stack. All of them are there before the table is named.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,6 @@ use rowhouse_core::AppName;
 use crate::identity::Identity;
 use crate::refusal::Failure;
 
-const MARKER: &str = "orphans/table.json";
 /// How many objects are written side by side.
 const SIDE_BY_SIDE: usize = 8;
 
@@ -23,6 +22,8 @@ const SIDE_BY_SIDE: usize = 8;
 pub struct Memory {
     objects: Client,
     bucket: String,
+    /// Of the object that names the table: another installation may have the same bucket.
+    marker: String,
 }
 
 /// Which table was met last.
@@ -43,9 +44,11 @@ pub(crate) enum Marked {
 }
 
 impl Memory {
-    /// That of an installation whose artifacts lie in `bucket`.
-    pub fn new(objects: Client, bucket: String) -> Memory {
-        Memory { objects, bucket }
+    /// That of an installation whose artifacts lie in `bucket`; `prefix`: what names of its stacks
+    /// begin with.
+    pub fn new(objects: Client, bucket: &str, prefix: &str) -> Memory {
+        let marker = format!("orphans/{prefix}table.json");
+        Memory { objects, bucket: bucket.to_owned(), marker }
     }
 
     /// Reads which table was met last.
@@ -53,16 +56,16 @@ impl Memory {
     /// # Errors
     /// The bucket does not answer, or whoever asks may not read it.
     pub async fn marker(&self) -> Result<Marker, Failure> {
-        let sent = self.objects.get_object().bucket(&self.bucket).key(MARKER).send().await;
+        let sent = self.objects.get_object().bucket(&self.bucket).key(&self.marker).send().await;
         let object = match sent.map_err(|error| Failure::of(&error)) {
             Ok(object) => object,
             Err(failure) if failure.code == "NoSuchKey" => return Ok(Marker::default()),
-            Err(failure) => return Err(self.told("cannot read", MARKER, failure)),
+            Err(failure) => return Err(self.told("cannot read", &self.marker, failure)),
         };
         let tag = object.e_tag().map(str::to_owned);
         let body = object.body.collect().await.map_err(|error| {
             let failure = Failure { code: String::new(), message: error.to_string() };
-            self.told("cannot read", MARKER, failure)
+            self.told("cannot read", &self.marker, failure)
         })?;
         Ok(Marker { met: serde_json::from_slice(&body.into_bytes()).ok(), tag })
     }
@@ -117,7 +120,7 @@ impl Memory {
     /// Names the table that was met, if the marker is as it was read.
     pub(crate) async fn mark(&self, table: &Identity, seen: &Marker) -> Result<Marked, Failure> {
         let body = serde_json::to_vec(table).expect("two words are JSON");
-        let put = self.objects.put_object().bucket(&self.bucket).key(MARKER);
+        let put = self.objects.put_object().bucket(&self.bucket).key(&self.marker);
         let put = put.content_type("application/json").body(ByteStream::from(body));
         let put = match &seen.tag {
             Some(tag) => put.if_match(tag),
@@ -126,7 +129,7 @@ impl Memory {
         match put.send().await.map_err(|error| Failure::of(&error)) {
             Ok(_) => Ok(Marked::Done),
             Err(failure) if is_lost(&failure) => Ok(Marked::Lost),
-            Err(failure) => Err(self.told("cannot write", MARKER, failure)),
+            Err(failure) => Err(self.told("cannot write", &self.marker, failure)),
         }
     }
 

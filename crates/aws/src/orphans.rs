@@ -12,12 +12,10 @@ use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::identity::Identity;
-use crate::item;
+use crate::identity::{Identity, identity};
 use crate::memory::{Marked, Memory};
 use crate::refusal::Failure;
 use crate::sdk;
-use crate::table::DynamoTable;
 
 /// How long what was read of the bucket is not read again.
 const FRESH: Duration = Duration::from_mins(1);
@@ -28,6 +26,8 @@ const TRIES: usize = 3;
 #[derive(Clone, Debug)]
 pub struct Orphans {
     memory: Memory,
+    rows: aws_sdk_dynamodb::Client,
+    table: String,
     stacks: aws_sdk_cloudformation::Client,
     prefix: String,
     met: Arc<Mutex<Option<Met>>>,
@@ -45,22 +45,28 @@ struct Met {
 impl Orphans {
     /// Those of an installation, in the account and region of `shared`.
     pub fn new(shared: &aws_config::SdkConfig, config: &Config) -> Orphans {
-        let memory = Memory::new(crate::client::s3(shared), config.artifacts().to_owned());
-        let stacks = aws_sdk_cloudformation::Client::new(shared);
         let prefix = config.stack_prefix.clone();
-        Orphans { memory, stacks, prefix, met: Arc::default() }
+        let memory = Memory::new(crate::client::s3(shared), config.artifacts(), &prefix);
+        Orphans {
+            memory,
+            rows: aws_sdk_dynamodb::Client::new(shared),
+            table: config.app_database.clone(),
+            stacks: aws_sdk_cloudformation::Client::new(shared),
+            prefix,
+            met: Arc::default(),
+        }
     }
 
     /// Meets the table before its rows are read, unless that was done just now. `None`: the role
     /// does not allow it, which keeps no row from its answer.
-    pub(crate) async fn meet(&self, table: &DynamoTable) -> Result<Option<Identity>, Unreachable> {
+    pub(crate) async fn meet(&self) -> Result<Option<Identity>, Unreachable> {
         let mut met = self.met.lock().await;
         if let Some(known) = met.as_ref().filter(|known| known.at.elapsed() < FRESH) {
             return Ok(Some(known.identity.clone()));
         }
         let known = async {
-            let identity = table.identity().await?;
-            self.know(&mut met, identity, table).await
+            let identity = identity(&self.rows, &self.table).await?;
+            self.know(&mut met, identity).await
         };
         match known.await {
             Ok(known) => Ok(Some(known.identity)),
@@ -78,22 +84,18 @@ impl Orphans {
     }
 
     /// Why there is no row under this key, as the table is that was just read.
-    pub(crate) async fn find(
-        &self,
-        table: &DynamoTable,
-        key: &RowKey,
-    ) -> Result<Found, Unreachable> {
+    pub(crate) async fn find(&self, key: &RowKey) -> Result<Found, Unreachable> {
         // Nothing else ever has a stack.
         let Ok(name) = AppName::parse(key.as_str()) else { return Ok(Found::Removed) };
         let found = async {
             // Asked after the row was, so that it is not the table of before.
-            let identity = table.identity().await?;
+            let identity = identity(&self.rows, &self.table).await?;
             let mut met = self.met.lock().await;
-            let mut known = self.know(&mut met, identity.clone(), table).await?;
+            let mut known = self.know(&mut met, identity.clone()).await?;
             if known.names.contains(&name) {
                 // Somebody else may have seen its row since; or all is forgotten, the table too.
                 *met = None;
-                known = self.know(&mut met, identity, table).await?;
+                known = self.know(&mut met, identity).await?;
             }
             let is_orphan = known.names.contains(&name);
             Ok(if is_orphan { Found::Absent } else { Found::Removed })
@@ -126,12 +128,7 @@ impl Orphans {
     }
 
     /// The table of this identity, once all its orphans are remembered.
-    async fn know(
-        &self,
-        met: &mut Option<Met>,
-        identity: Identity,
-        table: &DynamoTable,
-    ) -> Result<Met, Failure> {
+    async fn know(&self, met: &mut Option<Met>, identity: Identity) -> Result<Met, Failure> {
         if let Some(known) = met.as_ref()
             && known.identity == identity
             && known.at.elapsed() < FRESH
@@ -148,7 +145,7 @@ impl Orphans {
                 return Ok(met.insert(Met { identity, names, at }).clone());
             }
             // Seldom, and so large that every look would have its room.
-            Box::pin(self.list(&identity, table)).await?;
+            Box::pin(self.list(&identity)).await?;
             if self.memory.mark(&identity, &marker).await? == Marked::Lost {
                 info!("another reactor meets the table at the same time");
             }
@@ -159,14 +156,13 @@ impl Orphans {
     }
 
     /// Remembers every stack that has no row in this table.
-    async fn list(&self, identity: &Identity, table: &DynamoTable) -> Result<(), Failure> {
+    async fn list(&self, identity: &Identity) -> Result<(), Failure> {
         let before = self.memory.names(identity).await?;
         // The stacks first: one that is made meanwhile has its row by then.
         let stacks = self.stacks().await?;
-        let mut rows = BTreeSet::new();
-        table.scan(|item| rows.extend(item::row(item).map(|row| row.key))).await?;
+        let rows = self.rows().await?;
         let (with, without): (BTreeSet<AppName>, BTreeSet<AppName>) =
-            stacks.into_iter().partition(|name| rows.contains(&name.key()));
+            stacks.into_iter().partition(|name| rows.contains(name.as_str()));
         self.memory.remember(identity, &without).await?;
         // Left by one who died half-way.
         for name in before.intersection(&with) {
@@ -182,6 +178,24 @@ impl Orphans {
             );
         }
         Ok(())
+    }
+
+    /// The names of the rows, read consistently.
+    async fn rows(&self) -> Result<BTreeSet<String>, Failure> {
+        let mut names = BTreeSet::new();
+        let scan = self.rows.scan().table_name(&self.table).consistent_read(true);
+        let scan = scan.projection_expression("#Name").expression_attribute_names("#Name", "Name");
+        let mut pages = scan.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| {
+                let Failure { code, message } = Failure::of(&error);
+                let message = format!("cannot list: table `{}`: {message}", self.table);
+                Failure { code, message }
+            })?;
+            let found = page.items().iter().filter_map(|item| item.get("Name")?.as_s().ok());
+            names.extend(found.cloned());
+        }
+        Ok(names)
     }
 
     /// The apps that have a stack of ours.

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use rowhouse_core::{AppTable, Entry, Found, Report, Row, RowKey, Unreachable, Written};
 
 use crate::history::{self, EXPIRES_AT};
-use crate::identity::Identity;
+use crate::identity::{Identity, identity};
 use crate::item::{self, Change, Condition, Item};
 use crate::orphans::Orphans;
 use crate::refusal::Failure;
@@ -45,10 +45,18 @@ impl DynamoTable {
         DynamoTable { orphans: Some(orphans), ..self }
     }
 
+    /// By what this table is known to whoever asks.
+    ///
+    /// # Errors
+    /// DynamoDB does not answer, or the table is being made or deleted.
+    pub async fn identity(&self) -> Result<Identity, Failure> {
+        identity(&self.client, &self.name).await
+    }
+
     /// By what it is known, if it can be: asked before its rows are read.
     async fn met(&self) -> Result<Option<(&Orphans, Identity)>, Unreachable> {
         let Some(orphans) = &self.orphans else { return Ok(None) };
-        Ok(Box::pin(orphans.meet(self)).await?.map(|identity| (orphans, identity)))
+        Ok(Box::pin(orphans.meet()).await?.map(|identity| (orphans, identity)))
     }
 
     /// How old the oldest wish is, in seconds, that was not deployed when the rows were last
@@ -334,7 +342,7 @@ impl AppTable for DynamoTable {
         }
         let Some(row) = row else {
             return match &self.orphans {
-                Some(orphans) => Box::pin(orphans.find(self, key)).await,
+                Some(orphans) => Box::pin(orphans.find(key)).await,
                 None => Ok(Found::Absent),
             };
         };

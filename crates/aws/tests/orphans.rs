@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 const TABLE: &str = "apps-db";
-const MARKER: &str = "orphans/table.json";
+const MARKER: &str = "orphans/demo-app-table.json";
 
 fn commit(digit: char) -> String {
     digit.to_string().repeat(40)
@@ -397,7 +397,7 @@ async fn a_role_that_knows_nothing_of_orphans_deletes_nothing_and_answers_every_
     assert!(look(&reactor, "alpha").await.is_err(), "a record that failed is told");
     reactor.invoke(&sweep("full-sweep")).await.unwrap();
     assert_eq!(house.stacks().await, stacks);
-    assert!(reactor.log().contains("cannot read `orphans/table.json`"), "{}", reactor.log());
+    assert!(reactor.log().contains(&format!("cannot read `{MARKER}`")), "{}", reactor.log());
     house.deployed(&reactor, &["gamma"]).await;
 }
 
