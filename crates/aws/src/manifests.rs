@@ -105,8 +105,8 @@ impl Manifests {
         Ok(needed)
     }
 
-    /// Deletes the version that was read, where the bucket has some; true: an earlier one may be
-    /// in its place then. So one that is written meanwhile, for a stack that goes back to it, stays.
+    /// Deletes the version that was read, where the bucket has some; true: an earlier one may be in
+    /// its place then. So one that is written meanwhile, for a stack that goes back to it, stays.
     async fn delete(&self, key: &str, before: i64, needed: &Needed) -> Result<bool, Unreachable> {
         let get = self.objects.get_object().bucket(&self.bucket).key(key).send().await;
         let object = match get {

@@ -1,7 +1,7 @@
 //! Stacks that have no row in this table though nobody removed one from it: they were there when
 //! the reactor met the table, which took the place of another one, or of an older or a younger one.
 //!
-//! Within one table a row vanishes only by a deletion. So what is absent was removed, but for these.
+//! Within one table a row vanishes only by a deletion: what is absent was removed, but for these.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

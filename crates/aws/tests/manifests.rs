@@ -1,5 +1,5 @@
-//! Manifests hold what apps are given in `Env`: they go when nothing is made from them any more, and
-//! never while something may be.
+//! Manifests hold what apps are given in `Env`: they go when nothing is made from them any more,
+//! and never while something may be.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod emulator;
