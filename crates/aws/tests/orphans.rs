@@ -171,7 +171,7 @@ async fn what_was_removed_goes_with_the_sweeps_though_every_record_of_it_was_los
     for name in &names {
         house.installation.delete(name).await;
     }
-    for left in (0..8).rev() {
+    for left in (0..8_u8).rev() {
         reactor.invoke(&sweep("full-sweep")).await.unwrap();
         until("one of them is gone", async || {
             let listed = house.installation.emulator.cloudformation.describe_stacks();
@@ -179,7 +179,7 @@ async fn what_was_removed_goes_with_the_sweeps_though_every_record_of_it_was_los
             let count = listed.stacks().iter().filter(|stack| {
                 stack.stack_name().is_some_and(|name| name.starts_with("demo-app-"))
             });
-            let count = count.count();
+            let count = u8::try_from(count.count()).unwrap();
             assert!(count >= left, "a sweep ended more than one of {} stacks", left + 1);
             (count == left).then_some(())
         })
@@ -187,7 +187,7 @@ async fn what_was_removed_goes_with_the_sweeps_though_every_record_of_it_was_los
         let log = reactor.log();
         let told = log.lines().rev().find(|line| line.contains("StacksWithoutRow")).unwrap();
         let told: Value = serde_json::from_str(told).unwrap();
-        assert_eq!(told["StacksWithoutRow"], left as f64, "what it leaves is counted");
+        assert_eq!(told["StacksWithoutRow"], f64::from(left), "what it leaves is counted");
     }
     assert!(reactor.log().contains("they go with later ones"), "{}", reactor.log());
 }
