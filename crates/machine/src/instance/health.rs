@@ -103,16 +103,14 @@ pub async fn probe(
     limit: Duration,
     host: &str,
 ) -> Result<(), Unanswered> {
-    match timeout(limit, ask(port, check, host)).await {
-        Ok(answered) => answered,
-        Err(_) => {
-            let what = match check {
-                Check::Connect => "connection".to_owned(),
-                Check::Http(path) => format!("GET {path}"),
-            };
-            Err(Unanswered::Said(format!("{what}: no answer within {} s", limit.as_secs())))
-        }
-    }
+    let silence = |_| {
+        let what = match check {
+            Check::Connect => "connection".to_owned(),
+            Check::Http(path) => format!("GET {path}"),
+        };
+        Err(Unanswered::Said(format!("{what}: no answer within {} s", limit.as_secs())))
+    };
+    timeout(limit, ask(port, check, host)).await.unwrap_or_else(silence)
 }
 
 async fn ask(port: u16, check: &Check, host: &str) -> Result<(), Unanswered> {

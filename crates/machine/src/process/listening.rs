@@ -113,7 +113,7 @@ fn held_below(ancestor: i32) -> Held {
 fn tcp_sockets() -> impl Iterator<Item = (u64, SocketAddr)> {
     const LISTEN: &str = "0A";
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let lines = tables.into_iter().flat_map(|table| lines(table));
+    let lines = tables.into_iter().flat_map(lines);
     lines.filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);

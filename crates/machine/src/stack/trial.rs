@@ -55,7 +55,7 @@ impl Trial {
                 start = starts.join_next() => {
                     let Some(start) = start else { return Ok(lapses) };
                     let instance =
-                        start.map_err(ended)?.map_err(|failure| self.failure(failure))?;
+                        start.map_err(|error| ended(&error))?.map_err(|failure| self.failure(failure))?;
                     let trial = Arc::clone(self);
                     lapses.spawn(async move { trial.stack.lapse(&instance, &trial.plan).await });
                 }
@@ -95,13 +95,16 @@ impl Trial {
             asked.spawn(async move { trial.stack.is_still_healthy(&instance, &trial.plan).await });
         }
         while let Some(answer) = asked.join_next().await {
-            answer.map_err(ended)?.map_err(|failure| self.failure(failure))?;
+            answer.map_err(|error| ended(&error))?.map_err(|failure| self.failure(failure))?;
         }
         Ok(())
     }
 
     fn lapsed(&self, lapse: Result<StartFailure, JoinError>) -> Failure {
-        lapse.map_or_else(ended, |failure| self.failure(failure))
+        match lapse {
+            Ok(failure) => self.failure(failure),
+            Err(error) => ended(&error),
+        }
     }
 
     fn failure(&self, failure: StartFailure) -> Failure {
@@ -115,6 +118,6 @@ impl Trial {
     }
 }
 
-fn ended(error: JoinError) -> Failure {
+fn ended(error: &JoinError) -> Failure {
     Failure::Ours(format!("a start ended: {error}"))
 }
