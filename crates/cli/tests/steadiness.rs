@@ -25,7 +25,8 @@ while True:
     if not connection.recv(65536):
         continue
     status = "200 OK" if asked <= good else "500 Sick"
-    connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+    head = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    connection.sendall(head.encode())
     connection.close()
 "#;
 

@@ -192,22 +192,17 @@ impl LiveStack {
         });
     }
 
-    /// Lets instances on trial receive requests if they are all healthy and nobody else serves; says
-    /// whether they do now.
+    /// Lets instances on trial receive requests if they are all healthy and nobody else serves;
+    /// says whether they do now.
     pub(crate) async fn admit(&self) -> bool {
         let record = self.record.lock().await;
         let Some(record) = record.as_ref() else { return false };
-        let plan = match &record.ongoing {
-            Some(
-                Ongoing::Create { plan, moved: false } | Ongoing::Update { plan, moved: false },
-            ) => plan,
-            Some(
-                Ongoing::Create { .. }
-                | Ongoing::Update { .. }
-                | Ongoing::RollBack { .. }
-                | Ongoing::Delete,
-            )
-            | None => return false,
+        if record.has_moved() {
+            return false;
+        }
+        let scale = match &record.ongoing {
+            Some(Ongoing::Create { plan, .. } | Ongoing::Update { plan, .. }) => plan.app.scale,
+            Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => return false,
         };
         let fresh: BTreeSet<&InstanceId> = record
             .instances
@@ -222,7 +217,7 @@ impl LiveStack {
             .filter(|known| digest.is_some_and(|fresh| fresh.digest == known.digest))
             .map(|known| known.id.clone())
             .collect();
-        let is_whole = alike.len() >= usize::try_from(plan.app.scale).unwrap_or(usize::MAX);
+        let is_whole = alike.len() >= usize::try_from(scale).unwrap_or(usize::MAX);
         self.change_scene(|scene| {
             let is_healthy =
                 |id: &InstanceId| scene.instances.get(id).is_some_and(|it| it.is_healthy());
@@ -234,7 +229,7 @@ impl LiveStack {
             let is_served = scene.traffic.iter().any(|id| !fresh.contains(id) && serves(id));
             let admits = is_whole && !is_served && fresh.iter().all(|id| is_healthy(id));
             if admits {
-                (scene.traffic, scene.scale) = (alike, Some(plan.app.scale));
+                (scene.traffic, scene.scale) = (alike, Some(scale));
             }
             admits
         })

@@ -54,8 +54,8 @@ impl Trial {
                 Some(lapse) = lapses.join_next() => return Err(self.lapsed(lapse)),
                 start = starts.join_next() => {
                     let Some(start) = start else { return Ok(lapses) };
-                    let instance =
-                        start.map_err(|error| ended(&error))?.map_err(|failure| self.failure(failure))?;
+                    let start = start.map_err(|error| ended(&error))?;
+                    let instance = start.map_err(|failure| self.failure(failure))?;
                     let trial = Arc::clone(self);
                     lapses.spawn(async move { trial.stack.lapse(&instance, &trial.plan).await });
                 }
@@ -95,7 +95,8 @@ impl Trial {
             asked.spawn(async move { trial.stack.is_still_healthy(&instance, &trial.plan).await });
         }
         while let Some(answer) = asked.join_next().await {
-            answer.map_err(|error| ended(&error))?.map_err(|failure| self.failure(failure))?;
+            let answer = answer.map_err(|error| ended(&error))?;
+            answer.map_err(|failure| self.failure(failure))?;
         }
         Ok(())
     }
