@@ -2,6 +2,31 @@
 //!
 //! No clock, no I/O, no platform. `decide` and `report` have an answer for every input; `reconcile`
 //! is the loop that carries it through the two ports, `AppTable` and `Platform`.
+//!
+//! ```
+//! use rowhouse_core::testing::{MemoryPlatform, MemoryTable, TableUser, run_at_once};
+//! use rowhouse_core::{AppTable, Attribute, RowKey, Status, Value, Waking, reconcile};
+//!
+//! let (table, platform) = (MemoryTable::default(), MemoryPlatform::default());
+//! // Somebody puts a row.
+//! let wish = [
+//!     (Attribute::Version, Value::Text("5".repeat(40))),
+//!     (Attribute::Scale, Value::Whole(1)),
+//!     (Attribute::Repo, Value::Text("/srv/shop".to_owned())),
+//! ];
+//! table.replace("shop", &wish.into());
+//!
+//! // Each change rings its name, and a look takes one step.
+//! let shop = RowKey("shop".to_owned());
+//! let look = || run_at_once(reconcile(&shop, Waking::Change, &table, &platform));
+//! let status = || run_at_once(table.get(&shop)).map(|found| found.row()?.report.status);
+//! look()?;
+//! assert_eq!(status()?, Some(Status::Deploying));
+//! platform.step();
+//! look()?;
+//! assert_eq!(status()?, Some(Status::Deployed));
+//! # Ok::<(), rowhouse_core::Unreachable>(())
+//! ```
 
 mod address;
 mod app;
