@@ -16,6 +16,7 @@ mod rollout;
 mod scene;
 pub(crate) mod stacks;
 pub(crate) mod tidy;
+mod trial;
 
 use rowhouse_core::{AppName, Attempt, Base, Commit, Observed, Phase, Plan, Stack};
 use serde::{Deserialize, Serialize};
@@ -129,6 +130,11 @@ impl StackRecord {
         }
     }
 
+    /// Whether an instance was begun by what is under way, and will be ended if that is taken back.
+    pub fn is_on_trial(&self, instance: &InstanceRecord) -> bool {
+        self.ongoing.is_some() && !self.has_moved() && instance.born == self.serial
+    }
+
     /// Whether it was tried, and never came up.
     pub fn has_only_failed(&self) -> bool {
         self.running.is_none() && self.tried.is_some()
@@ -177,16 +183,20 @@ pub struct Condition {
     pub url: Option<String>,
     pub healthy: u32,
     pub trouble: Option<String>,
+    /// Whether instances on trial serve already, because nobody else does. Nothing newer may take
+    /// them away before it is known how they do.
+    pub has_admitted: bool,
 }
 
 /// Translates a record into the reactor's words. Total: every record is some phase.
 pub fn translate(record: &StackRecord, condition: Condition) -> Observed {
+    let is_cancellable = |moved: bool| !moved && !condition.has_admitted;
     let phase = match (&record.ongoing, &record.running) {
         (Some(Ongoing::Create { plan, moved }), _) => {
-            Phase::Creating { aim: plan.deployment.clone(), cancellable: !moved }
+            Phase::Creating { aim: plan.deployment.clone(), cancellable: is_cancellable(*moved) }
         }
         (Some(Ongoing::Update { plan, moved }), _) => {
-            Phase::Updating { aim: plan.deployment.clone(), cancellable: !moved }
+            Phase::Updating { aim: plan.deployment.clone(), cancellable: is_cancellable(*moved) }
         }
         (Some(Ongoing::RollBack { .. }), _) => Phase::RollingBack,
         (Some(Ongoing::Delete), _) => Phase::Deleting,
