@@ -47,11 +47,24 @@ pub struct TableFile {
 }
 
 impl TableFile {
-    /// Opens the file, and makes it where it is missing.
+    /// Opens the file, and makes it where it is missing. One of an earlier format stays as it is.
     pub fn open(path: &Path) -> Result<TableFile, Unreachable> {
+        TableFile::opened(path, schema::make)
+    }
+
+    /// Opens the file as the platform does: one of an earlier format becomes one of today's. Whoever
+    /// calls this holds the folder's lock.
+    pub fn migrate(path: &Path) -> Result<TableFile, Unreachable> {
+        TableFile::opened(path, schema::migrate)
+    }
+
+    fn opened(
+        path: &Path,
+        prepare: impl FnOnce(&mut Connection) -> Result<(), FormatError>,
+    ) -> Result<TableFile, Unreachable> {
         let opened = (|| {
             let mut connection = open(path, Durability::Full)?;
-            schema::prepare(&mut connection)?;
+            prepare(&mut connection)?;
             Ok(connection)
         })();
         let connection = opened.map_err(|error: FormatError| Unreachable {
@@ -152,8 +165,29 @@ impl TableFile {
 
     /// Takes this table for its folder's own, as the platform does when it starts: what is removed
     /// from now on is a user's word, whatever stood here before.
+    ///
+    /// # Errors
+    /// It does not answer; or it is of a format that bears no mark, and another one than the
+    /// folder's own, so that what is removed from it now would be void once it bears one.
     pub fn adopt(&mut self, marks: &Marks) -> Result<(), Unreachable> {
-        marks.adopt(&mut self.connection).map_err(|error| self.unreachable(&error))
+        let adopted = (|| {
+            if schema::bears_marks(&self.connection)? {
+                marks.adopt(&mut self.connection)?;
+                return Ok(true);
+            }
+            marks.know(None)
+        })();
+        match adopted {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Unreachable {
+                reason: format!(
+                    "table `{}`: it is of an earlier format than the folder that it stands in: \
+                     start `rowhouse up` first, which brings it up to date",
+                    self.path().display()
+                ),
+            }),
+            Err(error) => Err(self.unreachable(&error)),
+        }
     }
 
     /// Writes down that a user has removed a name that has no row, and rings it.
@@ -192,7 +226,11 @@ impl TableFile {
     }
 
     fn unreachable(&self, error: &rusqlite::Error) -> Unreachable {
-        unreachable(Path::new(self.connection.path().unwrap_or("rowhouse.db")), error)
+        unreachable(self.path(), error)
+    }
+
+    fn path(&self) -> &Path {
+        Path::new(self.connection.path().unwrap_or("rowhouse.db"))
     }
 }
 
@@ -210,15 +248,15 @@ pub struct SqliteTable {
 }
 
 impl SqliteTable {
-    /// Opens the file as `TableFile::open` does, and takes it for that of the folder whose journal
-    /// this is. Each row that is written is also sent to `answered`.
+    /// Opens the file as `TableFile::migrate` does, and takes it for that of the folder whose
+    /// journal this is. Each row that is written is also sent to `answered`.
     pub fn open(
         path: &Path,
         journal: &Path,
         answered: Option<UnboundedSender<Row>>,
     ) -> Result<SqliteTable, Unreachable> {
         let marks = Arc::new(Marks::open(journal)?);
-        let mut file = TableFile::open(path)?;
+        let mut file = TableFile::migrate(path)?;
         file.adopt(&marks)?;
         let TableFile { connection } = file;
         let database = Database::new(connection, "table")
@@ -339,9 +377,12 @@ fn find(connection: &Connection, key: &RowKey, marks: &Marks) -> rusqlite::Resul
         if let Some(stored) = get(&moment, key)? {
             return Ok(Found::Row(stored.row));
         }
-        let is_removed = moment
-            .prepare_cached("select 1 from deletions where name = ?1 and void is null")?
-            .exists(params![key.as_str()])?;
+        let removed = if schema::bears_marks(&moment)? {
+            "select 1 from deletions where name = ?1 and void is null"
+        } else {
+            "select 1 from deletions where name = ?1"
+        };
+        let is_removed = moment.prepare_cached(removed)?.exists(params![key.as_str()])?;
         let mark = Mark::read(&moment)?;
         moment.finish()?;
         if !is_removed || unknown.as_ref() == Some(&mark) {
