@@ -8,6 +8,7 @@ use rowhouse_core::Unreachable;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::table::database::{Durability, explain, open};
+use crate::table::schema;
 
 /// A random text that stands in the table. It is renewed with the reactor's first answer to a row
 /// that was put, which the claim of each creation is: what is called removed in a copy of before is
@@ -18,6 +19,9 @@ pub(crate) struct Mark(String);
 impl Mark {
     /// Reads the one that the table bears; `None`: it has none yet.
     pub(crate) fn read(table: &Connection) -> rusqlite::Result<Option<Mark>> {
+        if !schema::bears_marks(table)? {
+            return Ok(None);
+        }
         table
             .prepare_cached("select mark from apps_mark")?
             .query_row([], |row| Ok(Mark(row.get(0)?)))

@@ -23,7 +23,7 @@ use crate::table::database::{
     Database, Durability, explain, open, open_of_another, open_read_only,
 };
 use crate::table::mark::{Mark, Marks};
-use crate::table::schema::FormatError;
+use crate::table::schema::{FormatError, has_column};
 
 /// The names whose rows went before a time. Whether one is there again is asked of the rows: any
 /// program may have written it, also past the triggers.
@@ -47,16 +47,31 @@ pub struct TableFile {
 }
 
 impl TableFile {
-    /// Opens the file, and makes it where it is missing.
+    /// Opens the file, and makes it where it is missing. One of an earlier format stays as it is.
     pub fn open(path: &Path) -> Result<TableFile, Unreachable> {
+        TableFile::opened(path, schema::make)
+    }
+
+    /// Opens the file as the platform does: one of an earlier format becomes one of today's. Whoever
+    /// calls this holds the folder's lock.
+    pub fn migrate(path: &Path) -> Result<TableFile, Unreachable> {
+        TableFile::opened(path, schema::migrate)
+    }
+
+    fn unusable(&self, error: &FormatError) -> Unreachable {
+        unusable(self.path(), error)
+    }
+
+    fn opened(
+        path: &Path,
+        prepare: impl FnOnce(&mut Connection) -> Result<(), FormatError>,
+    ) -> Result<TableFile, Unreachable> {
         let opened = (|| {
             let mut connection = open(path, Durability::Full)?;
-            schema::prepare(&mut connection)?;
+            prepare(&mut connection)?;
             Ok(connection)
         })();
-        let connection = opened.map_err(|error: FormatError| Unreachable {
-            reason: format!("table `{}`: {error}", path.display()),
-        })?;
+        let connection = opened.map_err(|error| unusable(path, &error))?;
         Ok(TableFile { connection })
     }
 
@@ -80,9 +95,7 @@ impl TableFile {
             schema::prove(&connection)?;
             Ok(list(&connection).map(drop)?)
         };
-        read().map_err(|error: FormatError| Unreachable {
-            reason: format!("table `{}`: {error}", path.display()),
-        })
+        read().map_err(|error: FormatError| unusable(path, &error))
     }
 
     /// Reads one row.
@@ -115,16 +128,13 @@ impl TableFile {
                     .execute("insert into apps (name) values (?1)", params![key.as_str()])?;
             }
             for (attribute, value) in &changes {
-                let statement =
-                    format!("update apps set {} = ?2 where name = ?1", column(*attribute));
-                transaction
-                    .execute(&statement, params![key.as_str(), value.as_ref().map(sql_value)])?;
+                set(&transaction, key, *attribute, value.as_ref())?;
             }
             let after = get(&transaction, key)?.expect("it was written just now").row;
             transaction.commit()?;
             Ok(Ok(after))
         })();
-        edited.map_err(|error: rusqlite::Error| self.unreachable(&error))
+        edited.map_err(|error: FormatError| self.unusable(&error))
     }
 
     /// Deletes a row; `None`: there was none.
@@ -152,8 +162,23 @@ impl TableFile {
 
     /// Takes this table for its folder's own, as the platform does when it starts: what is removed
     /// from now on is a user's word, whatever stood here before.
+    ///
+    /// # Errors
+    /// It does not answer; or it is of a format that bears no mark, and another one than the
+    /// folder's own, so that what is removed from it now would be void once it bears one.
     pub fn adopt(&mut self, marks: &Marks) -> Result<(), Unreachable> {
-        marks.adopt(&mut self.connection).map_err(|error| self.unreachable(&error))
+        let adopted = (|| {
+            if schema::bears_marks(&self.connection)? {
+                marks.adopt(&mut self.connection)?;
+                return Ok(true);
+            }
+            marks.know(None)
+        })();
+        match adopted {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.unusable(&FormatError::Older)),
+            Err(error) => Err(self.unreachable(&error)),
+        }
     }
 
     /// Writes down that a user has removed a name that has no row, and rings it.
@@ -192,8 +217,16 @@ impl TableFile {
     }
 
     fn unreachable(&self, error: &rusqlite::Error) -> Unreachable {
-        unreachable(Path::new(self.connection.path().unwrap_or("rowhouse.db")), error)
+        unreachable(self.path(), error)
     }
+
+    fn path(&self) -> &Path {
+        Path::new(self.connection.path().unwrap_or("rowhouse.db"))
+    }
+}
+
+fn unusable(path: &Path, error: &FormatError) -> Unreachable {
+    Unreachable { reason: format!("table `{}`: {error}", path.display()) }
 }
 
 fn unreachable(path: &Path, error: &rusqlite::Error) -> Unreachable {
@@ -210,15 +243,15 @@ pub struct SqliteTable {
 }
 
 impl SqliteTable {
-    /// Opens the file as `TableFile::open` does, and takes it for that of the folder whose journal
-    /// this is. Each row that is written is also sent to `answered`.
+    /// Opens the file as `TableFile::migrate` does, and takes it for that of the folder whose
+    /// journal this is. Each row that is written is also sent to `answered`.
     pub fn open(
         path: &Path,
         journal: &Path,
         answered: Option<UnboundedSender<Row>>,
     ) -> Result<SqliteTable, Unreachable> {
         let marks = Arc::new(Marks::open(journal)?);
-        let mut file = TableFile::open(path)?;
+        let mut file = TableFile::migrate(path)?;
         file.adopt(&marks)?;
         let TableFile { connection } = file;
         let database = Database::new(connection, "table")
@@ -339,9 +372,12 @@ fn find(connection: &Connection, key: &RowKey, marks: &Marks) -> rusqlite::Resul
         if let Some(stored) = get(&moment, key)? {
             return Ok(Found::Row(stored.row));
         }
-        let is_removed = moment
-            .prepare_cached("select 1 from deletions where name = ?1 and void is null")?
-            .exists(params![key.as_str()])?;
+        let removed = if schema::bears_marks(&moment)? {
+            "select 1 from deletions where name = ?1 and void is null"
+        } else {
+            "select 1 from deletions where name = ?1"
+        };
+        let is_removed = moment.prepare_cached(removed)?.exists(params![key.as_str()])?;
         let mark = Mark::read(&moment)?;
         moment.finish()?;
         if !is_removed || unknown.as_ref() == Some(&mark) {
@@ -353,6 +389,23 @@ fn find(connection: &Connection, key: &RowKey, marks: &Marks) -> rusqlite::Resul
         // It may have been renewed in between; then the table has another one by now.
         unknown = Some(mark);
     }
+}
+
+/// Sets a user attribute, or clears it. A table of an earlier format says nothing in a column that
+/// it does not have.
+fn set(
+    connection: &Connection,
+    key: &RowKey,
+    attribute: Attribute,
+    value: Option<&Value>,
+) -> Result<(), FormatError> {
+    let column = column(attribute);
+    if !has_column(connection, "apps", column)? {
+        return value.map_or(Ok(()), |_| Err(FormatError::Older));
+    }
+    let statement = format!("update apps set {column} = ?2 where name = ?1");
+    connection.execute(&statement, params![key.as_str(), value.map(sql_value)])?;
+    Ok(())
 }
 
 fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredRow>> {
