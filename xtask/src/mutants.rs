@@ -223,10 +223,10 @@ const MUTANTS: [Mutant; 37] = [
         "Some(Status::DeployFailed) => false,",
     ),
     mutant(
-        "a table that reads empty costs no stack",
+        "of what is too much for one sweep, each takes others",
         "sweep.rs",
-        "if rows == 0 { 0 } else { (stacks / 5).max(1) }",
-        "(stacks / 5).max(1)",
+        "turn.wrapping_mul(most) % standing.len()",
+        "turn % 1",
     ),
     mutant(
         "the full sweep leaves alone what its lists show settled",
@@ -234,7 +234,7 @@ const MUTANTS: [Mutant; 37] = [
         "if !is_settled(row, observed, &settings).await {",
         "if true {",
     ),
-    mutant("a sweep deletes a fifth at most", "sweep.rs", "(stacks / 5).max(1)", "stacks"),
+    mutant("a sweep deletes a fifth at most", "sweep.rs", "(ours / 5).max(1)", "ours"),
     mutant(
         "settings roll out a few at a time",
         "sweep.rs",

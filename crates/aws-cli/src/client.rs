@@ -3,14 +3,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rowhouse_aws::config::{Config, VARIABLE};
 use rowhouse_aws::{DynamoTable, Failure, Life, Repositories, StackStatus};
 use rowhouse_command::client::{
     Changes, Client, Function, Hearing, Left, ListedInstance, Location, Reactor, Removed, Rows,
-    Sight,
+    Sight, WithoutRow,
 };
 use rowhouse_core::{
     App, AppName, Commit, Obstacle, Resolution, Row, RowKey, Settings, SettingsDigest, StoredEntry,
@@ -23,11 +23,14 @@ use crate::app_log::AppLog;
 use crate::args::Place;
 use crate::failure::bad_input;
 use crate::stack::{self, APPS, Standing};
-use crate::{default_branch, instances, output};
+use crate::{default_branch, instances, output, without_row};
 
 /// How long after its row was deleted a stack may still come: the reactor may have claimed the row
 /// just before, and what was made just now is not always listed at once.
 const CLAIMED_FOR: Duration = Duration::from_secs(30);
+/// How long the reactor may take to answer a row that the stream has lost: three of its clock's
+/// rings.
+const ANSWERED_WITHIN: Duration = Duration::from_mins(3);
 /// The tables' names where no configuration says others, the seed's.
 const TABLES: [&str; 2] = ["apps-db", "apps-history"];
 
@@ -146,7 +149,7 @@ async fn hearing(lambda: &aws_sdk_lambda::Client) -> anyhow::Result<Hearing> {
 }
 
 /// How commands reach the platform of an account.
-fn location(account: &Account) -> Location {
+pub(crate) fn location(account: &Account) -> Location {
     let is_implied = std::env::var_os("ROWHOUSE_PLATFORM").is_some_and(|value| value == "aws");
     let option = if is_implied { "" } else { "--aws" };
     let before = format!("{option}{}", account.options).trim_start().to_owned();
@@ -189,8 +192,34 @@ impl Rows for AwsClient {
         Ok(removed.map(|row| Removed { row, mark: Timestamp::now().as_second() }))
     }
 
+    /// A row with nothing in it: the reactor knows by it that it is this table's, and that it goes
+    /// is a user's word from then on.
     async fn remove_orphan(&self, key: &RowKey) -> anyhow::Result<()> {
-        self.table.ring(key).await.map_err(|failure| self.of_table(&failure))
+        let of_table = |failure: Failure| self.of_table(&failure);
+        if !self.table.put_name(key).await.map_err(of_table)? {
+            // Somebody has put an app there just now, and keeps it.
+            return Ok(());
+        }
+        let began = Instant::now();
+        loop {
+            match self.table.stored(key).await.map_err(of_table)?.map(|stored| stored.row) {
+                Some(row) if row.is_answered() => break,
+                Some(_) => {}
+                // Somebody else does the same.
+                None => return Ok(()),
+            }
+            if began.elapsed() > ANSWERED_WITHIN {
+                let name = output::clean(key.as_str());
+                anyhow::bail!(
+                    "the reactor has not answered the row `{name}`, by which it lets go of what \
+                     runs: the row is left there; {}, and then `{}` goes on",
+                    self.location.cure,
+                    self.location.command(&format!("rm {name}"))
+                );
+            }
+            tokio::time::sleep(self.location.pause).await;
+        }
+        self.table.remove_name(key).await.map_err(of_table)
     }
 
     async fn is_heard(&self, removed: &Removed) -> anyhow::Result<bool> {
@@ -214,6 +243,7 @@ impl Rows for AwsClient {
             path: Some(config.path.clone()).filter(|path| !path.is_empty()),
             max_scale: config.max_scale,
             local_repositories: false,
+            domain: Some(config.apps_domain.clone()),
         })
     }
 }
@@ -246,9 +276,13 @@ impl Sight for AwsClient {
         }
     }
 
-    /// What has no row was removed, as far as the reactor knows.
-    async fn orphans(&self) -> anyhow::Result<Vec<AppName>> {
-        Ok(Vec::new())
+    async fn without_row(&self) -> anyhow::Result<WithoutRow> {
+        let place = without_row::Place {
+            table: &self.table,
+            prefix: &self.stack_name(""),
+            bucket: self.config.as_ref().map(Config::artifacts),
+        };
+        Ok(without_row::look(&self.account, place).await?.without)
     }
 
     async fn aim(&self, name: &AppName) -> anyhow::Result<Option<Commit>> {

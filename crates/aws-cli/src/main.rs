@@ -19,6 +19,7 @@ mod price;
 mod programs;
 mod quota;
 mod stack;
+mod without_row;
 mod zone;
 
 use std::process::ExitCode;

@@ -80,15 +80,20 @@ impl DynamoTable {
         Ok(output.attributes.as_ref().and_then(item::row))
     }
 
-    /// Has the reactor look at a name without a row: a row that comes and goes rings it twice.
+    /// Puts a row with nothing in it but its name, which the reactor answers; false: there is a row
+    /// already.
     ///
     /// # Errors
     /// The table does not answer.
-    pub async fn ring(&self, key: &RowKey) -> Result<(), Failure> {
-        if self.edit(key, None, &BTreeMap::new()).await? == Written::Lost {
-            // Somebody has put it there just now, which rings as well.
-            return Ok(());
-        }
+    pub async fn put_name(&self, key: &RowKey) -> Result<bool, Failure> {
+        Ok(self.edit(key, None, &BTreeMap::new()).await? != Written::Lost)
+    }
+
+    /// Deletes a row in which nobody wants anything.
+    ///
+    /// # Errors
+    /// The table does not answer.
+    pub async fn remove_name(&self, key: &RowKey) -> Result<(), Failure> {
         let empty = Condition::nothing_wanted();
         let sent = self
             .client

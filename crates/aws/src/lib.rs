@@ -11,11 +11,15 @@ mod doorbell;
 mod edit;
 mod event;
 mod history;
+mod identity;
 mod item;
+mod manifests;
+mod memory;
 mod message;
 mod metric;
 #[cfg(test)]
 mod model;
+mod orphans;
 mod outbound;
 pub mod package;
 mod platform;
@@ -33,6 +37,10 @@ mod token;
 
 pub use doorbell::{Doorbell, Ring};
 pub use event::Event;
+pub use identity::Identity;
+pub use manifests::Manifests;
+pub use memory::{Marker, Memory};
+pub use orphans::Orphans;
 pub use platform::CloudFormationPlatform;
 pub use priority::MOST_APPS;
 pub use reactor::Reactor;

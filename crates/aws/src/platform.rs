@@ -28,7 +28,7 @@ use crate::template::Template;
 use crate::token;
 
 /// Names the app of a stack, beside its name.
-const APP_TAG: &str = "rowhouse:app";
+pub(crate) const APP_TAG: &str = "rowhouse:app";
 
 /// How many stacks' details are read side by side.
 const SIDE_BY_SIDE: usize = 8;
@@ -75,6 +75,7 @@ impl CloudFormationPlatform {
             path: given(&config.path),
             max_scale: config.max_scale,
             local_repositories: false,
+            domain: Some(config.apps_domain.clone()),
         };
         CloudFormationPlatform {
             stacks: aws_sdk_cloudformation::Client::new(shared),

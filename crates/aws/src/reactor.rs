@@ -18,7 +18,9 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::config::Config;
 use crate::doorbell::{Doorbell, Ring};
+use crate::manifests::Manifests;
 use crate::metric;
+use crate::orphans::Orphans;
 use crate::platform::CloudFormationPlatform;
 use crate::table::DynamoTable;
 
@@ -34,10 +36,13 @@ const ENOUGH: Duration = Duration::from_secs(12);
 pub struct Reactor {
     table: DynamoTable,
     platform: CloudFormationPlatform,
+    manifests: Manifests,
     prefix: String,
     /// Whose figures the metrics are.
     installation: String,
     partial_batch: bool,
+    /// Counts the full sweeps, beginning with a number that another process has not begun with.
+    turn: AtomicUsize,
 }
 
 /// How looking at names went.
@@ -54,15 +59,18 @@ impl Reactor {
             aws_sdk_dynamodb::Client::new(shared),
             config.app_database.clone(),
             config.app_history.clone(),
-        );
+        )
+        .knowing(Orphans::new(shared, config));
         let platform = CloudFormationPlatform::new(shared, config.clone());
         Reactor {
             table,
             platform,
+            manifests: Manifests::new(shared, config),
             prefix: config.stack_prefix.clone(),
             installation: std::env::var("ROWHOUSE_STACK")
                 .unwrap_or_else(|_| config.apps_domain.clone()),
             partial_batch: config.partial_batch,
+            turn: AtomicUsize::new(quarter(Timestamp::now())),
         }
     }
 
@@ -85,7 +93,8 @@ impl Reactor {
                 Ok(Value::Null)
             }
             Doorbell::FullSweep => {
-                let sweep = full_sweep(&self.table, &self.platform).await?;
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+                let sweep = full_sweep(&self.table, &self.platform, turn).await?;
                 self.tell_orphans(&sweep);
                 self.sweep(sweep, deadline).await;
                 self.tidy(deadline).await;
@@ -182,14 +191,25 @@ impl Reactor {
     }
 
     fn tell_orphans(&self, sweep: &Sweep) {
-        if !sweep.refused.is_empty() {
-            let names: Vec<&str> = sweep.refused.iter().map(AppName::as_str).collect();
+        let names = |names: &[AppName]| {
+            let names: Vec<&str> = names.iter().map(AppName::as_str).collect();
+            names.join(" ")
+        };
+        if !sweep.orphans.is_empty() {
             error!(
-                orphans = names.join(" "),
-                "the rows of these stacks were removed, and they are too many to be deleted \
-                 unasked; `rowhouse --aws rm NAME…` deletes them"
+                orphans = names(&sweep.orphans),
+                "these stacks have no row, and nobody removed one: they run on; a row of its name \
+                 adopts each, and `rowhouse --aws rm NAME…` deletes them"
             );
         }
+        if !sweep.left.is_empty() {
+            error!(
+                left = names(&sweep.left),
+                "the rows of these stacks were removed, as were more than a sweep may end at once: \
+                 they go with later ones, and `rowhouse --aws rm NAME…` deletes them now"
+            );
+        }
+        let without = sweep.orphans.len() + sweep.left.len();
         #[expect(
             clippy::cast_precision_loss,
             reason = "counts of stacks and ages in seconds are small"
@@ -197,15 +217,17 @@ impl Reactor {
         metric::write(
             &self.installation,
             &[
-                ("RefusedOrphans", sweep.refused.len() as f64, "Count"),
+                ("StacksWithoutRow", without as f64, "Count"),
                 ("OldestUndeployedSeconds", self.table.oldest_undeployed() as f64, "Seconds"),
             ],
         );
     }
 
-    /// Once a day, the history of apps that are gone is given its time to live.
+    /// Once a day, the history of apps that are gone is given its time to live, and the manifests
+    /// go from which nothing is made any more.
     async fn tidy(&self, deadline: Instant) {
-        let now = Timestamp::now().as_second();
+        let at = Timestamp::now();
+        let now = at.as_second();
         let is_first_of_day = now % (24 * 60 * 60) < 15 * 60;
         if !is_first_of_day || deadline.saturating_duration_since(Instant::now()) < ENOUGH {
             return;
@@ -217,6 +239,9 @@ impl Reactor {
         if let Err(error) = self.table.expire_history(&rows).await {
             warn!(reason = %error, "cannot tidy the history");
         }
+        if let Err(error) = self.manifests.tidy(at).await {
+            warn!(reason = %error, "cannot tidy the manifests");
+        }
     }
 }
 
@@ -226,6 +251,11 @@ impl Looked {
             failed.insert(key);
         }
     }
+}
+
+/// Which quarter of an hour it is, since 1970: how many full sweeps there were.
+fn quarter(now: Timestamp) -> usize {
+    usize::try_from(now.as_second() / (15 * 60)).unwrap_or(0)
 }
 
 fn not_looked_at(failed: &BTreeSet<RowKey>) -> Unreachable {

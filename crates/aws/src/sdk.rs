@@ -8,7 +8,7 @@ use aws_smithy_types::date_time::Format;
 use rowhouse_core::Unreachable;
 
 use crate::event::Event;
-use crate::stack::Described;
+use crate::stack::{Described, MANAGED_BY};
 use crate::status::StackStatus;
 use crate::template::Parameter;
 
@@ -20,6 +20,12 @@ pub(crate) fn parameter((name, value): Parameter) -> cfn::Parameter {
 /// A tag of a stack.
 pub(crate) fn tag(key: &str, value: &str) -> cfn::Tag {
     cfn::Tag::builder().key(key).value(value).build()
+}
+
+/// Whether a stack has our tag.
+pub(crate) fn is_ours(stack: &cfn::Stack) -> bool {
+    let (key, value) = MANAGED_BY;
+    stack.tags().iter().any(|tag| tag.key() == Some(key) && tag.value() == Some(value))
 }
 
 /// A stack.

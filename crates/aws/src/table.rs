@@ -15,7 +15,9 @@ use jiff::Timestamp;
 use rowhouse_core::{AppTable, Entry, Found, Report, Row, RowKey, Unreachable, Written};
 
 use crate::history::{self, EXPIRES_AT};
+use crate::identity::{Identity, identity};
 use crate::item::{self, Change, Condition, Item};
+use crate::orphans::Orphans;
 use crate::refusal::Failure;
 
 /// The table `apps-db`, and the history beside it where there is one.
@@ -24,21 +26,53 @@ pub struct DynamoTable {
     pub(crate) client: Client,
     pub(crate) name: String,
     pub(crate) history: Option<String>,
+    orphans: Option<Orphans>,
     /// How old the oldest wish is, in seconds, that was not deployed when the rows were last
     /// listed.
     oldest_undeployed: Arc<AtomicI64>,
 }
 
 impl DynamoTable {
-    /// The table of that name; `history`: the name of the history's.
+    /// The table of that name; `history`: the name of the history's. By itself it cannot tell what
+    /// was removed from it.
     pub fn new(client: Client, name: String, history: Option<String>) -> DynamoTable {
-        DynamoTable { client, name, history, oldest_undeployed: Arc::default() }
+        DynamoTable { client, name, history, orphans: None, oldest_undeployed: Arc::default() }
+    }
+
+    /// The same table for a reactor, which knows what was absent from the beginning.
+    #[must_use]
+    pub fn knowing(self, orphans: Orphans) -> DynamoTable {
+        DynamoTable { orphans: Some(orphans), ..self }
+    }
+
+    /// By what this table is known to whoever asks.
+    ///
+    /// # Errors
+    /// DynamoDB does not answer, or the table is being made or deleted.
+    pub async fn identity(&self) -> Result<Identity, Failure> {
+        identity(&self.client, &self.name).await
+    }
+
+    /// By what it is known, if it can be: asked before its rows are read.
+    async fn met(&self) -> Result<Option<(&Orphans, Identity)>, Unreachable> {
+        let Some(orphans) = &self.orphans else { return Ok(None) };
+        Ok(Box::pin(orphans.meet()).await?.map(|identity| (orphans, identity)))
     }
 
     /// How old the oldest wish is, in seconds, that was not deployed when the rows were last
     /// listed.
     pub(crate) fn oldest_undeployed(&self) -> i64 {
         self.oldest_undeployed.load(Ordering::Relaxed)
+    }
+
+    /// A row, and by what the table was known before it was read.
+    async fn read(
+        &self,
+        key: &RowKey,
+    ) -> Result<(Option<(&Orphans, Identity)>, Option<Row>), Unreachable> {
+        let met = self.met().await?;
+        let item = self.item(key).await.map_err(Failure::into_unreachable)?;
+        Ok((met, item.as_ref().and_then(item::row)))
     }
 
     /// One item, read consistently.
@@ -294,10 +328,28 @@ impl DynamoTable {
 }
 
 impl AppTable for DynamoTable {
-    /// Within one table a row vanishes only by a deletion, so what is absent is taken for removed.
+    /// Within one table a row vanishes only by a deletion: what is absent was removed, but for the
+    /// orphans. A row that is seen is none.
     async fn get(&self, key: &RowKey) -> Result<Found, Unreachable> {
-        let item = self.item(key).await.map_err(Failure::into_unreachable)?;
-        Ok(item.as_ref().and_then(item::row).map_or(Found::Removed, Found::Row))
+        let (mut met, mut row) = self.read(key).await?;
+        if let Some(orphans) = &self.orphans
+            && row.as_ref().is_some_and(|row| row.user.is_empty() && !row.is_answered())
+        {
+            // By such a row an orphan is removed, who waits for its answer: that is given for
+            // nothing but the table that is there now.
+            orphans.look_anew().await;
+            (met, row) = self.read(key).await?;
+        }
+        let Some(row) = row else {
+            return match &self.orphans {
+                Some(orphans) => Box::pin(orphans.find(key)).await,
+                None => Ok(Found::Absent),
+            };
+        };
+        if let Some((orphans, identity)) = met {
+            orphans.take_off(&identity, std::iter::once(&row.key)).await?;
+        }
+        Ok(Found::Row(row))
     }
 
     async fn write(
@@ -319,6 +371,7 @@ impl AppTable for DynamoTable {
     }
 
     async fn list(&self) -> Result<Vec<Row>, Unreachable> {
+        let met = self.met().await?;
         let (mut rows, mut oldest) = (Vec::new(), 0);
         let now = Timestamp::now().as_second();
         self.scan(|item| {
@@ -328,6 +381,9 @@ impl AppTable for DynamoTable {
         .await
         .map_err(Failure::into_unreachable)?;
         self.oldest_undeployed.store(oldest, Ordering::Relaxed);
+        if let Some((orphans, identity)) = met {
+            orphans.take_off(&identity, rows.iter().map(|row: &Row| &row.key)).await?;
+        }
         rows.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(rows)
     }

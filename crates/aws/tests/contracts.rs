@@ -13,7 +13,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 use emulator::{Emulator, until};
 use installation::{Difference, Installation, Mischief};
 use rowhouse_aws::config::Config;
-use rowhouse_aws::{CloudFormationPlatform, DynamoTable};
+use rowhouse_aws::{CloudFormationPlatform, DynamoTable, Orphans};
 use rowhouse_core::testing::{Kind, PlatformDriver, TableUser, platform_contract, table_contract};
 use rowhouse_core::{
     AppName, AppTable, Attribute, Commit, Entry, Found, Report, Row, RowKey, Unreachable,
@@ -75,6 +75,7 @@ fn attribute(value: &Value) -> AttributeValue {
         Value::Map(map) => AttributeValue::M(
             map.iter().map(|(name, value)| (name.clone(), attribute(value))).collect(),
         ),
+        Value::List(items) => AttributeValue::L(items.iter().map(attribute).collect()),
         other @ (Value::Boolean(_) | Value::Other(_)) => panic!("no suite writes {other:?}"),
     }
 }
@@ -166,7 +167,10 @@ async fn the_table_on_dynamodb_keeps_the_contract() {
     emulator.create("tables", TABLES, &[]).await;
     let client = aws_sdk_dynamodb::Client::new(&emulator.config);
     let history = Some("apps-history".to_owned());
-    let table = DynamoTable::new(client, "apps-db".to_owned(), history);
+    emulator.make_bucket("artifacts").await;
+    let config = rowhouse_aws::config::template().replace("\"BUCKET\"", "\"artifacts\"");
+    let orphans = Orphans::new(&emulator.config, &Config::parse(&config, "the test").unwrap());
+    let table = DynamoTable::new(client, "apps-db".to_owned(), history).knowing(orphans);
     let house = House { table, endpoint: emulator.endpoint().to_owned() };
     assert!(
         !house.takes("") && !house.takes(&"a".repeat(2_049)) && house.takes(&"a".repeat(2_048))

@@ -39,6 +39,7 @@ const ENFORCED: [(&str, &[&str]); 3] = [
             "OtherOperations",
             "Manifests",
             "Collisions",
+            "Orphans",
             "ReasonsOfFailures",
             "TellMissingFromForbidden",
             "TokensOfPrivateRepositories",
@@ -588,6 +589,7 @@ impl<'a> Rights<'a> {
 struct House {
     installation: Installation,
     reactor: Function,
+    environment: Vec<(&'static str, String)>,
     credentials: [String; 3],
 }
 
@@ -607,30 +609,42 @@ async fn house(server: &Server) -> House {
     let config = configuration["Environment"]["Variables"]["ROWHOUSE_CONFIG"].as_str().unwrap();
     let authority = server.folder.path().join("authority.pem");
     std::fs::write(&authority, &server.authority).unwrap();
-    let template = installation::moody_template();
-    let environment = [
-        ("ROWHOUSE_CONFIG", config),
-        ("AWS_ENDPOINT_URL", house.emulator.endpoint()),
-        ("AWS_ACCESS_KEY_ID", &credentials[0]),
-        ("AWS_SECRET_ACCESS_KEY", &credentials[1]),
-        ("AWS_SESSION_TOKEN", &credentials[2]),
-        ("SSL_CERT_FILE", authority.to_str().unwrap()),
+    let environment = vec![
+        ("ROWHOUSE_CONFIG", config.to_owned()),
+        ("AWS_ENDPOINT_URL", house.emulator.endpoint().to_owned()),
+        ("AWS_ACCESS_KEY_ID", credentials[0].clone()),
+        ("AWS_SECRET_ACCESS_KEY", credentials[1].clone()),
+        ("AWS_SESSION_TOKEN", credentials[2].clone()),
+        ("SSL_CERT_FILE", authority.to_str().unwrap().to_owned()),
     ];
+    let reactor = reactor(&environment).await;
+    House { installation: house, reactor, environment, credentials }
+}
+
+/// A process of the function, which has seen nothing yet.
+async fn reactor(environment: &[(&'static str, String)]) -> Function {
+    let template = installation::moody_template();
+    let environment: Vec<(&str, &str)> =
+        environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let program = Path::new(env!("CARGO_BIN_EXE_app-demo-reactor-lambda"));
-    let reactor = Function::start(program, &[("template.yaml", &template)], &environment).await;
-    House { installation: house, reactor, credentials }
+    Function::start(program, &[("template.yaml", &template)], &environment).await
+}
+
+/// Rings for a row, and what the function said meanwhile.
+async fn said_of(reactor: &Function, name: &str) -> String {
+    let said = reactor.log().len();
+    let event = json!({ "Records": [{
+        "eventSource": "aws:dynamodb",
+        "dynamodb": { "Keys": { "Name": { "S": name } }, "SequenceNumber": "1" }
+    }] });
+    assert!(reactor.invoke(&event).await.is_ok());
+    reactor.log().split_off(said)
 }
 
 impl House {
     /// Rings for a row, and what the function said meanwhile.
     async fn look(&self, name: &str) -> String {
-        let said = self.reactor.log().len();
-        let event = json!({ "Records": [{
-            "eventSource": "aws:dynamodb",
-            "dynamodb": { "Keys": { "Name": { "S": name } }, "SequenceNumber": "1" }
-        }] });
-        assert!(self.reactor.invoke(&event).await.is_ok());
-        self.reactor.log().split_off(said)
+        said_of(&self.reactor, name).await
     }
 
     /// Looks until the row says this.
@@ -682,7 +696,12 @@ impl House {
             _ => self.installation.put(name, &"a".repeat(40), 1).await,
         }
         rights.take_away(statement).await;
-        let said = self.look(name).await;
+        let said = if statement == "Orphans" {
+            // What is known is not asked for again so soon.
+            said_of(&reactor(&self.environment).await, name).await
+        } else {
+            self.look(name).await
+        };
         let reason = self.installation.row(name).await.get("Reason").cloned().unwrap_or_default();
         rights.restore().await;
         format!("{reason}\n{said}")
@@ -766,7 +785,7 @@ fn permission(statement: &str) -> &'static str {
         "StartOperations" => "cloudformation:CreateStack",
         "OtherOperations" => "cloudformation:DeleteStack",
         "Manifests" | "Collisions" | "Reactor" => "s3:PutObject",
-        "ReasonsOfFailures" | "Certificates" => "s3:GetObject",
+        "Orphans" | "ReasonsOfFailures" | "Certificates" => "s3:GetObject",
         "TellMissingFromForbidden" => "s3:ListBucket",
         "TokensOfPrivateRepositories" => "secretsmanager:GetSecretValue",
         other => panic!("`{other}` is tried nowhere"),

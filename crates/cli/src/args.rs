@@ -160,6 +160,10 @@ pub(crate) struct Up {
     /// How long the processes of an instance may take to end after SIGTERM
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub(crate) stop_grace: Duration,
+    /// How long new instances must stay healthy: before traffic moves to them, and before a change
+    /// counts as deployed
+    #[arg(long, default_value = "2s", value_parser = duration, value_name = "TIME")]
+    pub(crate) steady: Duration,
     /// Connections that one address may have open [default: half of all]
     #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
     pub(crate) connections_per_client: Option<u32>,

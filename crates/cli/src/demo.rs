@@ -57,6 +57,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         build_timeout: Duration::from_mins(15),
         drain: Duration::from_secs(30),
         stop_grace: Duration::from_secs(10),
+        steady: Duration::from_secs(2),
         connections_per_client: None,
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: None,

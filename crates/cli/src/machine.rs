@@ -2,7 +2,7 @@
 
 use rowhouse_command::client::{
     Changes, Client, Event, EventId, InstanceState, Left, ListedInstance, Location, News,
-    PrintedLine, Process, Reactor, Removed, Rows, Sight,
+    PrintedLine, Process, Reactor, Removed, Rows, Sight, WithoutRow,
 };
 use rowhouse_core::{
     App, AppName, Commit, Found, Row, RowKey, Settings, SettingsDigest, StoredEntry, StoredRow,
@@ -132,6 +132,7 @@ impl Rows for Context {
             path: holder.path,
             max_scale: holder.max_scale,
             local_repositories: true,
+            domain: Some(holder.domain),
         })
     }
 }
@@ -153,8 +154,8 @@ impl Sight for Context {
         Ok(if is_there { Left::Something } else { Left::Nothing })
     }
 
-    async fn orphans(&self) -> anyhow::Result<Vec<AppName>> {
-        self.without_row()
+    async fn without_row(&self) -> anyhow::Result<WithoutRow> {
+        self.found_without_row()
     }
 
     async fn aim(&self, name: &AppName) -> anyhow::Result<Option<Commit>> {
@@ -227,18 +228,21 @@ impl Sight for Context {
 }
 
 impl Context {
-    /// The apps that run on though they have no row and nobody removed one, as of the files.
-    pub(crate) fn without_row(&self) -> anyhow::Result<Vec<AppName>> {
-        let Some(marks) = self.marks()? else { return Ok(Vec::new()) };
+    /// The apps that run on without a row, as of the files.
+    pub(crate) fn found_without_row(&self) -> anyhow::Result<WithoutRow> {
+        let Some(marks) = self.marks()? else { return Ok(WithoutRow::default()) };
         let stacks = self.journal()?.stacks()?;
         let table = self.table()?;
-        let mut orphans = Vec::new();
+        let mut without = WithoutRow::default();
         for stack in stacks {
-            if table.find(&stack.name.key(), &marks)? == Found::Absent {
-                orphans.push(stack.name);
+            let is_going = matches!(stack.ongoing, Some(Ongoing::Delete));
+            match table.find(&stack.name.key(), &marks)? {
+                Found::Absent => without.orphans.push(stack.name),
+                Found::Removed if !is_going => without.removed.push(stack.name),
+                Found::Removed | Found::Row(_) => {}
             }
         }
-        Ok(orphans)
+        Ok(without)
     }
 
     /// What is removed from now on is a user's word, also in a table that took the place of another

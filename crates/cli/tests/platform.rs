@@ -59,6 +59,7 @@ async fn the_machine_keeps_the_contract_of_a_platform() {
         build_timeout: Duration::from_mins(1),
         drain: Duration::from_secs(5),
         stop_grace: Duration::from_secs(2),
+        steady: Duration::ZERO,
         connections_per_client: None,
         program: house::PROGRAM.into(),
         failpoint: None,

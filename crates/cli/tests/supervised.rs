@@ -509,6 +509,6 @@ async fn an_instance_that_ends_or_never_answers_is_told_apart() {
     let Waited::Deadline { last } = wait_healthy(&process, port, &check, "app", limit).await else {
         panic!("it answers 404");
     };
-    assert_eq!(last, "GET /missing answered 404");
+    assert_eq!(last.to_string(), "GET /missing answered 404");
     process.stop().await;
 }

@@ -3,9 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tracing::warn;
+
 use crate::app::App;
 use crate::attribute::{Attribute, Value};
 use crate::commit::NoCommit;
+use crate::decide::{Action, Desired, decide};
 use crate::digest::Target;
 use crate::listed::is_settled;
 use crate::name::{AppName, RowKey};
@@ -31,32 +34,38 @@ pub struct Sweep {
     pub ask_again: BTreeSet<RowKey>,
     /// Stacks without a row that nobody removed: they run on until somebody does, or puts one.
     pub orphans: Vec<AppName>,
-    /// Stacks whose rows were removed, and that are too many to be deleted by a sweep.
-    pub refused: Vec<AppName>,
+    /// Stacks whose rows were removed, and that are more than one sweep may end: later ones do.
+    pub left: Vec<AppName>,
 }
 
-/// Every minute: rows that are not settled or not answered, stacks in progress, rows that follow a
-/// branch.
+/// Every minute: rows that are not answered or that the lists do not show settled, whoever wrote
+/// what stands in them; stacks in progress, rows that follow a branch.
 pub async fn short_sweep(
     table: &impl AppTable,
     platform: &impl Platform,
 ) -> Result<Sweep, Unreachable> {
     let rows = table.list().await?;
     let stacks = platform.list().await?;
-    let mut ring: BTreeSet<RowKey> =
-        rows.iter().filter(|row| is_restless(row)).map(|row| row.key.clone()).collect();
+    let settings = platform.settings();
+    let by_key: BTreeMap<RowKey, &Observed> =
+        stacks.iter().map(|(name, observed)| (name.key(), observed)).collect();
+    let mut ring = BTreeSet::new();
+    for row in &rows {
+        let observed = by_key.get(&row.key).copied();
+        if is_restless(row) || !is_settled(row, observed, &settings).await {
+            ring.insert(row.key.clone());
+        }
+    }
     let known: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
     let busy = stacks.iter().filter(|(_, observed)| observed.is_in_progress());
-    let (wanted, without): (Vec<&AppName>, Vec<&AppName>) =
-        busy.map(|(name, _)| name).partition(|name| known.contains(&name.key()));
-    ring.extend(wanted.into_iter().map(AppName::key));
-    let without = Without::of(without, table).await?;
+    let (wanted, without): (Vec<&Listed>, Vec<&Listed>) =
+        busy.partition(|(name, _)| known.contains(&name.key()));
+    ring.extend(wanted.into_iter().map(|(name, _)| name.key()));
+    let without = Without::of(without, table).await;
     ring.extend(without.put);
-    // To ring a name whose row was removed may cancel or delete; the full sweep names those that
-    // are too many.
-    if without.removed.len() <= deletable(rows.len(), stacks.len()) {
-        ring.extend(without.removed.iter().map(AppName::key));
-    }
+    // What is in progress does not stay so, hence none comes before the others again and again.
+    let (some, _) = without.removed.some(deletable(&stacks), 0);
+    ring.extend(some);
     Ok(Sweep { ring, ..Sweep::default() })
 }
 
@@ -66,25 +75,24 @@ fn is_restless(row: &Row) -> bool {
 }
 
 /// Every quarter of an hour and at each start: every row that the lists do not show settled, and
-/// the stacks that have no row. What rests costs its place in the lists and nothing more.
+/// the stacks that have no row. What rests costs its place in the lists and nothing more. `turn`
+/// counts the full sweeps: of what is too much for one, each takes others.
 pub async fn full_sweep(
     table: &impl AppTable,
     platform: &impl Platform,
+    turn: usize,
 ) -> Result<Sweep, Unreachable> {
-    let stacks: BTreeMap<RowKey, (AppName, Observed)> = platform
-        .list()
-        .await?
-        .into_iter()
-        .map(|(name, observed)| (name.key(), (name, observed)))
-        .collect();
+    let listed = platform.list().await?;
+    let stacks: BTreeMap<RowKey, &Listed> =
+        listed.iter().map(|listed| (listed.0.key(), listed)).collect();
     // The rows after the stacks: one that was made in between has its row by now.
     let rows = table.list().await?;
     let settings = platform.settings();
     let catch_up = catching_up(&rows, &stacks, &settings);
     let known: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
     let without =
-        stacks.iter().filter(|(key, _)| !known.contains(key)).map(|(_, (name, _))| name).collect();
-    let Without { put, removed, orphans } = Without::of(without, table).await?;
+        stacks.iter().filter(|(key, _)| !known.contains(key)).map(|(_, listed)| *listed).collect();
+    let Without { put, removed, orphans } = Without::of(without, table).await;
     let (mut ring, mut ask_again) = (BTreeSet::new(), BTreeSet::new());
     for row in rows.iter().filter(|row| !catch_up.contains(&row.key)) {
         if row.is_answered() && row.report.no_commit(&settings.digest) == Some(NoCommit::Denied) {
@@ -97,47 +105,91 @@ pub async fn full_sweep(
         }
     }
     ring.extend(put);
-    let refused = if removed.len() <= deletable(rows.len(), stacks.len()) {
-        ring.extend(removed.iter().map(AppName::key));
-        Vec::new()
-    } else {
-        removed
-    };
-    Ok(Sweep { ring, catch_up, ask_again, orphans, refused })
+    let (some, left) = removed.some(deletable(&listed), turn);
+    ring.extend(some);
+    Ok(Sweep { ring, catch_up, ask_again, orphans, left })
 }
 
-/// The stacks for which a list showed no row, by what the table holds in the place of one.
+/// A stack as the platform listed it.
+type Listed = (AppName, Observed);
+
+/// The stacks of ours for which a list showed no row, by what the table holds in the place of one.
 #[derive(Default)]
 struct Without {
     /// Their rows have come since.
     put: Vec<RowKey>,
-    removed: Vec<AppName>,
+    removed: Removed,
     orphans: Vec<AppName>,
 }
 
 impl Without {
-    async fn of(names: Vec<&AppName>, table: &impl AppTable) -> Result<Without, Unreachable> {
+    async fn of(listed: Vec<&Listed>, table: &impl AppTable) -> Without {
         let mut without = Without::default();
-        for name in names {
-            match table.get(&name.key()).await? {
-                Found::Row(_) => without.put.push(name.key()),
-                Found::Removed => without.removed.push(name.clone()),
-                Found::Absent => without.orphans.push(name.clone()),
+        for (name, observed) in listed {
+            if observed.stack().is_none() {
+                continue;
+            }
+            match table.get(&name.key()).await {
+                Ok(Found::Row(_)) => without.put.push(name.key()),
+                Ok(Found::Removed) => without.removed.add(name, observed),
+                Ok(Found::Absent) => without.orphans.push(name.clone()),
+                // Rows are looked at all the same, and what nobody can tell of runs on.
+                Err(Unreachable { reason }) => {
+                    warn!(app = %name, reason, "cannot tell why it has no row");
+                }
             }
         }
-        Ok(without)
+        without
     }
 }
 
-/// How many stacks a sweep may delete because their rows were removed. A table that reads empty is
-/// more likely a wrong or a restored table than a wish.
-fn deletable(rows: usize, stacks: usize) -> usize {
-    if rows == 0 { 0 } else { (stacks / 5).max(1) }
+/// Stacks whose rows a user removed.
+#[derive(Default)]
+struct Removed {
+    /// Those that a look would begin to end.
+    standing: Vec<AppName>,
+    /// Those that are ending already, or cannot be ended.
+    ending: Vec<AppName>,
+}
+
+impl Removed {
+    fn add(&mut self, name: &AppName, observed: &Observed) {
+        match decide(&Desired::Removed, observed).action {
+            Action::Delete { .. } | Action::Cancel => self.standing.push(name.clone()),
+            Action::Rest
+            | Action::Wait
+            | Action::Create
+            | Action::Update
+            | Action::ContinueRollback => self.ending.push(name.clone()),
+        }
+    }
+
+    /// The names to ring, of which at most so many are ended, and those that are left. One that
+    /// cannot be ended, whyever, keeps none of the others waiting for ever: each turn begins where
+    /// the last one ended.
+    fn some(self, most: usize, turn: usize) -> (Vec<RowKey>, Vec<AppName>) {
+        let Removed { mut standing, ending } = self;
+        let mut left = Vec::new();
+        if standing.len() > most {
+            let first = turn.wrapping_mul(most) % standing.len();
+            standing.rotate_left(first);
+            left = standing.split_off(most);
+            left.sort_unstable();
+        }
+        (standing.iter().chain(&ending).map(AppName::key).collect(), left)
+    }
+}
+
+/// How many stacks a sweep may end because their rows were removed: what the table says of so many
+/// at once is more likely wrong than a wish, and somebody should have the time to see it.
+fn deletable(stacks: &[Listed]) -> usize {
+    let ours = stacks.iter().filter(|(_, observed)| observed.stack().is_some()).count();
+    (ours / 5).max(1)
 }
 
 fn catching_up(
     rows: &[Row],
-    stacks: &BTreeMap<RowKey, (AppName, Observed)>,
+    stacks: &BTreeMap<RowKey, &Listed>,
     settings: &Settings,
 ) -> BTreeSet<RowKey> {
     let lags = |running: &&Deployment| {

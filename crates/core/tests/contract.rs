@@ -95,33 +95,71 @@ fn house(rows: &[&str], stacks: &[(&str, Observed)]) -> (MemoryTable, Shelf) {
     (table, Shelf { stacks: Mutex::new(stacks) })
 }
 
-fn names(keys: &std::collections::BTreeSet<RowKey>) -> Vec<&str> {
+fn names_of(keys: &std::collections::BTreeSet<RowKey>) -> Vec<&str> {
     keys.iter().map(RowKey::as_str).collect()
 }
 
 #[test]
-fn a_table_that_reads_empty_costs_no_stack() {
-    // One is as many as a sweep might always delete, were there any row.
+fn a_table_that_was_lost_costs_no_stack() {
     for names in [&["a"] as &[&str], &["a", "b"]] {
         let shelf = |phase: &Phase| -> Vec<(&str, Observed)> {
             names.iter().map(|name| (*name, stack("test", phase.clone(), false))).collect()
         };
         let (table, platform) = house(&[], &shelf(&Phase::Up));
-        let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
-        assert!(sweep.ring.is_empty() && sweep.catch_up.is_empty());
+        let sweep = run_at_once(full_sweep(&table, &platform, 0)).unwrap();
+        assert!(sweep.ring.is_empty() && sweep.catch_up.is_empty() && sweep.left.is_empty());
         assert_eq!(sweep.orphans.len(), names.len());
-        // Nor where a user has removed them all: that many at once are left to the looks that he
-        // rang.
-        for name in names {
-            table.replace(name, &wish());
-            table.delete(name);
-        }
-        let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
-        assert!(sweep.ring.is_empty() && sweep.orphans.is_empty());
-        assert_eq!(sweep.refused.len(), names.len());
         let (table, platform) = house(&[], &shelf(&Phase::Deleting));
         assert!(run_at_once(short_sweep(&table, &platform)).unwrap().ring.is_empty());
     }
+}
+
+/// The stacks of rows that a user has removed.
+fn removed(names: &[String], kept: &[&str]) -> (MemoryTable, Shelf) {
+    let stacks: Vec<(&str, Observed)> =
+        names.iter().map(|name| (name.as_str(), stack("test", Phase::Up, false))).collect();
+    let (table, platform) = house(kept, &stacks);
+    for name in names {
+        if !kept.contains(&name.as_str()) {
+            table.replace(name, &wish());
+            table.delete(name);
+        }
+    }
+    (table, platform)
+}
+
+#[test]
+fn what_was_removed_goes_with_the_sweeps_though_all_of_it_is_too_much_for_one() {
+    // Somebody has protected three of them; the last row of the table went as well.
+    let all: Vec<String> = (0..8).map(|number| format!("app-{number}")).collect();
+    let is_protected = |name: &str| ["app-0", "app-1", "app-5"].contains(&name);
+    let (table, platform) = removed(&all, &[]);
+    for turn in 0..40 {
+        let before = platform.stacks.lock().unwrap().len();
+        let sweep = run_at_once(full_sweep(&table, &platform, turn)).unwrap();
+        assert_eq!(sweep.ring.len(), 1, "a fifth of {before} at most");
+        assert_eq!(sweep.left.len(), before - 1, "what it leaves is named");
+        let mut stacks = platform.stacks.lock().unwrap();
+        stacks.retain(|(name, _)| is_protected(name.as_str()) || !sweep.ring.contains(&name.key()));
+    }
+    let stacks = platform.stacks.lock().unwrap();
+    assert_eq!(stacks.len(), 3, "{stacks:?}");
+}
+
+#[test]
+fn what_is_going_already_or_is_not_ours_takes_nobodys_turn() {
+    let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
+    let (table, platform) = removed(&names, &[]);
+    let failed = Phase::DeletionFailed { failures: 3, left: "a thing".to_owned() };
+    let mut stacks = platform.stacks.lock().unwrap();
+    stacks[0].1 = stack("test", Phase::Deleting, false);
+    stacks[1].1 = stack("test", failed, false);
+    let foreign = Observed::Foreign("somebody else's".to_owned());
+    stacks.push((AppName::parse("d").unwrap(), foreign));
+    drop(stacks);
+    let sweep = run_at_once(full_sweep(&table, &platform, 0)).unwrap();
+    assert_eq!(names_of(&sweep.ring), ["a", "b", "c"]);
+    assert!(sweep.left.is_empty() && sweep.orphans.is_empty());
 }
 
 /// A repository that is closed, or open again, of an app that nothing runs yet.
@@ -174,8 +212,8 @@ fn a_repository_that_denies_us_is_asked_again_by_each_full_sweep_alone() {
     assert_eq!((look(Waking::Change), look(Waking::CatchUp)), (Again::No, Again::No));
     assert!(run_at_once(short_sweep(&table, &gate)).unwrap().ring.is_empty());
     assert_eq!(gate.asked.load(Ordering::Relaxed), 1);
-    let sweep = run_at_once(full_sweep(&table, &gate)).unwrap();
-    assert_eq!((names(&sweep.ask_again), names(&sweep.ring)), (vec!["a"], vec![]));
+    let sweep = run_at_once(full_sweep(&table, &gate, 0)).unwrap();
+    assert_eq!((names_of(&sweep.ask_again), names_of(&sweep.ring)), (vec!["a"], vec![]));
     assert_eq!(look(Waking::AskAgain), Again::No);
     assert_eq!(row(), said, "what is as it was is not written again");
     gate.is_open.store(true, Ordering::Relaxed);
@@ -186,23 +224,17 @@ fn a_repository_that_denies_us_is_asked_again_by_each_full_sweep_alone() {
 #[test]
 fn a_sweep_deletes_at_most_a_fifth_of_the_stacks_and_names_the_others() {
     let all: Vec<String> = (0..10).map(|number| format!("app-{number}")).collect();
-    let stacks: Vec<(&str, Observed)> =
-        all.iter().map(|name| (name.as_str(), stack("test", Phase::Up, false))).collect();
-    for (removed, refused) in [(0, 0), (1, 0), (2, 0), (3, 3), (9, 9)] {
-        let rows: Vec<&str> = all.iter().skip(removed).map(String::as_str).collect();
-        let (table, platform) = house(&rows, &stacks);
-        for name in all.iter().take(removed) {
-            table.replace(name, &wish());
-            table.delete(name);
-        }
-        let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
-        assert_eq!(sweep.refused.len(), refused, "{removed} removed");
-        assert_eq!(sweep.ring.len(), 10 - refused, "{removed} removed");
+    for (gone, left) in [(0, 0), (1, 0), (2, 0), (3, 1), (9, 7), (10, 8)] {
+        let kept: Vec<&str> = all.iter().skip(gone).map(String::as_str).collect();
+        let (table, platform) = removed(&all, &kept);
+        let sweep = run_at_once(full_sweep(&table, &platform, 0)).unwrap();
+        assert_eq!(sweep.left.len(), left, "{gone} removed");
+        assert_eq!(sweep.ring.len(), 10 - left, "{gone} removed");
     }
     let (table, platform) = house(&["a", "b"], &[("b", stack("test", Phase::Up, false))]);
     table.delete("b");
-    let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
-    assert_eq!(names(&sweep.ring), ["a", "b"], "one is always allowed");
+    let sweep = run_at_once(full_sweep(&table, &platform, 0)).unwrap();
+    assert_eq!(names_of(&sweep.ring), ["a", "b"], "one is always allowed");
 }
 
 #[test]
@@ -213,12 +245,12 @@ fn a_stack_whose_row_nobody_removed_is_named_and_never_rung() {
     table.replace("a", &wish());
     table.delete("a");
     table.replace("b", &wish());
-    let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
-    assert_eq!(names(&sweep.ring), ["a", "b"]);
+    let sweep = run_at_once(full_sweep(&table, &platform, 0)).unwrap();
+    assert_eq!(names_of(&sweep.ring), ["a", "b"]);
     assert_eq!(sweep.orphans, [AppName::parse("c").unwrap()]);
     let busy = ["a", "b", "c"].map(|name| (name, stack("test", Phase::Deleting, false)));
     let (_, platform) = house(&[], &busy);
-    assert_eq!(names(&run_at_once(short_sweep(&table, &platform)).unwrap().ring), ["a", "b"]);
+    assert_eq!(names_of(&run_at_once(short_sweep(&table, &platform)).unwrap().ring), ["a", "b"]);
 }
 
 /// A table that is lost between two reads of a look.
@@ -269,13 +301,13 @@ fn a_table_that_is_lost_in_the_midst_of_a_look_costs_no_stack() {
 fn settings_roll_out_two_at_a_time_and_stop_at_the_first_failure() {
     let lagging = ["a", "b", "c", "d"].map(|name| (name, stack("older", Phase::Up, false)));
     let (table, platform) = house(&["a", "b", "c", "d"], &lagging);
-    let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
-    assert_eq!(names(&sweep.catch_up), ["a", "b"]);
-    assert_eq!(names(&sweep.ring), ["c", "d"]);
+    let sweep = run_at_once(full_sweep(&table, &platform, 0)).unwrap();
+    assert_eq!(names_of(&sweep.catch_up), ["a", "b"]);
+    assert_eq!(names_of(&sweep.ring), ["c", "d"]);
     let mut failed = lagging.clone();
     failed[3].1 = stack("older", Phase::Up, true);
     let (table, platform) = house(&["a", "b", "c", "d"], &failed);
-    let sweep = run_at_once(full_sweep(&table, &platform)).unwrap();
+    let sweep = run_at_once(full_sweep(&table, &platform, 0)).unwrap();
     assert!(sweep.catch_up.is_empty());
     assert_eq!(sweep.ring.len(), 4);
 }
@@ -293,8 +325,8 @@ fn the_full_sweep_rings_what_its_lists_do_not_show_settled_and_nothing_else() {
     for (name, digit) in [("broken", "0"), ("changed", "a"), ("quiet", "a"), ("Bad_name", "a")] {
         table.replace(name, &wish(digit));
     }
-    let sweep = || run_at_once(full_sweep(&table, &platform)).unwrap().ring;
-    assert_eq!(names(&sweep()), ["Bad_name", "broken", "changed", "quiet"]);
+    let sweep = || run_at_once(full_sweep(&table, &platform, 0)).unwrap().ring;
+    assert_eq!(names_of(&sweep()), ["Bad_name", "broken", "changed", "quiet"]);
     for _ in 0..3 {
         for key in sweep() {
             let _ = run_at_once(reconcile(&key, Waking::Change, &table, &platform)).unwrap();
@@ -302,15 +334,15 @@ fn the_full_sweep_rings_what_its_lists_do_not_show_settled_and_nothing_else() {
         platform.step();
     }
     // Each has come to rest, well or not, and its row says so.
-    assert_eq!(names(&sweep()), [""; 0]);
+    assert_eq!(names_of(&sweep()), [""; 0]);
 
     table.set("changed", Attribute::Scale, Some(&Value::Whole(2)));
     table.set("quiet", Attribute::Follow, Some(&Value::Boolean(true)));
     table.replace("broken", &wish("0"));
     table.replace("new", &wish("a"));
-    assert_eq!(names(&sweep()), ["broken", "changed", "new", "quiet"]);
+    assert_eq!(names_of(&sweep()), ["broken", "changed", "new", "quiet"]);
     table.delete("changed");
-    assert!(names(&sweep()).contains(&"changed"), "it was removed");
+    assert!(names_of(&sweep()).contains(&"changed"), "it was removed");
 }
 
 #[test]
@@ -323,8 +355,45 @@ fn the_short_sweep_rings_what_is_restless_and_nothing_else() {
         ],
     );
     let sweep = run_at_once(short_sweep(&table, &platform)).unwrap();
-    assert_eq!(names(&sweep.ring), ["busy", "follows", "new"]);
-    assert!(sweep.refused.is_empty() && sweep.orphans.is_empty());
+    assert_eq!(names_of(&sweep.ring), ["busy", "follows", "new"]);
+    assert!(sweep.left.is_empty() && sweep.orphans.is_empty());
+}
+
+#[test]
+fn a_forged_report_is_found_by_the_next_short_sweep_however_well_it_is_forged() {
+    let (table, platform) = (MemoryTable::default(), MemoryPlatform::default());
+    let version = Value::Text("a".repeat(40));
+    table.replace(
+        "shop",
+        &UserAttributes::from([(Attribute::Version, version), (Attribute::Scale, Value::Whole(1))]),
+    );
+    let key = RowKey("shop".to_owned());
+    let row = || run_at_once(table.get(&key)).unwrap().row().unwrap();
+    let sweep = || run_at_once(short_sweep(&table, &platform)).unwrap().ring;
+    let look = || drop(run_at_once(reconcile(&key, Waking::Change, &table, &platform)).unwrap());
+    for _ in 0..3 {
+        look();
+        platform.step();
+    }
+    let truth = row().report;
+    assert_eq!((truth.status, names_of(&sweep())), (Some(Status::Deployed), vec![]));
+    let forgeries: [fn(&mut Report); 5] = [
+        |report| report.status = Some(Status::DeployFailed),
+        |report| report.reason = Some("call this number".to_owned()),
+        |report| report.revision = Commit::parse(&"b".repeat(40)),
+        |report| report.url = Some("https://elsewhere.example.com".to_owned()),
+        |report| report.healthy = 7,
+    ];
+    for forge in forgeries {
+        let mut forged = truth.clone();
+        forge(&mut forged);
+        // As the reactor writes: `Seq` is one more.
+        let _ = run_at_once(table.write(&row(), &forged, None)).unwrap();
+        assert_eq!(names_of(&sweep()), ["shop"], "{forged:?}");
+        look();
+        assert_eq!(row().report, truth);
+        assert_eq!(names_of(&sweep()), [""; 0]);
+    }
 }
 
 /// A platform that takes nothing, and counts how often it was asked to.

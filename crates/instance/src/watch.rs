@@ -19,8 +19,7 @@ use crate::source;
 
 /// How often the row is read.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long a repository may refuse us before nobody waits for it any more. Servers do so, too,
-/// when they are asked too How often the app is asked, while it must be steady.
+/// How often the app is asked, while it must be steady.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Beside its own time to be healthy, what an app that is deployed has until it must be steady.
 const GRACE: Duration = Duration::from_mins(1);
@@ -78,7 +77,8 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Waits until the app is deployed and has answered for `steady` without fail.
+    /// Waits until the app is deployed and has answered for `steady` without fail, counted from its
+    /// first answer: the platform is some seconds slower to call it deployed.
     pub(crate) async fn until_steady(
         &mut self,
         probe: &Probe,
@@ -105,7 +105,9 @@ impl<'a> Watch<'a> {
                         let minutes = patience.as_secs() / 60;
                         return Err(Refused(format!("not deployed after {minutes} minutes{why}")));
                     }
-                    answering = None;
+                    let is_up = row.is_some_and(|row| self.is_up(&row));
+                    let answers = is_up && probe.ask().await.is_ok();
+                    answering = answering.or_else(|| Some(Instant::now())).filter(|_| answers);
                     sleep(LOOK_EVERY).await;
                 }
                 Verdict::Deployed => {
@@ -156,6 +158,14 @@ impl<'a> Watch<'a> {
         let healthy = row.as_ref().map_or(0, |row| row.report.healthy);
         self.front.set_open(is_at_work && healthy > 0);
         row
+    }
+
+    /// Whether this commit serves, be it deployed or on trial; no earlier one does.
+    fn is_up(&self, row: &Row) -> bool {
+        let revision = row.report.revision.as_ref();
+        row.is_answered()
+            && row.report.healthy > 0
+            && revision.is_none_or(|revision| *revision == self.commit)
     }
 
     fn verdict(&self, row: Option<&Row>) -> Verdict {

@@ -34,6 +34,8 @@ pub struct Config {
     pub drain: Duration,
     /// How long the processes of an instance may take to end when they are asked to.
     pub stop_grace: Duration,
+    /// How long new instances must stay healthy before a rollout counts.
+    pub steady: Duration,
     /// Connections of clients from one address; `None`: half of all that there may be.
     pub connections_per_client: Option<usize>,
     /// This program's own file, started again as the small parent of each process.
@@ -51,6 +53,7 @@ impl Config {
             path: self.path.clone(),
             max_scale: self.max_scale,
             local_repositories: true,
+            domain: Some(self.domain.clone()),
         }
     }
 }

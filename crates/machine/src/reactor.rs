@@ -43,6 +43,7 @@ pub(crate) async fn run<T, P>(
     let mut looks = Looks::default();
     let mut short = interval(SHORT_SWEEP);
     let mut full = interval(FULL_SWEEP);
+    let mut turn = 0;
     short.set_missed_tick_behavior(MissedTickBehavior::Delay);
     full.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is immediate, and the full sweep covers the short one.
@@ -74,8 +75,9 @@ pub(crate) async fn run<T, P>(
                 Ok(sweep) => queue.ring_all(sweep),
                 Err(error) => warn!(reason = %error, "cannot sweep; will retry"),
             },
-            _ = full.tick() => match full_sweep(&*table, &*platform).await {
+            _ = full.tick() => match full_sweep(&*table, &*platform, turn).await {
                 Ok(sweep) => {
+                    turn += 1;
                     after_full_sweep(&sweep);
                     queue.ring_all(sweep);
                 }

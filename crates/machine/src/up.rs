@@ -162,6 +162,9 @@ impl House {
                 instance.set(State::Healthy);
             }
         }
+        for stack in stacks.all() {
+            stack.admit().await;
+        }
         let proxy = proxy(&listener, &machine)?;
         from.take_over().await.map_err(lost)?;
         proxy.serve();

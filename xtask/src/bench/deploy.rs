@@ -1,5 +1,6 @@
 //! `cargo xtask bench deploy`: from a committed row to a started process and to the first answer,
-//! for a build that is finished; one row at a time, and twenty at once.
+//! for a build that is finished, one row at a time, and twenty at once; and until the row says
+//! `deployed`, of a first version and of one after it, with and without the steady time.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -9,6 +10,7 @@ use crate::bench::house::House;
 
 const ROWS: usize = 50;
 const AT_ONCE: usize = 20;
+const ROLLOUTS: usize = 10;
 
 /// Runs both.
 pub fn run() -> anyhow::Result<()> {
@@ -43,6 +45,40 @@ pub fn run() -> anyhow::Result<()> {
         percentile(&mut started, 100.0),
         answered[0]
     );
+    println!("\nuntil `deployed`: milliseconds after the commit");
+    println!("{:34} {:>8} {:>8}", "", "p50", "p95");
+    until_deployed(&house, "the default steady time")?;
+    drop(house);
+    until_deployed(&House::start_with(&["--steady", "0"])?, "no steady time")
+}
+
+/// Deploys a first version of an app, and one after it that takes its place, a few times.
+fn until_deployed(house: &House, steady: &str) -> anyhow::Result<()> {
+    let (mut first, mut next) = (Vec::new(), Vec::new());
+    for number in 0..ROLLOUTS {
+        let name = format!("steady-{number}");
+        let committed = insert(house, std::slice::from_ref(&name))?;
+        house.wait("a first version", || house.is_deployed(&name, &house.commit))?;
+        first.push(milliseconds(committed, SystemTime::now()));
+        let commit = house.next_commit()?;
+        // The second app of a commit finds it built; what is measured is the rollout.
+        let built = format!("built-{number}");
+        insert_version(house, std::slice::from_ref(&built), &commit)?;
+        house.wait("a build", || house.is_deployed(&built, &commit))?;
+        let update = "update apps set version = ?2 where name = ?1";
+        house.table()?.execute(update, [&name, &commit])?;
+        let committed = SystemTime::now();
+        house.wait("the next version", || house.is_deployed(&name, &commit))?;
+        next.push(milliseconds(committed, SystemTime::now()));
+    }
+    for (what, figures) in [("a first version", &mut first), ("the next one", &mut next)] {
+        println!(
+            "{:34} {:>8.1} {:>8.1}",
+            format!("{steady}, {what}"),
+            percentile(figures, 50.0),
+            percentile(figures, 95.0)
+        );
+    }
     Ok(())
 }
 
@@ -64,12 +100,16 @@ fn print(what: &str, started: &mut [f64], answered: &mut [f64]) {
 
 /// Inserts rows in one commit; returns when it was done.
 fn insert(house: &House, names: &[String]) -> anyhow::Result<SystemTime> {
+    insert_version(house, names, &house.commit)
+}
+
+fn insert_version(house: &House, names: &[String], commit: &str) -> anyhow::Result<SystemTime> {
     let mut table = house.table()?;
     let transaction = table.transaction()?;
     for name in names {
         transaction.execute(
             "insert into apps (name, version, scale, repo) values (?1, ?2, 1, ?3)",
-            rusqlite::params![name, house.commit, house.repository.display().to_string()],
+            rusqlite::params![name, commit, house.repository.display().to_string()],
         )?;
     }
     transaction.commit()?;

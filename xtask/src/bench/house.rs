@@ -25,6 +25,11 @@ pub struct House {
 impl House {
     /// Builds the program, makes a repository with a tiny app, and starts the platform.
     pub fn start() -> anyhow::Result<House> {
+        House::start_with(&[])
+    }
+
+    /// As [`House::start`], with more arguments of `rowhouse up`.
+    pub fn start_with(arguments: &[&str]) -> anyhow::Result<House> {
         run("cargo", &["build", "--release", "--quiet", "-p", "rowhouse"])?;
         let target =
             std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
@@ -35,7 +40,8 @@ impl House {
         let up = Process::start(
             Command::new(&program)
                 .args(["up", "--listen", &format!("127.0.0.1:{port}"), "--data"])
-                .arg(folder.path().join("data")),
+                .arg(folder.path().join("data"))
+                .args(arguments),
         )?;
         let house = House { folder, program, up, port, repository, commit };
         house.wait("the proxy", || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
@@ -69,6 +75,22 @@ impl House {
         Ok(())
     }
 
+    /// Whether this revision of the app is deployed, by its row.
+    pub fn is_deployed(&self, name: &str, revision: &str) -> bool {
+        let look = || -> anyhow::Result<bool> {
+            let is_so = "select status = 'deployed' and revision = ?2 from apps where name = ?1";
+            let table = self.table()?;
+            Ok(table.query_row(is_so, [name, revision], |row| row.get(0))?)
+        };
+        look().unwrap_or(false)
+    }
+
+    /// Commits the same app once more.
+    pub fn next_commit(&self) -> anyhow::Result<String> {
+        git(&self.repository, &["commit", "--quiet", "--allow-empty", "--message=again"])?;
+        git(&self.repository, &["rev-parse", "HEAD"])
+    }
+
     /// Whether the app answers 200 through the proxy now.
     pub fn answers(&self, name: &str) -> bool {
         let ask = || -> std::io::Result<bool> {
@@ -97,21 +119,22 @@ fn repository(folder: &Path) -> anyhow::Result<(PathBuf, String)> {
     let repository = folder.join("app");
     std::fs::create_dir(&repository)?;
     std::fs::write(repository.join("index.html"), "hello\n")?;
-    let git = |arguments: &[&str]| -> anyhow::Result<String> {
-        let output = Command::new("git")
-            .args(["-c", "user.name=bench", "-c", "user.email=bench@localhost"])
-            .args(arguments)
-            .current_dir(&repository)
-            .output()
-            .context("git is needed")?;
-        if !output.status.success() {
-            bail!("git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    git(&["init", "--quiet", "--initial-branch=main"])?;
-    git(&["add", "."])?;
-    git(&["commit", "--quiet", "--message=hello"])?;
-    let commit = git(&["rev-parse", "HEAD"])?;
+    git(&repository, &["init", "--quiet", "--initial-branch=main"])?;
+    git(&repository, &["add", "."])?;
+    git(&repository, &["commit", "--quiet", "--message=hello"])?;
+    let commit = git(&repository, &["rev-parse", "HEAD"])?;
     Ok((repository, commit))
+}
+
+fn git(repository: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new("git")
+        .args(["-c", "user.name=bench", "-c", "user.email=bench@localhost"])
+        .args(arguments)
+        .current_dir(repository)
+        .output()
+        .context("git is needed")?;
+    if !output.status.success() {
+        bail!("git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -5,7 +5,8 @@ use aws_sdk_dynamodb::types::{StreamViewType, TableDescription};
 use aws_sdk_lambda::types::{FunctionResponseType, LogType};
 use aws_sdk_sqs::types::QueueAttributeName;
 use rowhouse_aws::config::{Config, VARIABLE};
-use rowhouse_aws::{Failure, Life};
+use rowhouse_aws::{DynamoTable, Failure, Identity, Life};
+use rowhouse_command::rows::orphans;
 use serde_json::{Value, json};
 
 use crate::account::{Account, told};
@@ -14,7 +15,7 @@ use crate::commands::install::TEMPLATE;
 use crate::failure::Exit;
 use crate::finding::{self, Finding, State};
 use crate::stack::{self, PLATFORM, REACTOR, Standing, TABLE};
-use crate::{certificate, drift, quota, zone};
+use crate::{certificate, client, drift, quota, without_row, zone};
 
 const CERTIFICATES: &str = "CreateElbBackendCertificates";
 const INSTALL: &str = "`rowhouse aws install`";
@@ -72,6 +73,7 @@ async fn of_account(account: &Account, with_drift: bool) -> Vec<Finding> {
     let (table, stream) = table(account, made, name).await;
     findings.push(table);
     findings.extend(reactor);
+    findings.extend(without_row(account, made, name, config.as_ref()).await);
     findings.push(certificates(&lambda, made).await);
     if let Some(stream) = &stream {
         findings.push(mapping(&lambda, made, stream, config.as_ref()).await);
@@ -299,6 +301,42 @@ where
         return Finding::bad(what, State::Broken, said, made.again("step 6, makes it"));
     }
     Finding::unknown(what, &told(&format!("cannot look at {name}"), error))
+}
+
+/// The apps that run on without a row, and by what the reactor knows its table.
+async fn without_row(
+    account: &Account,
+    made: Made,
+    table: &str,
+    config: Option<&Config>,
+) -> Vec<Finding> {
+    let rows = DynamoTable::new(account.dynamodb.clone(), table.to_owned(), None);
+    let place = without_row::Place {
+        table: &rows,
+        prefix: config.map_or(stack::APPS, |config| &config.stack_prefix),
+        bucket: config.map(Config::artifacts),
+    };
+    let seen = match without_row::look(account, place).await {
+        Ok(seen) => seen,
+        Err(error) => return vec![Finding::unknown("orphans", &error)],
+    };
+    let mut findings = vec![orphans::finding(&seen.without, &client::location(account))];
+    if let Some(Identity::TableName(name)) = &seen.met {
+        findings.push(Finding::bad(
+            "table",
+            State::Warning,
+            format!(
+                "the reactor may not look at {name}, and cannot tell it from another table made \
+                 anew under that name: what has no row in that one would be taken for removed, and \
+                 be deleted by the sweeps, some at a time"
+            ),
+            format!(
+                "allow its role `dynamodb:DescribeTable` on the table: {}",
+                made.again("step 5, has its policy")
+            ),
+        ));
+    }
+    findings
 }
 
 /// What brings the table's changes to the reactor.

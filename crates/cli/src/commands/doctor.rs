@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rowhouse_command::finding::{self, Finding, State};
-use rowhouse_core::AppName;
+use rowhouse_command::rows::orphans;
 use rowhouse_machine::folder::{FolderError, Presence};
 use serde_json::json;
 
@@ -48,7 +48,7 @@ fn of_folder(context: &Context) -> Vec<Finding> {
         table(context),
         names(context),
         reactor(context),
-        orphans(context),
+        without_row(context),
     ]
 }
 
@@ -166,24 +166,10 @@ fn reactor(context: &Context) -> Finding {
     }
 }
 
-/// Stacks that no row wants and that nobody removed: the table was lost, or an older one is back.
-fn orphans(context: &Context) -> Finding {
-    match context.without_row() {
-        Ok(names) if names.is_empty() => {
-            Finding::fine("orphans", "every app that runs has a row, or was removed")
-        }
-        Ok(names) => {
-            let names: Vec<&str> = names.iter().map(AppName::as_str).collect();
-            Finding::bad(
-                "orphans",
-                State::Warning,
-                format!("they run on without a row, which nobody removed: {}", names.join(", ")),
-                format!(
-                    "put their rows again, or restore the table; `{}` deletes them",
-                    context.location.command(&format!("rm {}", names.join(" ")))
-                ),
-            )
-        }
+/// Stacks without a row: the table was lost, an older one is back, or a removal was not heard.
+fn without_row(context: &Context) -> Finding {
+    match context.found_without_row() {
+        Ok(without) => orphans::finding(&without, &context.location),
         Err(error) => Finding::bad(
             "orphans",
             State::Broken,

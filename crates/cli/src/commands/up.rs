@@ -38,6 +38,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         build_timeout: up.build_timeout,
         drain: up.drain,
         stop_grace: up.stop_grace,
+        steady: up.steady,
         connections_per_client: up
             .connections_per_client
             .map(|count| usize::try_from(count).unwrap_or(usize::MAX)),

@@ -165,10 +165,14 @@ impl House {
 
     /// Starts the platform with these streams and does not wait for anything.
     pub fn spawn_into(&mut self, stdout: Stdio, stderr: Stdio) {
+        // What does not test steadiness does not wait for it.
+        let is_given = self.arguments.iter().any(|argument| argument == "--steady");
+        let steady: &[&str] = if is_given { &[] } else { &["--steady", "0"] };
         let child = Command::new(&self.program)
             .args(["up", "--data"])
             .arg(self.data())
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(steady)
             .args(&self.arguments)
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())

@@ -10,7 +10,7 @@ pub use location::Location;
 pub use rows::{Changes, Removed, Rows};
 pub use sight::{
     Event, EventId, Function, Hearing, InstanceState, Left, ListedInstance, News, PrintedLine,
-    Process, Reactor, Sight,
+    Process, Reactor, Sight, WithoutRow,
 };
 
 /// A platform that somebody has chosen.

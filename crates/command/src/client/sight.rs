@@ -18,9 +18,8 @@ pub trait Sight {
     /// What there is of an app.
     async fn left(&self, key: &RowKey) -> anyhow::Result<Left>;
 
-    /// The apps that run on though they have no row and nobody removed one, as far as that can be
-    /// told.
-    async fn orphans(&self) -> anyhow::Result<Vec<AppName>>;
+    /// The apps that run on without a row, as far as that can be told.
+    async fn without_row(&self) -> anyhow::Result<WithoutRow>;
 
     /// The commit that is under way, if one is.
     async fn aim(&self, name: &AppName) -> anyhow::Result<Option<Commit>>;
@@ -104,6 +103,15 @@ pub enum Hearing {
     Schedules,
     /// Whoever asks may not know.
     Unknown,
+}
+
+/// Apps that run on without a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WithoutRow {
+    /// Nobody removed their rows.
+    pub orphans: Vec<AppName>,
+    /// Their rows were removed, and nothing ends them yet.
+    pub removed: Vec<AppName>,
 }
 
 /// What there is of an app, with or without a row.

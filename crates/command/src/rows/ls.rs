@@ -3,16 +3,16 @@
 use rowhouse_core::{AppName, Attribute};
 use serde_json::json;
 
-use crate::client::Client;
+use crate::client::{Client, WithoutRow};
 use crate::failure::Exit;
 use crate::output;
 use crate::rows::{orphans, reactor, row_json, row_text};
 
 /// A list of rows is worth something also where nobody can tell what runs without one.
-async fn found_orphans(client: &impl Client) -> Vec<AppName> {
-    client.orphans().await.unwrap_or_else(|error| {
+async fn without_row(client: &impl Client) -> WithoutRow {
+    client.without_row().await.unwrap_or_else(|error| {
         output::warning(&format!("cannot tell what runs without a row: {error:#}"));
-        Vec::new()
+        WithoutRow::default()
     })
 }
 
@@ -21,17 +21,22 @@ pub(crate) async fn ls(client: &impl Client, as_json: bool) -> anyhow::Result<Ex
     // true.
     reactor::warn_if_absent(client);
     let rows = client.list().await?;
-    let orphans = found_orphans(client).await;
+    let WithoutRow { orphans, removed } = without_row(client).await;
     if as_json {
         let reactor = reactor::to_json(&client.reactor());
         let apps: Vec<_> = rows.iter().map(|stored| row_json::row(stored, false)).collect();
         let orphans: Vec<&str> = orphans.iter().map(AppName::as_str).collect();
-        output::json(&json!({ "Reactor": reactor, "Apps": apps, "Orphans": orphans }), true);
+        let removed: Vec<&str> = removed.iter().map(AppName::as_str).collect();
+        let all = json!({
+            "Reactor": reactor, "Apps": apps, "Orphans": orphans, "Removed": removed,
+        });
+        output::json(&all, true);
         return Ok(Exit::Done);
     }
     orphans::tell(&orphans, client.location(), output::warning);
+    orphans::tell_removed(&removed, client.location(), output::warning);
     if rows.is_empty() {
-        if orphans.is_empty() {
+        if orphans.is_empty() && removed.is_empty() {
             let put = client.location().command("put NAME --repo URL");
             output::note("there is no app yet");
             output::hint(&format!("`{put}` makes one"));

@@ -218,12 +218,21 @@ impl State {
         };
         match call {
             Call::Get => {
-                let held = self.world.get();
+                let mut state = self.clone();
+                if state.world.meets() {
+                    Rc::make_mut(&mut state.world).meet();
+                }
+                let held = state.world.get();
+                // Where a table has no tombstones, what never ran may be called so.
+                let is_nothing = state.world.meets() && state.world.stack == Observed::Missing;
                 assert!(
-                    held != Held::Removed || self.world.may_end,
+                    held != Held::Removed || state.world.may_end || is_nothing,
                     "called removed, and no user removed it: {self:#?}"
                 );
-                answer(self.clone(), Answer::Got(held));
+                answer(state, Answer::Got(held));
+                if let (Some(died), Some(world)) = (self.mishap(), self.world.die_meeting()) {
+                    answer(State { world: Rc::new(world), ..died }, Answer::Unreachable);
+                }
                 if let Some(state) = self.mishap() {
                     answer(state, Answer::Unreachable);
                 }
@@ -405,8 +414,12 @@ impl State {
 
 /// Explores a scenario to the last state.
 fn explore(scenario: &Scenario) {
+    explore_from(World::new(scenario.faults.failures, scenario.cancellable), scenario);
+}
+
+fn explore_from(world: World, scenario: &Scenario) {
     let first = State {
-        world: Rc::new(World::new(scenario.faults.failures, scenario.cancellable)),
+        world: Rc::new(world),
         mishaps: scenario.faults.mishaps,
         next: 0,
         rings: [false; 3],
@@ -632,6 +645,30 @@ fn a_table_that_is_lost_or_an_older_one_ends_nothing_that_no_user_removed() {
                 cancellable: reactors == 1,
                 reactors,
             });
+        }
+    }
+}
+
+#[test]
+fn a_table_that_takes_anothers_place_on_aws_ends_nothing_that_no_user_removed() {
+    let (again, spoiled) = (Event::Put(wish("tag", 2)), Event::Put(wish("tag", 99)));
+    for events in [
+        vec![ONE, Event::Lose, again, Event::Delete],
+        // As `rm` does: a row without a wish, and its deletion.
+        vec![ONE, Event::Lose, spoiled, Event::Delete],
+        vec![Event::Backup, ONE, Event::Restore, Event::Lose],
+        vec![ONE, Event::Delete, Event::Backup, again, Event::Restore],
+        vec![ONE, Event::Backup, Event::Delete, Event::Restore, Event::Delete],
+    ] {
+        for reactors in [1, 2] {
+            let scenario = Scenario {
+                name: "another table on AWS",
+                events: events.clone(),
+                faults: faults(0, if reactors == 1 { 2 } else { 0 }),
+                cancellable: false,
+                reactors,
+            };
+            explore_from(World::new(0, false).by_id(), &scenario);
         }
     }
 }

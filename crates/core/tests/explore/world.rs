@@ -103,9 +103,20 @@ pub(crate) struct File {
     is_unmarked: bool,
 }
 
+/// By what a reactor on AWS knows its table, which has no tombstones: what is absent in it was
+/// removed, but for the orphans that were listed when it was met.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) struct ById {
+    table: u8,
+    met: Option<u8>,
+    is_orphan: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct World {
+    /// `None`: it is a machine's, with tombstones and a mark.
+    by_id: Option<ById>,
     pub(crate) row: Option<WorldRow>,
     /// The table's tombstone.
     is_removed: bool,
@@ -149,6 +160,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(failures: u8, cancellable: bool) -> World {
         World {
+            by_id: None,
             row: None,
             is_removed: false,
             mark: Some(0),
@@ -172,6 +184,37 @@ impl World {
             refused: BTreeSet::new(),
             falling: None,
         }
+    }
+
+    /// The same world on AWS.
+    pub(crate) fn by_id(self) -> World {
+        World { by_id: Some(ById::default()), ..self }
+    }
+
+    /// Whether it is one in which a table is met when it is read.
+    pub(crate) fn meets(&self) -> bool {
+        self.by_id.is_some()
+    }
+
+    /// The table is met, unless it was; a row that is seen is no orphan's.
+    pub(crate) fn meet(&mut self) {
+        let Some(mut by_id) = self.by_id.take() else { return };
+        if by_id.met != Some(by_id.table) {
+            by_id.met = Some(by_id.table);
+            by_id.is_orphan |= self.stack.stack().is_some();
+        }
+        by_id.is_orphan &= self.row.is_none();
+        self.by_id = Some(by_id);
+    }
+
+    /// As it is when a reactor dies after it has listed what has no row, and before it could say
+    /// so. `None`: the table was met.
+    pub(crate) fn die_meeting(&self) -> Option<World> {
+        let by_id = self.by_id.as_ref().filter(|by_id| by_id.met != Some(by_id.table))?;
+        let mut world = self.clone();
+        world.meet();
+        world.by_id.as_mut()?.met = by_id.met;
+        Some(world)
     }
 
     pub(crate) fn happen(&mut self, event: Event) {
@@ -202,6 +245,9 @@ impl World {
     }
 
     fn remove(&mut self) {
+        if self.by_id.is_some() && self.row.is_none() {
+            return;
+        }
         self.row = None;
         (self.is_removed, self.may_end) = (true, true);
     }
@@ -214,6 +260,13 @@ impl World {
     /// A platform starts on this file, and takes it for its own.
     fn start_on(&mut self, file: File) {
         let File { row, is_removed, mark, is_unmarked } = file;
+        if let Some(by_id) = &mut self.by_id {
+            // Another table, which nobody has met yet: the lists of the last one are none of its.
+            *by_id = ById { table: by_id.table + 1, is_orphan: false, ..*by_id };
+            self.row = row;
+            self.is_unmarked = is_unmarked;
+            return;
+        }
         (self.row, self.is_removed) = (row, is_removed);
         (self.mark, self.is_unmarked) = (mark, is_unmarked);
         if !self.mark.is_some_and(|mark| self.known.contains(&mark)) {
@@ -240,6 +293,13 @@ impl World {
 
     /// What the table holds.
     pub(crate) fn get(&self) -> Held<WorldRow> {
+        if let Some(by_id) = &self.by_id {
+            return match &self.row {
+                Some(row) => Held::Row(row.clone()),
+                None if by_id.is_orphan => Held::Absent,
+                None => Held::Removed,
+            };
+        }
         let is_known = self.mark.is_some_and(|mark| self.known.contains(&mark));
         match &self.row {
             Some(row) => Held::Row(row.clone()),
@@ -252,7 +312,7 @@ impl World {
     /// it.
     pub(crate) fn die_renewing(&self) -> Option<World> {
         let mut world = self.clone();
-        world.is_unmarked.then(|| {
+        (world.is_unmarked && world.by_id.is_none()).then(|| {
             world.marks += 1;
             world.known.insert(world.marks);
             world
@@ -280,8 +340,10 @@ impl World {
         let written = row.clone();
         if std::mem::take(&mut self.is_unmarked) {
             self.may_end = false;
-            self.renew();
-            self.forget();
+            if self.by_id.is_none() {
+                self.renew();
+                self.forget();
+            }
         }
         let said = (report.status, &report.target);
         if let (Some(Status::DeployFailed), Some(target)) = said

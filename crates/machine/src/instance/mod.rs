@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::instance::health::{Check, Probed, Waited};
+use crate::instance::health::{Check, Lapse, Unwell, Waited};
 use crate::process::end::End;
 use crate::process::log::last_words;
 use crate::process::port::Reservation;
@@ -25,6 +25,9 @@ use crate::proxy::Upstream;
 
 /// How long one question may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a process that does not answer any more may take to end before it counts as one that
+/// runs: it closes its port first.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 /// One instance, and the name of its folder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -212,14 +215,57 @@ impl Instance {
                 Err(StartFailure::App(format!("{} {end} before it was healthy{words}", self.id)))
             }
             Waited::Deadline { last } => {
-                let words = self.last_words(process);
                 let seconds = limit.as_secs();
-                Err(StartFailure::App(format!(
-                    "{} was not healthy within {seconds} s: {last}{words}",
-                    self.id
-                )))
+                let found = self.in_its_words(&last, process);
+                let text = format!("{} was not healthy within {seconds} s: {found}", self.id);
+                Err(StartFailure::App(text))
             }
         }
+    }
+
+    /// Asks it once more after it was healthy. If it is not any more, it says so before this
+    /// returns.
+    pub(crate) async fn is_still_healthy(
+        &self,
+        process: &Supervised,
+        check: &Check,
+    ) -> Result<(), StartFailure> {
+        let (port, host) = (self.port(), &self.place.host);
+        let asked = health::still_healthy(process, port, check, host, PROBE_LIMIT).await;
+        let lapse = match asked {
+            Ok(()) => return Ok(()),
+            Err(Lapse::Unwell(unwell)) => {
+                self.set(State::Unhealthy(format!("{}: {unwell}", self.id)));
+                match timeout(LAST_MOMENTS, process.ended()).await {
+                    Ok(end) => Lapse::Ended(end),
+                    Err(_) if process.is_ending() => Lapse::Ended(process.ended().await),
+                    Err(_) => Lapse::Unwell(unwell),
+                }
+            }
+            Err(ended @ Lapse::Ended(_)) => ended,
+        };
+        let text = match lapse {
+            Lapse::Ended(end) => {
+                let words = self.last_words(process);
+                let text = format!("{} answered, but {end} before it was steady{words}", self.id);
+                self.set(State::Down(text.clone()));
+                if end == End::Lost {
+                    return Err(StartFailure::Ours(text));
+                }
+                text
+            }
+            Lapse::Unwell(unwell) => {
+                let found = self.in_its_words(&unwell, process);
+                format!("{} answered, but not until it was steady: {found}", self.id)
+            }
+        };
+        Err(StartFailure::App(text))
+    }
+
+    /// What was found, what the process said last, and what to do.
+    fn in_its_words(&self, unwell: &Unwell, process: &Supervised) -> String {
+        let advice = unwell.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
+        format!("{unwell}{}{advice}", self.last_words(process))
     }
 
     /// Waits until it passes a check that is new to it, while it serves; an instance that is down
@@ -241,8 +287,10 @@ impl Instance {
     }
 
     /// Asks once how it does.
-    pub(crate) async fn ask(&self, check: &Check) -> Probed {
-        health::probe(self.port(), check, PROBE_LIMIT, &self.place.host).await
+    pub(crate) async fn ask(&self, process: &Supervised, check: &Check) -> Result<(), Unwell> {
+        let port = self.port();
+        let asked = health::probe(port, check, PROBE_LIMIT, &self.place.host).await;
+        asked.map_err(|unanswered| Unwell::of(unanswered, port, process.shim_pid()))
     }
 
     /// What its process said last, as the end of a reason.

@@ -1,10 +1,11 @@
-//! Processes as the kernel shows them: who a process is beyond its number, whose children there
-//! are, and who listens on a port.
+//! Processes as the kernel shows them: who a process is beyond its number, and whose children there
+//! are.
 
 pub(crate) mod command;
 pub mod end;
 mod ending;
 pub mod environment;
+pub mod listening;
 pub mod log;
 pub mod port;
 pub mod program;
@@ -13,7 +14,6 @@ pub mod supervised;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
@@ -111,78 +111,6 @@ pub(crate) fn with_variable(variable: &str) -> Vec<i32> {
         .collect()
 }
 
-/// Who listens on a port of this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listener {
-    Nobody,
-    /// A process of the given tree.
-    Ours,
-    /// Somebody; a process of the tree may not be looked into, as one with capabilities of its own.
-    Hidden,
-    /// Somebody else.
-    Other,
-}
-
-/// Finds who takes connections to `127.0.0.1:port`: the tree below `ancestor`, or another.
-pub fn listener(port: u16, ancestor: i32) -> Listener {
-    let sockets = listening(port);
-    if sockets.is_empty() {
-        return Listener::Nobody;
-    }
-    let mut answer = Listener::Other;
-    for pid in descendants(ancestor) {
-        match sockets_of(pid) {
-            Ok(held) if held.iter().any(|inode| sockets.contains(inode)) => return Listener::Ours,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                answer = Listener::Hidden;
-            }
-            // One that has ended meanwhile listens nowhere.
-            Ok(_) | Err(_) => {}
-        }
-    }
-    answer
-}
-
-/// The inodes of sockets that listen on the port, on the loopback address or on all, by
-/// `proc_net_tcp`.
-fn listening(port: u16) -> BTreeSet<u64> {
-    const LISTEN: &str = "0A";
-    let mut found = BTreeSet::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let Ok(text) = fs::read_to_string(table) else { continue };
-        for line in text.lines().skip(1) {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let (Some(local), Some(state), Some(inode)) =
-                (fields.get(1), fields.get(3), fields.get(9))
-            else {
-                continue;
-            };
-            let at =
-                local.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-            if *state == LISTEN && at == Some(port) {
-                found.extend(inode.parse::<u64>().ok());
-            }
-        }
-    }
-    found
-}
-
-fn sockets_of(pid: i32) -> io::Result<Vec<u64>> {
-    let mut sockets = Vec::new();
-    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        let target = match fs::read_link(descriptor?.path()) {
-            // Closed meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            target => target?,
-        };
-        let inode: Option<u64> = target
-            .to_str()
-            .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-        sockets.extend(inode);
-    }
-    Ok(sockets)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,21 +120,5 @@ mod tests {
         let me = ProcessId::of(rustix::process::getpid().as_raw_pid()).unwrap();
         assert!(me.is_alive());
         assert!(!ProcessId { start_time: me.start_time + 1, ..me }.is_alive());
-    }
-
-    #[test]
-    fn a_listener_is_told_from_a_strangers() {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = socket.local_addr().unwrap().port();
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let child_pid = i32::try_from(child.id()).unwrap();
-        let me = rustix::process::getpid().as_raw_pid();
-        assert!(descendants(me).contains(&child_pid));
-        // It listens in this process, which is no descendant of itself.
-        assert_eq!(listener(port, child_pid), Listener::Other);
-        drop(socket);
-        assert_eq!(listener(port, child_pid), Listener::Nobody);
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 }

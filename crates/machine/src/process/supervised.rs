@@ -166,6 +166,11 @@ impl Supervised {
         !matches!(poll(&mut watched, Some(&now)), Ok(1..))
     }
 
+    /// Whether the app's own process has ended: what it has left is being ended.
+    pub fn is_ending(&self) -> bool {
+        self.app_process().is_some_and(|app| !app.is_alive())
+    }
+
     /// Waits for the end. Any number may wait, and each is told the same.
     pub async fn ended(&self) -> End {
         let waited = self.readable().await;

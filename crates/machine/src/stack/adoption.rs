@@ -30,11 +30,17 @@ pub(crate) async fn adopt(stack: &Arc<LiveStack>) {
 
 /// Has everybody who serves looked after, and the operation that is under way carried on.
 pub(crate) async fn carry_on(stack: &Arc<LiveStack>) {
+    let Some(record) = stack.record().await else { return };
     let traffic = stack.look(|scene| scene.traffic.clone());
-    for instance in traffic.iter().filter_map(|id| stack.instance(id)) {
-        stack.watch(&instance);
+    // Who is on trial is the operation's to look after.
+    let is_settled =
+        |known: &&InstanceRecord| traffic.contains(&known.id) && !record.is_on_trial(known);
+    for instance in record.instances.iter().filter(is_settled) {
+        if let Some(instance) = stack.instance(&instance.id) {
+            stack.watch(&instance);
+        }
     }
-    if stack.record().await.is_some_and(|record| record.ongoing.is_some()) {
+    if record.ongoing.is_some() {
         operation::spawn(stack);
     }
 }
@@ -65,13 +71,10 @@ async fn take_in_hand(stack: &Arc<LiveStack>, record: &StackRecord) {
 
 /// Until an operation moves traffic, it goes where it went: to what ran.
 fn serve(stack: &Arc<LiveStack>, record: &StackRecord, plan: &Plan) {
-    let moved = record.has_moved();
-    let in_operation =
-        |known: &&InstanceRecord| record.ongoing.is_some() && !moved && known.born == record.serial;
     let serving: BTreeSet<InstanceId> = record
         .instances
         .iter()
-        .filter(|known| !in_operation(known))
+        .filter(|known| !record.is_on_trial(known))
         .map(|known| known.id.clone())
         .collect();
     let key = stack.machine.build_request(plan).key();

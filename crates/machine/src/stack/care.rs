@@ -8,7 +8,7 @@ use rowhouse_core::{App, Plan};
 use tokio::time::{Instant as Moment, sleep, timeout};
 
 use crate::build::Built;
-use crate::instance::health::{Check, Probed};
+use crate::instance::health::Check;
 use crate::instance::{Instance, StartFailure, State};
 use crate::pause::Pause;
 use crate::process::supervised::Supervised;
@@ -16,6 +16,8 @@ use crate::stack::live::LiveStack;
 
 /// How often a healthy instance is asked.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// How often a new one is asked until it is steady.
+const TRIED_EVERY: Duration = Duration::from_millis(250);
 /// So many unanswered probes in a row take an instance out of the rotation …
 const UNHEALTHY_AFTER: u32 = 3;
 /// … and so many restart it.
@@ -92,6 +94,31 @@ impl LiveStack {
         Ok(())
     }
 
+    /// Asks a new instance once more whether it is as healthy as the plan wants it.
+    pub(crate) async fn is_still_healthy(
+        &self,
+        instance: &Instance,
+        plan: &Plan,
+    ) -> Result<(), StartFailure> {
+        let Some(process) = instance.process() else {
+            return Err(StartFailure::Ours(format!("{} was ended", instance.id())));
+        };
+        instance.is_still_healthy(&process, &check(&plan.app)).await
+    }
+
+    /// Returns why a new instance is not healthy any more, as soon as it is not.
+    pub(crate) async fn lapse(&self, instance: &Instance, plan: &Plan) -> StartFailure {
+        loop {
+            if let Some(process) = instance.process() {
+                // How it ended is asked below.
+                let _ = timeout(TRIED_EVERY, process.ended()).await;
+            }
+            if let Err(failure) = self.is_still_healthy(instance, plan).await {
+                return failure;
+            }
+        }
+    }
+
     /// Waits until an instance that serves answers what the plan asks.
     pub(crate) async fn passes(
         &self,
@@ -151,19 +178,19 @@ impl LiveStack {
                 return end.to_string();
             }
             let Some(plan) = self.serving_plan().await else { return "is not wanted".to_owned() };
-            match instance.ask(&check(&plan.app)).await {
-                Probed::Healthy => {
+            match instance.ask(process, &check(&plan.app)).await {
+                Ok(()) => {
                     silent = 0;
                     instance.set(State::Healthy);
                 }
-                Probed::Unhealthy { said } => {
+                Err(unwell) => {
                     silent += 1;
                     if silent >= RESTARTED_AFTER {
                         let _ = process.stop().await;
-                        return format!("did not answer for too long: {said}");
+                        return format!("did not answer for too long: {unwell}");
                     }
                     if silent >= UNHEALTHY_AFTER {
-                        instance.set(State::Unhealthy(format!("{}: {said}", instance.id())));
+                        instance.set(State::Unhealthy(format!("{}: {unwell}", instance.id())));
                     }
                 }
             }

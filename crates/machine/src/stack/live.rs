@@ -11,13 +11,13 @@ use tokio::time::Instant as Moment;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::instance::{Instance, InstanceId, Place, StateListener};
+use crate::instance::{Instance, InstanceId, Place, State, StateListener};
 use crate::machine::Machine;
 use crate::pause::Pause;
 use crate::process::port::Reservation;
 use crate::stack::failure::Failure;
 use crate::stack::scene::{Published, PutOff, Scene};
-use crate::stack::{Ongoing, StackRecord, translate};
+use crate::stack::{Condition, Ongoing, StackRecord, translate};
 
 const FIRST_HOLD: Duration = Duration::from_secs(1);
 const LONGEST_HOLD: Duration = Duration::from_mins(1);
@@ -147,7 +147,9 @@ impl LiveStack {
             Some(record) => {
                 let wanted = record.running.as_ref().map_or(0, |plan| plan.app.scale);
                 let url = self.machine.url(&self.name);
-                translate(record, self.look(|scene| scene.condition(url, wanted)))
+                let condition = self.look(|scene| scene.condition(url, wanted));
+                let has_admitted = self.has_admitted(record);
+                translate(record, Condition { has_admitted, ..condition })
             }
         }
     }
@@ -188,6 +190,59 @@ impl LiveStack {
         self.change_scene(|scene| {
             (scene.traffic, scene.scale, scene.note) = (ids, Some(scale), note);
         });
+    }
+
+    /// Lets instances on trial receive requests if they are all healthy and nobody else serves;
+    /// says whether they do now.
+    pub(crate) async fn admit(&self) -> bool {
+        let record = self.record.lock().await;
+        let Some(record) = record.as_ref() else { return false };
+        if record.has_moved() {
+            return false;
+        }
+        let scale = match &record.ongoing {
+            Some(Ongoing::Create { plan, .. } | Ongoing::Update { plan, .. }) => plan.app.scale,
+            Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => return false,
+        };
+        let fresh: BTreeSet<&InstanceId> = record
+            .instances
+            .iter()
+            .filter(|known| record.is_on_trial(known))
+            .map(|known| &known.id)
+            .collect();
+        let digest = record.instances.iter().find(|known| fresh.contains(&known.id));
+        let alike: BTreeSet<InstanceId> = record
+            .instances
+            .iter()
+            .filter(|known| digest.is_some_and(|fresh| fresh.digest == known.digest))
+            .map(|known| known.id.clone())
+            .collect();
+        let is_whole = alike.len() >= usize::try_from(scale).unwrap_or(usize::MAX);
+        self.change_scene(|scene| {
+            let is_healthy =
+                |id: &InstanceId| scene.instances.get(id).is_some_and(|it| it.is_healthy());
+            // Who was adopted and not asked yet may well serve.
+            let serves = |id: &InstanceId| {
+                let state = scene.instances.get(id).map(|it| it.state());
+                matches!(state, Some(State::Healthy | State::Starting))
+            };
+            let is_served = scene.traffic.iter().any(|id| !fresh.contains(id) && serves(id));
+            let admits = is_whole && !is_served && fresh.iter().all(|id| is_healthy(id));
+            if admits {
+                (scene.traffic, scene.scale) = (alike, Some(scale));
+            }
+            admits
+        })
+    }
+
+    /// Whether instances on trial receive requests.
+    pub(crate) fn has_admitted(&self, record: &StackRecord) -> bool {
+        self.look(|scene| {
+            record
+                .instances
+                .iter()
+                .any(|known| record.is_on_trial(known) && scene.traffic.contains(&known.id))
+        })
     }
 
     /// Puts the target off after a failure of our own, longer each time.

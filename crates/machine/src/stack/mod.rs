@@ -16,8 +16,9 @@ mod rollout;
 mod scene;
 pub(crate) mod stacks;
 pub(crate) mod tidy;
+mod trial;
 
-use rowhouse_core::{AppName, Attempt, Base, Commit, Observed, Phase, Plan, Stack};
+use rowhouse_core::{AppName, Attempt, Base, Commit, HttpProtocol, Observed, Phase, Plan, Stack};
 use serde::{Deserialize, Serialize};
 
 use crate::build::request::BuildKey;
@@ -41,8 +42,15 @@ impl InstanceDigest {
             &plan.app.env,
             plan.app.redeploy,
         );
-        let text = serde_json::to_vec(&parts).expect("texts and numbers have a JSON form");
-        InstanceDigest(digest(&text))
+        let app = &plan.app;
+        let further = (app.procfile.line("web"), app.memory, app.protocol);
+        // What an app says nothing of is no part, so that the digest stays what it was.
+        let text = if further == (None, None, HttpProtocol::default()) {
+            serde_json::to_vec(&parts)
+        } else {
+            serde_json::to_vec(&(parts, further))
+        };
+        InstanceDigest(digest(&text.expect("texts and numbers have a JSON form")))
     }
 }
 
@@ -129,6 +137,11 @@ impl StackRecord {
         }
     }
 
+    /// Whether an instance was begun by what is under way, and will be ended if that is taken back.
+    pub fn is_on_trial(&self, instance: &InstanceRecord) -> bool {
+        self.ongoing.is_some() && !self.has_moved() && instance.born == self.serial
+    }
+
     /// Whether it was tried, and never came up.
     pub fn has_only_failed(&self) -> bool {
         self.running.is_none() && self.tried.is_some()
@@ -177,16 +190,20 @@ pub struct Condition {
     pub url: Option<String>,
     pub healthy: u32,
     pub trouble: Option<String>,
+    /// Whether instances on trial serve already, because nobody else does. Nothing newer may take
+    /// them away before it is known how they do.
+    pub has_admitted: bool,
 }
 
 /// Translates a record into the reactor's words. Total: every record is some phase.
 pub fn translate(record: &StackRecord, condition: Condition) -> Observed {
+    let is_cancellable = |moved: bool| !moved && !condition.has_admitted;
     let phase = match (&record.ongoing, &record.running) {
         (Some(Ongoing::Create { plan, moved }), _) => {
-            Phase::Creating { aim: plan.deployment.clone(), cancellable: !moved }
+            Phase::Creating { aim: plan.deployment.clone(), cancellable: is_cancellable(*moved) }
         }
         (Some(Ongoing::Update { plan, moved }), _) => {
-            Phase::Updating { aim: plan.deployment.clone(), cancellable: !moved }
+            Phase::Updating { aim: plan.deployment.clone(), cancellable: is_cancellable(*moved) }
         }
         (Some(Ongoing::RollBack { .. }), _) => Phase::RollingBack,
         (Some(Ongoing::Delete), _) => Phase::Deleting,

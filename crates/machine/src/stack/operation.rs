@@ -8,11 +8,11 @@ use rowhouse_core::{Attempt, Plan, Unreachable};
 use tracing::warn;
 
 use crate::pause::Pause;
-use crate::stack::Ongoing;
 use crate::stack::failure::Failure;
 use crate::stack::live::LiveStack;
 use crate::stack::retire::{delete, roll_back};
 use crate::stack::rollout::Rollout;
+use crate::stack::{Ongoing, StackRecord};
 
 /// How long the journal is left alone when it cannot be written.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -51,8 +51,13 @@ async fn roll_out(stack: &Arc<LiveStack>, plan: Box<Plan>, moved: bool) -> Resul
     let deployment = plan.deployment.clone();
     let rollout = Arc::new(Rollout::new(Arc::clone(stack), plan));
     let Err(failure) = rollout.run(moved).await else { return Ok(()) };
-    // The old instances may be gone already: whatever went wrong, the new ones are what serves.
-    if stack.record().await.is_some_and(|record| record.has_moved()) {
+    // The old instances may be gone already: whatever went wrong, the new ones are what serves. So
+    // they are where there were none, until it is their own fault.
+    let serves = |record: &StackRecord| {
+        let is_ours = matches!(failure, Failure::Ours(_));
+        record.has_moved() || is_ours && stack.has_admitted(record)
+    };
+    if stack.record().await.as_ref().is_some_and(serves) {
         return Err(Unreachable { reason: failure.reason().to_owned() });
     }
     let failed = match failure {

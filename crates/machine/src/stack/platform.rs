@@ -131,12 +131,12 @@ async fn update(
 }
 
 async fn cancel(stack: &Arc<LiveStack>) -> Result<Outcome, Unreachable> {
-    if !is_cancellable(stack.record().await.as_ref()) {
+    if !is_cancellable(stack).await {
         return Ok(Outcome::Busy);
     }
     stack.end_task().await;
     // It may have come to its end, or past the point of return, in the meantime.
-    if !is_cancellable(stack.record().await.as_ref()) {
+    if !is_cancellable(stack).await {
         operation::spawn(stack);
         return Ok(Outcome::Busy);
     }
@@ -169,9 +169,12 @@ async fn delete(
     Ok(Outcome::Started)
 }
 
-fn is_cancellable(record: Option<&StackRecord>) -> bool {
-    match record.and_then(|record| record.ongoing.as_ref()) {
-        Some(Ongoing::Create { moved, .. } | Ongoing::Update { moved, .. }) => !moved,
+async fn is_cancellable(stack: &LiveStack) -> bool {
+    let Some(record) = stack.record().await else { return false };
+    match record.ongoing {
+        Some(Ongoing::Create { moved, .. } | Ongoing::Update { moved, .. }) => {
+            !moved && !stack.has_admitted(&record)
+        }
         Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => false,
     }
 }

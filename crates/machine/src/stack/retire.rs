@@ -91,6 +91,12 @@ pub(crate) async fn roll_back(stack: &Arc<LiveStack>) -> Result<(), Unreachable>
         .filter(|instance| instance.born != record.serial)
         .map(|instance| instance.id.clone())
         .collect();
+    if stack.has_admitted(&record) {
+        stack.change_scene(|scene| {
+            let scale = record.running.as_ref().map(|plan| plan.app.scale);
+            (scene.traffic, scene.scale) = (keep.clone(), scale);
+        });
+    }
     retire_others(stack, &keep).await?;
     if record.running.is_none() && failed.is_none() {
         // A creation that was cancelled leaves nothing, so that it counts as nothing.

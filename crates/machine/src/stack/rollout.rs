@@ -9,12 +9,13 @@ use tokio::task::JoinSet;
 
 use crate::build::Built;
 use crate::build::request::BuildKey;
-use crate::instance::{InstanceId, StartFailure, instances};
+use crate::instance::{InstanceId, StartFailure};
 use crate::stack::failure::Failure;
 use crate::stack::live::LiveStack;
 use crate::stack::preparation::not_run;
 use crate::stack::retire::retire_others;
 use crate::stack::tidy;
+use crate::stack::trial::Trial;
 use crate::stack::{InstanceDigest, InstanceRecord, Ongoing};
 
 /// How many builds of an app stay ready for a rollback, the running one included.
@@ -60,7 +61,7 @@ impl Rollout {
         self.complete(built.is_some()).await
     }
 
-    /// Starts as many instances as are missing, and waits until every new one is healthy.
+    /// Starts as many instances as are missing, and waits until every new one is steady.
     async fn start_missing(self: &Arc<Self>, built: &Built) -> Result<(), Failure> {
         let Some(record) = self.stack.record().await else { return Ok(()) };
         let alike = |instance: &&InstanceRecord| instance.digest == self.digest;
@@ -69,33 +70,12 @@ impl Rollout {
             self.add().await?;
         }
         let Some(record) = self.stack.record().await else { return Ok(()) };
-        let mut starts = JoinSet::new();
         // Those of an earlier operation run already, and are somebody else's care.
         let fresh = |instance: &&InstanceRecord| instance.born == record.serial;
-        for begun in record.instances.iter().filter(alike).filter(fresh) {
-            let Some(instance) = self.stack.instance(&begun.id) else { continue };
-            let (rollout, built) = (Arc::clone(self), built.clone());
-            starts.spawn(
-                async move { rollout.stack.come_up(&instance, &rollout.plan, &built).await },
-            );
-        }
-        if !starts.is_empty() {
-            self.stack.tell("starting", format!("starting {}", instances(starts.len()))).await;
-        }
-        while let Some(start) = starts.join_next().await {
-            match start {
-                Ok(Ok(())) => {}
-                Ok(Err(StartFailure::App(reason))) => {
-                    return Err(Failure::of_app(reason, self.stack.machine.folder.root()));
-                }
-                Ok(Err(StartFailure::Ours(reason))) => return Err(Failure::Ours(reason)),
-                Ok(Err(StartFailure::PortTaken)) => {
-                    return Err(Failure::Ours("its port was taken by another program".to_owned()));
-                }
-                Err(error) => return Err(Failure::Ours(format!("a start ended: {error}"))),
-            }
-        }
-        Ok(())
+        let begun = record.instances.iter().filter(alike).filter(fresh);
+        let instances = begun.filter_map(|begun| self.stack.instance(&begun.id)).collect();
+        let (stack, plan) = (Arc::clone(&self.stack), self.plan.clone());
+        Trial { stack, plan, built: built.clone(), instances }.pass().await
     }
 
     /// Writes a new instance into the journal, and takes it in hand with its port.

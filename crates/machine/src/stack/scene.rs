@@ -64,7 +64,7 @@ impl Scene {
         });
         let texts: Vec<String> = [short, self.note.clone()].into_iter().flatten().collect();
         let trouble = (!texts.is_empty()).then(|| texts.join("; "));
-        Condition { url: Some(url), healthy, trouble }
+        Condition { url: Some(url), healthy, trouble, has_admitted: false }
     }
 
     fn in_traffic(&self) -> impl Iterator<Item = &Arc<Instance>> {

@@ -65,7 +65,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Names the stacks that no row wants and no sweep deletes: once, as long as that is so.
+/// Names the stacks that no row wants and that this sweep left: once, as long as that is so.
 async fn tell_orphans(machine: &Machine, sweep: &Sweep, told: &mut BTreeSet<AppName>) {
     let orphans = sweep.orphans.iter().map(|name| {
         let text = format!(
@@ -74,21 +74,21 @@ async fn tell_orphans(machine: &Machine, sweep: &Sweep, told: &mut BTreeSet<AppN
         );
         (name, text)
     });
-    let refused = sweep.refused.iter().map(|name| {
+    let left = sweep.left.iter().map(|name| {
         let text = format!(
-            "its row was removed, and too many were to delete them in a sweep; \
-             `rowhouse rm {name}` deletes it"
+            "its row was removed, as were more than a sweep may end at once: it goes with a later \
+             one, and `rowhouse rm {name}` deletes it now"
         );
         (name, text)
     });
-    let mut left = BTreeSet::new();
-    for (name, text) in orphans.chain(refused) {
+    let mut named = BTreeSet::new();
+    for (name, text) in orphans.chain(left) {
         if !told.contains(name) {
             machine.journal.tell(name, "orphan", text).await;
         }
-        left.insert(name.clone());
+        named.insert(name.clone());
     }
-    *told = left;
+    *told = named;
 }
 
 /// Removes what has expired.
@@ -175,10 +175,8 @@ async fn mirrors(machine: &Machine, stacks: &Stacks) {
     let (builds, requests) = kept(machine, stacks).await;
     let named = requests.iter().map(|request| request.repository.clone()).collect();
     let is_needed = |repository: &Repository, commit: &Commit| {
-        requests.iter().filter(|request| request.repository == *repository).any(|request| {
-            let key = BuildKey::of(repository, &request.path, commit, &request.build_env);
-            builds.contains(&key)
-        })
+        let mut requests = requests.iter().filter(|request| request.repository == *repository);
+        requests.any(|request| builds.contains(&request.key_at(commit)))
     };
     if let Err(error) = machine.mirrors.tidy(&named, is_needed).await {
         warn!(reason = %error, "cannot tidy the mirrors");

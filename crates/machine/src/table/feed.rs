@@ -13,14 +13,16 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use crate::pause::Pause;
-use crate::table::SqliteTable;
 use crate::table::column::read_name;
 use crate::table::database::explain;
 use crate::table::file::{COUNTED, Change, OpenFile, Stamp};
 use crate::table::mark::{Mark, Marks};
 use crate::table::nameless;
 use crate::table::replacement::{FileNews, Replacement, Site};
+use crate::table::schema;
+use crate::table::schema::FormatError;
 use crate::table::sequence::mend;
+use crate::table::sqlite_table::SqliteTable;
 
 /// The watch may miss a change (a network file system, a full queue), so the table is looked at
 /// once a second in any case.
@@ -54,7 +56,7 @@ pub fn start(
     let path = table.path();
     let watch = watch(path).map_err(|error| failed(error.to_string()))?;
     let site = Site::new(path, table.kept()).map_err(|error| failed(error.to_string()))?;
-    let opened = OpenFile::open(path).map_err(|error| failed(error.to_string()))?;
+    let opened = OpenFile::migrate(path).map_err(|error| failed(error.to_string()))?;
     let feed = Feed {
         table: table.clone(),
         site,
@@ -121,6 +123,8 @@ struct Looked {
     marked: i64,
     /// The version of the schema.
     schema: i64,
+    /// Whether the content is of a format that only a newer program can read.
+    is_newer: bool,
     /// Whether all of the content may be another's, of which nobody was told yet.
     is_other: bool,
     /// The file's content as SQLite has left it, and how many pages of its log were in it then.
@@ -241,7 +245,7 @@ impl Looked {
         let stamp = opened.place().file;
         let (rung, heard, deleted, version, named, marked) = (0, 0, 0, -1, -1, -1);
         let tidied = Instant::now();
-        let (schema, is_other, in_file) = (-1, false, 0);
+        let (schema, is_newer, is_other, in_file) = (-1, false, false, 0);
         Looked {
             opened,
             rung,
@@ -252,6 +256,7 @@ impl Looked {
             named,
             marked,
             schema,
+            is_newer,
             is_other,
             stamp,
             in_file,
@@ -264,6 +269,9 @@ impl Looked {
 
     /// What has become of the file.
     fn change(&mut self) -> Option<Change> {
+        if self.is_newer {
+            return Some(Change::Overwritten);
+        }
         let now = self.opened.look();
         if let Some(change) = self.opened.place().changed_to(&now) {
             return Some(change);
@@ -290,7 +298,10 @@ impl Looked {
         if version == self.version {
             return Ok(names);
         }
-        let schema = self.connection().query_row("pragma schema_version", [], |row| row.get(0))?;
+        let schema = self.bring_up_to_date()?;
+        if self.is_newer {
+            return Ok(names);
+        }
         if schema != self.schema || self.newest()? < self.rung {
             // An earlier state was put back, by SQLite's own backup, say, which counts the schema up:
             // what its changes say was never rung.
@@ -313,6 +324,25 @@ impl Looked {
         (self.rung, self.version) = (rung, version);
         self.mend();
         Ok(names)
+    }
+
+    /// Makes a table of today of one of an earlier format that somebody has put into this file, as a
+    /// start does. Tells the version of the schema.
+    fn bring_up_to_date(&mut self) -> rusqlite::Result<i64> {
+        let version = |connection: &Connection| {
+            connection.query_row("pragma schema_version", [], |row| row.get(0))
+        };
+        let schema = version(self.connection())?;
+        // Somebody who makes its rows anew may have removed it for a moment.
+        if schema == self.schema || !self.connection().table_exists(None, "apps")? {
+            return Ok(schema);
+        }
+        match schema::migrate(&mut self.opened.connection) {
+            Ok(()) | Err(FormatError::Older) => {}
+            Err(FormatError::Newer { .. }) => self.is_newer = true,
+            Err(FormatError::Sqlite(error)) => return Err(error),
+        }
+        version(self.connection())
     }
 
     /// The last id that a change has got, though it may be deleted by now.

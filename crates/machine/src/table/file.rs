@@ -11,7 +11,8 @@ use rusqlite::config::DbConfig;
 
 use crate::room::remove_now;
 use crate::table::database::{Durability, open};
-use crate::table::schema::{FormatError, prepare};
+use crate::table::schema;
+use crate::table::schema::FormatError;
 use crate::table::sequence::mend;
 
 /// The tables in the file whose ids count up.
@@ -92,24 +93,31 @@ pub(crate) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Opens the file, and makes it, and what is missing in it.
+    /// Opens the file, and makes it where it is missing. One of an earlier format stays as it is.
     pub(crate) fn open(path: &Path) -> Result<OpenFile, FormatError> {
-        OpenFile::open_if(path, |_| Ok(()))
+        OpenFile::prepared(path, schema::make)
+    }
+
+    /// Opens the file, and makes what is missing in it. That is for who holds the folder's lock.
+    pub(crate) fn migrate(path: &Path) -> Result<OpenFile, FormatError> {
+        OpenFile::prepared(path, schema::migrate)
     }
 
     /// The same for a file that somebody has put there, of which everything is looked at first.
-    pub(crate) fn open_unknown(path: &Path) -> Result<OpenFile, FormatError> {
-        OpenFile::open_if(path, check)
+    pub(crate) fn migrate_unknown(path: &Path) -> Result<OpenFile, FormatError> {
+        OpenFile::prepared(path, |connection| {
+            check(connection)?;
+            schema::migrate(connection)
+        })
     }
 
-    fn open_if(
+    fn prepared(
         path: &Path,
-        is_fit: impl Fn(&Connection) -> rusqlite::Result<()>,
+        prepare: impl Fn(&mut Connection) -> Result<(), FormatError>,
     ) -> Result<OpenFile, FormatError> {
         loop {
             let before = Stamp::of(path);
             let mut connection = open(path, Durability::Full)?;
-            is_fit(&connection)?;
             prepare(&mut connection)?;
             mend(&mut connection, &COUNTED)?;
             let opened = OpenFile::new(connection, path);
@@ -164,6 +172,11 @@ impl Drop for OpenFile {
     }
 }
 
+/// Whether all of a file can be read with the log that lies beside it.
+pub(crate) fn is_whole(path: &Path) -> bool {
+    open(path, Durability::Full).and_then(|connection| check(&connection)).is_ok()
+}
+
 /// <https://www.sqlite.org/pragma.html#pragma_quick_check>
 fn check(connection: &Connection) -> rusqlite::Result<()> {
     let said: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
@@ -191,6 +204,12 @@ fn beside(file: &Path) -> [PathBuf; 2] {
         name.push(end);
         name.into()
     })
+}
+
+/// Where the log of a table's file lies.
+pub(crate) fn log_beside(file: &Path) -> PathBuf {
+    let [log, _] = beside(file);
+    log
 }
 
 /// Whether the log of a file that was replaced lies where that of the next one would.

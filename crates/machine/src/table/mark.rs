@@ -8,6 +8,7 @@ use rowhouse_core::Unreachable;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::table::database::{Durability, explain, open};
+use crate::table::schema;
 use crate::table::sequence::mend;
 
 /// A random text that stands in the table. It is renewed with the reactor's first answer to a row
@@ -20,6 +21,9 @@ impl Mark {
     /// Reads the one that the table bears; `None`: it has none yet. What is no text is the mark of
     /// another table.
     pub(crate) fn read(table: &Connection) -> rusqlite::Result<Option<Mark>> {
+        if !schema::bears_marks(table)? {
+            return Ok(None);
+        }
         table
             .prepare_cached("select mark from apps_mark")?
             .query_row([], |row| Ok(Mark(row.get_ref(0)?.as_str().unwrap_or_default().to_owned())))

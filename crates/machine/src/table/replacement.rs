@@ -14,9 +14,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use crate::room::remove_now;
-use crate::table::SqliteTable;
-use crate::table::file::{Change, OpenFile, Place, Stamp, is_held, remove_index, set_aside};
+use crate::table::file::{
+    Change, OpenFile, Place, Stamp, is_held, is_whole, log_beside, remove_index, set_aside,
+};
 use crate::table::schema::FormatError;
+use crate::table::sqlite_table::SqliteTable;
 
 /// How long a file must have been left alone before it is opened: somebody may still be writing it.
 const LEFT_ALONE: Duration = Duration::from_millis(200);
@@ -189,9 +191,9 @@ impl Replacement {
         self.clear_the_way(&site.table)
             .map_err(|error| format!("the earlier table's log is in the way: {error}"))?;
         let open = || -> Result<[OpenFile; 2], FormatError> {
-            let mut ours = OpenFile::open_unknown(&site.table)?;
+            let mut ours = OpenFile::migrate_unknown(&site.table)?;
             table.marks().adopt(&mut ours.connection)?;
-            Ok([ours, OpenFile::open(&site.table)?])
+            Ok([ours, OpenFile::migrate(&site.table)?])
         };
         let [ours, theirs] = open().map_err(|error| {
             format!(
@@ -218,7 +220,8 @@ impl Replacement {
     /// Whether the log goes with what is in the same file now, as it does where nothing but the
     /// file's time was changed.
     fn log_fits(&self, table: &Path) -> bool {
-        self.held.log.is_some_and(|log| log.size > 0) && OpenFile::open_unknown(table).is_ok()
+        let log = Stamp::of(&log_beside(&self.file));
+        log.is_some_and(|log| log.size > 0) && is_whole(table)
     }
 }
 

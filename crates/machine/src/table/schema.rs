@@ -7,20 +7,26 @@ use crate::table::database::explain;
 
 /// The format that is written here. One that differs from it by additions alone has the next
 /// number; one that programs of today could not work with begins at the next thousand.
-const FORMAT: i64 = 1;
+///
+/// 0 is of November 2026; 1 has marks, and tombstones that can be void; 2 has the attributes from
+/// `procfile` to `hook`.
+const FORMAT: i64 = 2;
 const FIRST_INCOMPATIBLE: i64 = 1000;
 
 /// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite,
 /// which may be as old as 3.31; they ring the old and the new name, and drop the reactor's own
 /// echo. `deletions` are what users removed, as far as they are not void; `apps_mark` is by what
-/// a folder knows its table; `apps_unmarked` are the names that were put since.
+/// a folder knows its table; `apps_unmarked` are the names that were put since. A trigger is never
+/// changed, for a program of an earlier format makes its own of that name where it finds none: what
+/// is new is rung by another one.
 const SCHEMA: &str = "
 create table if not exists apps (
     name text not null primary key,
     version text, scale integer, repo text, path text, env text, build_env text,
     health text, health_timeout integer, follow integer, redeploy integer,
     status text, load_balancer text, reason text, revision text, healthy integer,
-    generation text, target text, seq integer, changed_at text
+    generation text, target text, seq integer, changed_at text,
+    procfile text, workers text, cron text, domains text, memory integer, protocol text, hook text
 );
 create table if not exists history (
     id integer primary key autoincrement,
@@ -29,7 +35,9 @@ create table if not exists history (
 );
 create index if not exists history_by_name on history (name, id);
 create table if not exists changes (id integer primary key autoincrement, name text not null);
-create table if not exists deletions (name text not null primary key, at text not null);
+create table if not exists deletions (
+    name text not null primary key, at text not null, void integer
+);
 create table if not exists apps_mark (mark text not null);
 create table if not exists apps_unmarked (name text not null);
 create trigger if not exists apps_inserted after insert on apps begin
@@ -64,16 +72,45 @@ create trigger if not exists apps_put_by_name after update on apps
 when old.name is not new.name begin
     insert into apps_unmarked (name) values (new.name);
 end;
+create trigger if not exists apps_updated_further after update on apps
+when new.seq is ifnull(old.seq, 0) + 1 and not (
+    old.procfile is new.procfile and old.workers is new.workers and old.cron is new.cron
+    and old.domains is new.domains and old.memory is new.memory
+    and old.protocol is new.protocol and old.hook is new.hook
+) begin
+    insert into changes (name) values (new.name);
+end;
 ";
 
-/// Whether everything stands there, so that opening never waits for a writer. A table that was made
-/// before a rename was a deletion has another trigger of that name.
-const IS_MADE: &str = "select (select count(*) = 12 from sqlite_master where name in ('apps', \
-                       'history', 'changes', 'deletions', 'apps_mark', 'apps_unmarked', \
-                       'apps_inserted', 'apps_deleted', 'apps_renamed', 'apps_updated', \
-                       'apps_put', 'apps_put_by_name') and (name <> 'apps_renamed' or sql like \
-                       '%into deletions%')) and (select count(*) from \
-                       pragma_table_info('deletions') where name = 'void')";
+/// What `SCHEMA` makes.
+const MADE: [&str; 13] = [
+    "apps",
+    "history",
+    "changes",
+    "deletions",
+    "apps_mark",
+    "apps_unmarked",
+    "apps_inserted",
+    "apps_deleted",
+    "apps_renamed",
+    "apps_updated",
+    "apps_put",
+    "apps_put_by_name",
+    "apps_updated_further",
+];
+
+/// The columns that tables of an earlier format lack: table, column and type. One of a user's own
+/// that bears such a name is left as it is, whatever its type.
+const ADDED: [(&str, &str, &str); 8] = [
+    ("deletions", "void", "integer"),
+    ("apps", "procfile", "text"),
+    ("apps", "workers", "text"),
+    ("apps", "cron", "text"),
+    ("apps", "domains", "text"),
+    ("apps", "memory", "integer"),
+    ("apps", "protocol", "text"),
+    ("apps", "hook", "text"),
+];
 
 /// A file that cannot be made a table of today.
 #[derive(Debug, Error)]
@@ -83,23 +120,38 @@ pub(crate) enum FormatError {
          from before it"
     )]
     Newer { format: i64 },
+    #[error("it is of an earlier format: start `rowhouse up` first, which brings it up to date")]
+    Older,
     #[error("{}", explain(.0))]
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Makes what is missing, in one transaction, and refuses what must not be touched.
-pub(crate) fn prepare(connection: &mut Connection) -> Result<(), FormatError> {
+/// Makes a table where there is none. One of an earlier format is worked with as it is, for another
+/// program may be at work on it.
+pub(crate) fn make(connection: &mut Connection) -> Result<(), FormatError> {
+    format(connection)?;
+    if has(connection, "apps")? { Ok(()) } else { migrate(connection) }
+}
+
+/// Makes what is missing, in one transaction and by additions alone, and refuses what must not be
+/// touched. That is for who holds the folder's lock.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), FormatError> {
     let format = format(connection)?;
     if format >= FORMAT && is_made(connection)? {
+        // So that opening never waits for a writer.
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(SCHEMA)?;
-    if !is_made(&transaction)? {
-        transaction.execute_batch("alter table deletions add column void integer")?;
-    }
     // Another program may have been quicker, and newer.
-    if self::format(&transaction)? < FORMAT {
+    let format = self::format(&transaction)?;
+    transaction.execute_batch(SCHEMA)?;
+    for (table, column, kind) in ADDED {
+        if !has_column(&transaction, table, column)? {
+            transaction
+                .execute_batch(&format!("alter table {table} add column {column} {kind}"))?;
+        }
+    }
+    if format < FORMAT {
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
     transaction.commit()?;
@@ -111,11 +163,49 @@ pub(crate) fn prove(connection: &Connection) -> Result<(), FormatError> {
     format(connection).map(drop)
 }
 
+/// Whether the table can bear a mark, and a tombstone be void: not in one of the first format.
+pub(crate) fn bears_marks(connection: &Connection) -> rusqlite::Result<bool> {
+    has(connection, "apps_mark")
+}
+
+/// Whether a table has such a column, whoever made it, in whatever case it is written.
+pub(crate) fn has_column(
+    connection: &Connection,
+    table: &str,
+    column: &str,
+) -> rusqlite::Result<bool> {
+    // Generated columns are in this list alone. <https://www.sqlite.org/pragma.html>
+    connection
+        .prepare_cached("select 1 from pragma_table_xinfo(?1) where lower(name) = ?2")?
+        .exists([table, column])
+}
+
 fn format(connection: &Connection) -> Result<i64, FormatError> {
     let format = connection.query_row("pragma user_version", [], |row| row.get(0))?;
     if format >= FIRST_INCOMPATIBLE { Err(FormatError::Newer { format }) } else { Ok(format) }
 }
 
+fn has(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    connection.prepare_cached("select 1 from sqlite_master where name = ?1")?.exists([name])
+}
+
+/// Whether everything stands there.
 fn is_made(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.query_row(IS_MADE, [], |row| row.get(0))
+    for name in MADE {
+        if !has(connection, name)? {
+            return Ok(false);
+        }
+    }
+    for (table, column, _) in ADDED {
+        if !has_column(connection, table, column)? {
+            return Ok(false);
+        }
+    }
+    // A table that was made before a rename was a deletion has another trigger of that name.
+    connection
+        .prepare(
+            "select 1 from sqlite_master where name = 'apps_renamed' \
+             and sql like '%into deletions%'",
+        )?
+        .exists([])
 }

@@ -21,6 +21,10 @@ pub(crate) fn mend(connection: &mut Connection, tables: &[&str]) -> rusqlite::Re
 }
 
 fn is_spent(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    // SQLite makes it with the first table that counts.
+    if !connection.table_exists(None, "sqlite_sequence")? {
+        return Ok(false);
+    }
     connection
         .prepare_cached(
             "select exists (select 1 from sqlite_sequence where name = ?1 and \
