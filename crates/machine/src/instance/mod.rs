@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::instance::health::{Check, Probed, Waited};
+use crate::process::cause::Words;
 use crate::process::end::End;
-use crate::process::log::last_words;
+use crate::process::log::words;
 use crate::process::port::Reservation;
 use crate::process::shim::ShimSpec;
 use crate::process::supervised::Supervised;
@@ -208,11 +209,11 @@ impl Instance {
                 Err(StartFailure::App(format!("{} could not be started: {reason}", self.id)))
             }
             Waited::Ended(end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut)) => {
-                let words = self.last_words(process);
+                let words = self.words(process);
                 Err(StartFailure::App(format!("{} {end} before it was healthy{words}", self.id)))
             }
             Waited::Deadline { last } => {
-                let words = self.last_words(process);
+                let words = self.words(process);
                 let seconds = limit.as_secs();
                 Err(StartFailure::App(format!(
                     "{} was not healthy within {seconds} s: {last}{words}",
@@ -245,9 +246,10 @@ impl Instance {
         health::probe(self.port(), check, PROBE_LIMIT, &self.place.host).await
     }
 
-    /// What its process said last, as the end of a reason.
-    pub(crate) fn last_words(&self, process: &Supervised) -> String {
-        process.began().map(|since| last_words(&self.place.log, since)).unwrap_or_default()
+    /// What its process said of why it failed, as the end of a reason.
+    pub(crate) fn words(&self, process: &Supervised) -> Words {
+        let ran = process.began().zip(process.ran_in());
+        ran.map_or(Words::Nothing, |(since, folder)| words(&self.place.log, since, &folder))
     }
 
     /// Ends it for good: no new requests, those in flight may take `drain`, then its process is

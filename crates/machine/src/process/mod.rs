@@ -1,6 +1,7 @@
 //! Processes as the kernel shows them: who a process is beyond its number, whose children there
 //! are, and who listens on a port.
 
+pub(crate) mod cause;
 pub(crate) mod command;
 pub mod end;
 mod ending;
