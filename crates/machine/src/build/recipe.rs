@@ -133,12 +133,11 @@ fn web(
     signs.extend(unused(source));
     let found_text =
         if signs.is_empty() { String::new() } else { format!("found {}; ", signs.join(" and ")) };
-    let lines = match (unbuilt.first(), procfile.build()) {
-        (Some(one), None) => format!("the lines `build: {}` and `web: {}`", one.build, one.web),
-        (Some(_) | None, _) => {
-            let example = found.first().map_or("./serve --bind $HOST:$PORT", |one| one.example);
-            format!("a line such as `web: {example}`")
-        }
+    let lines = if let (Some(one), None) = (unbuilt.first(), procfile.build()) {
+        format!("the lines `build: {}` and `web: {}`", one.build, one.web)
+    } else {
+        let example = found.first().map_or("./serve --bind $HOST:$PORT", |one| one.example);
+        format!("a line such as `web: {example}`")
     };
     Err(RecipeError::NoStart { found: found_text, lines })
 }
