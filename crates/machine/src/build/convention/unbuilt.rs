@@ -24,8 +24,8 @@ impl fmt::Display for Unbuilt {
         let Unbuilt { file, language, build, .. } = self;
         write!(
             formatter,
-            "nothing was built of `{file}` ({language}): add a line such as `build: {build}` to the \
-             `Procfile`"
+            "nothing was built of `{file}` ({language}): add a line such as `build: \
+             {build}` to the `Procfile`"
         )
     }
 }

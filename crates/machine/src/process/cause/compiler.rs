@@ -1,6 +1,6 @@
 //! How compilers, linkers and those who run them say what is wrong with a program.
 
-use crate::process::cause::{Found, bare, is_passed_on, number};
+use crate::process::cause::found::{Found, bare, is_passed_on, number};
 
 /// So many complaints of one run are told: later ones follow from earlier ones.
 const COMPLAINTS: usize = 3;
@@ -61,7 +61,8 @@ pub(crate) fn linker(lines: &[String]) -> Option<Found> {
     Some(Found { end, lines: told.collect() })
 }
 
-/// What `make` itself cannot do: <https://www.gnu.org/software/make/manual/html_node/Error-Messages.html>
+/// What `make` itself cannot do:
+/// <https://www.gnu.org/software/make/manual/html_node/Error-Messages.html>
 pub(crate) fn make(lines: &[String]) -> Option<Found> {
     let is_own = |line: &String| {
         line.starts_with("make")

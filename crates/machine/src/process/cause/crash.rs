@@ -1,6 +1,6 @@
 //! How programs of each language say that they have crashed.
 
-use crate::process::cause::{Found, bare, column};
+use crate::process::cause::found::{Found, bare, column};
 
 /// Exceptions of Python, also in a frame, and its syntax errors:
 /// <https://docs.python.org/3/library/traceback.html>

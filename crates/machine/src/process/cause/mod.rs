@@ -3,6 +3,7 @@
 
 mod compiler;
 mod crash;
+mod found;
 mod package;
 mod plain;
 
@@ -10,6 +11,8 @@ use std::fmt;
 use std::path::Path;
 
 use rowhouse_core::harmless;
+
+use crate::process::cause::found::Found;
 
 /// So many lines are told …
 const LINES: usize = 5;
@@ -46,15 +49,6 @@ impl fmt::Display for Words {
             Words::Nothing => Ok(()),
         }
     }
-}
-
-/// What a recogniser has found in an output.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Found {
-    /// The last line that belongs to it.
-    end: usize,
-    /// The most telling first.
-    lines: Vec<String>,
 }
 
 /// Looks for one kind of failure in an output, the latest of its kind. What only passes on that
@@ -170,62 +164,6 @@ fn short<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
         }
     }
     told
-}
-
-/// A line without what draws a frame before it.
-fn bare(line: &str) -> &str {
-    line.trim_start_matches(|letter: char| letter.is_whitespace() || "│|".contains(letter))
-}
-
-/// In which column a line begins behind its frame.
-fn column(line: &str) -> usize {
-    line.chars().count() - bare(line).chars().count()
-}
-
-/// Whether a line only passes on that something else has failed.
-fn is_passed_on(line: &str) -> bool {
-    PASSED_ON.iter().any(|words| line.contains(words))
-}
-
-/// What those who run others say when these fail.
-const PASSED_ON: [&str; 26] = [
-    // pip, and setuptools below it.
-    "subprocess-exited-with-error",
-    "metadata-generation-failed",
-    "Failed building wheel",
-    "Failed to build",
-    "failed-wheel-build-for-install",
-    "Could not build wheels",
-    "error: command '",
-    "error: Command '",
-    "Encountered error while generating package metadata",
-    "did not run successfully.",
-    "ResolutionImpossible",
-    // cargo and rustc.
-    "could not compile `",
-    "aborting due to",
-    // npm, pnpm, yarn and bun.
-    "ELIFECYCLE",
-    "Lifecycle script `",
-    "Command failed with exit code",
-    "Found incompatible module",
-    "\" exited with code ",
-    // ld, make and javac.
-    "ld returned ",
-    "linking with `",
-    "Compilation failure",
-    // gunicorn.
-    "Exception in worker process",
-    "] exited with code ",
-    "] Shutting down: ",
-    "] Reason: ",
-    "Worker (pid:",
-];
-
-/// A text that begins with a number, which goes as far as it has digits, and the rest.
-fn number(text: &str) -> Option<(u32, &str)> {
-    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    Some((text[..end].parse().ok()?, &text[end..]))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How package managers say why they cannot install.
 
-use crate::process::cause::{Found, is_passed_on};
+use crate::process::cause::found::{Found, is_passed_on};
 
 /// So many lines of one complaint are told.
 const MOST: usize = 4;

@@ -1,14 +1,15 @@
 //! What looks like a complaint, whoever makes it.
 
-use crate::process::cause::{Found, bare, is_passed_on};
+use crate::process::cause::found::{Found, bare, is_passed_on};
 
 /// So many lines after the first of a complaint belong to it.
 const MORE: usize = 3;
 /// How far the lines of one burst of complaints are from each other.
 const APART: usize = 20;
 
-/// Lines that call themselves errors, as cargo, uv, bun, pip, yarn, PHP and most others write them:
-/// <https://rustc-dev-guide.rust-lang.org/diagnostics.html>, <https://pip.pypa.io/en/stable/cli/pip/>
+/// Lines that call themselves errors, as cargo, uv, bun, pip, yarn, PHP and most others write
+/// them: <https://rustc-dev-guide.rust-lang.org/diagnostics.html>,
+/// <https://pip.pypa.io/en/stable/cli/pip/>
 pub(crate) fn labelled(lines: &[String]) -> Option<Found> {
     let is_head = |line: &String| {
         let text = line.as_str();
@@ -92,7 +93,8 @@ fn with_place(lines: &[String], head: usize) -> String {
     text.to_owned()
 }
 
-/// What a shell cannot run: <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_08_02>
+/// What a shell cannot run:
+/// <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html>
 pub(crate) fn shell(lines: &[String]) -> Option<Found> {
     let is_told = |line: &String| {
         let ends = [

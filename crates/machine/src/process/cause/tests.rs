@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::*;
+use std::path::Path;
+
+use crate::process::cause::{OutputLine, Words, from_folder, words};
 
 fn said(text: &str) -> Words {
     let lines = text.lines().map(|line| OutputLine { at: 0, text: line.to_owned() });
@@ -70,7 +72,8 @@ fn what_is_passed_on_is_no_cause_of_its_own() {
 
 #[test]
 fn the_latest_failure_is_the_cause() {
-    let old = "Traceback (most recent call last):\n  File \"/app/a.py\", line 1, in <module>\n    x\n\
+    let old = "Traceback (most recent call last):\n  File \"/app/a.py\", line 1, in <module>\n\
+               \x20   x\n\
                NameError: name 'x' is not defined\ngoing on without it\n";
     let text = format!("{old}sh: 1: serve: not found\n");
     assert_eq!(said(&text), Words::Cause(vec!["sh: 1: serve: not found".to_owned()]));
