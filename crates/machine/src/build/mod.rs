@@ -2,7 +2,7 @@
 //! kept at its place. Running the steps' processes and choosing what to keep are left to others.
 
 pub mod archive;
-mod convention;
+pub mod convention;
 pub mod error;
 pub mod procfile;
 pub mod recipe;
@@ -281,7 +281,7 @@ impl Builds {
             })?;
             if end != End::Exited(0) {
                 let (title, command) = (step.title.clone(), step.command.clone());
-                return Err(BuildError::Failed { title, command, end });
+                return Err(BuildError::Failed { title, command, folder, end });
             }
         }
         remove(temporary).await?;

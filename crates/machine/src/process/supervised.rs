@@ -159,6 +159,11 @@ impl Supervised {
         read::<ProcessRecord>(&self.folder, PROCESS).map(|record| record.at)
     }
 
+    /// The folder that its process was started in.
+    pub fn ran_in(&self) -> Option<PathBuf> {
+        read::<ShimSpec>(&self.folder, SPEC).map(|spec| spec.folder)
+    }
+
     /// Whether the shim, and so the process or what is being done about its end, is alive.
     pub fn is_running(&self) -> bool {
         let mut watched = [PollFd::new(&self.shim, PollFlags::IN)];

@@ -20,7 +20,7 @@ use crate::instance::Instance;
 use crate::machine::Machine;
 use crate::process::end::End;
 use crate::process::environment;
-use crate::process::log::last_words;
+use crate::process::log::words;
 use crate::process::shim::ShimSpec;
 use crate::stack::InstanceDigest;
 use crate::stack::failure::Failure;
@@ -40,6 +40,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(crate) fn not_run(built: &Built) -> Option<String> {
     let others = &built.recipe.not_run;
     (!others.is_empty()).then(|| format!("not run here, of its Procfile: {}", others.join(", ")))
+}
+
+/// What nothing has built of an app whose process fails, as the end of a reason.
+pub(crate) fn unbuilt(built: &Built) -> String {
+    let told: Vec<String> = built.recipe.unbuilt.iter().map(|one| format!("; {one}")).collect();
+    told.concat()
 }
 
 impl LiveStack {
@@ -65,7 +71,7 @@ impl LiveStack {
             }
             Err(error) if error.is_refused() => {
                 let words = match &error {
-                    BuildError::Failed { .. } => last_words(&log, began),
+                    BuildError::Failed { folder, .. } => words(&log, began, folder).to_string(),
                     BuildError::BadPath { .. }
                     | BuildError::NoWay(_)
                     | BuildError::Git(_)
@@ -151,7 +157,8 @@ impl LiveStack {
             End::Exited(0) => {}
             End::Lost => return Err(Failure::Ours(format!("its `release` command {end}"))),
             End::Exited(_) | End::Signalled(_) | End::TimedOut | End::NotStarted(_) => {
-                let reason = format!("its `release` command {end}{}", last_words(&log, began));
+                let reason =
+                    format!("its `release` command {end}{}", words(&log, began, &built.folder));
                 return Err(Failure::of_app(reason, machine.folder.root()));
             }
         }

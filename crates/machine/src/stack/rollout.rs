@@ -194,7 +194,11 @@ impl Rollout {
         tidy::logs(&self.stack);
         self.stack.machine.superfluous.notify_one();
         let (version, commit) = (&self.plan.app.version, &self.plan.deployment.commit);
-        let text = format!("{} at {}", version.as_str(), commit.short());
+        let text = if version.commit().is_some() {
+            commit.short().to_owned()
+        } else {
+            format!("{version} at {}", commit.short())
+        };
         self.stack.tell("deployed", text).await;
         Ok(())
     }
