@@ -56,13 +56,13 @@ impl Share {
     }
 
     /// Gives back what a head of that many bytes, now that it is read, does not need.
-    pub(super) fn shrink(&self, head: usize) {
+    pub(super) fn shrink(&self, size: usize) {
         let held = self.held.load(Ordering::Relaxed);
         if held > 0 {
             // A little, as long as it is held at all.
-            let needed = head.saturating_sub(USUAL).clamp(1, held);
-            self.held.store(needed, Ordering::Relaxed);
-            self.budget.left.fetch_add(held - needed, Ordering::Relaxed);
+            let rest = size.saturating_sub(USUAL).clamp(1, held);
+            self.held.store(rest, Ordering::Relaxed);
+            self.budget.left.fetch_add(held - rest, Ordering::Relaxed);
         }
     }
 

@@ -68,7 +68,7 @@ async fn equal_lengths_of_an_answer_become_one_and_different_ones_are_no_http() 
 
 /// So many short headers, each in a line of its own.
 fn headers(name: &str, count: usize) -> String {
-    (0..count).map(|number| format!("{name}: c{number}=1\r\n")).collect()
+    (0..count).map(|number| format!("{name}: c{number}=1\r\n")).collect::<Vec<_>>().concat()
 }
 
 #[tokio::test]
