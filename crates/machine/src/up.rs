@@ -21,6 +21,7 @@ use crate::machine::{Machine, raise_open_files};
 use crate::process::supervised::{Adopted, Supervised};
 use crate::proxy::{Limits, Proxy};
 use crate::reactor;
+use crate::room::remove_now;
 use crate::stack::adoption::{self, is_settled};
 use crate::stack::answer::Answers;
 use crate::stack::journal;
@@ -387,7 +388,7 @@ async fn end_leftovers(data: &DataFolder, stacks: &Stacks) {
     end_processes(data, |folder| !known.contains(folder)).await;
     for folder in data.process_folders() {
         if !known.contains(&folder) {
-            let _ = std::fs::remove_dir_all(&folder);
+            let _ = remove_now(&folder);
         }
     }
 }
