@@ -22,6 +22,7 @@ use crate::process::supervised::{Adopted, Supervised};
 use crate::proxy::{Limits, Proxy};
 use crate::reactor;
 use crate::room::remove_now;
+use crate::sandbox::layers::Layers;
 use crate::stack::adoption::{self, is_settled};
 use crate::stack::answer::Answers;
 use crate::stack::journal;
@@ -106,6 +107,11 @@ impl House {
             None => House::begin(config).await,
             Some(predecessor) => House::succeed(config, predecessor).await,
         }
+    }
+
+    /// What keeps the apps apart; `None`: they are trusted.
+    pub fn layers(&self) -> Option<&Layers> {
+        self.machine.isolation.layers()
     }
 
     async fn begin(config: Config) -> Result<House, UpError> {

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use rowhouse_command::rows::{orphans, repository, row_text};
 use rowhouse_core::{Repository, Row};
 use rowhouse_machine::config::{Apartness, Config, Failpoint};
+use rowhouse_machine::sandbox::layers::Layers;
 use rowhouse_machine::succession::{Predecessor, Successor};
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::up::{Ended, House, Leaving, Shutdown};
@@ -71,6 +72,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         if has_repository { "" } else { ", repo" },
         if has_repository { "" } else { ", 'URL'" },
     ));
+    tell_gaps(house.layers(), context);
     orphans::tell(house.orphans(), &context.location, output::announce);
     match run(house, signals, HangUp::HandsOver, || true).await? {
         Worked::Ended(ended) => tell_end(context, &ended),
@@ -79,6 +81,20 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Says where apps are not kept apart.
+fn tell_gaps(layers: Option<&Layers>, context: &Context) {
+    let gaps = layers.map(Layers::gaps);
+    let said = match gaps.as_deref() {
+        None => "apps are trusted: nothing keeps them apart (`--trust-apps`)".to_owned(),
+        Some([]) => return,
+        Some([gap, ..]) => {
+            let command = context.location.command("doctor");
+            format!("{}; `{command}` tells what else, and the cure", gap.lacking)
+        }
+    };
+    output::announce(&said);
 }
 
 /// What is shared, as apps name it.

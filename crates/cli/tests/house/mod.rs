@@ -163,6 +163,20 @@ impl House {
         self.folder.path()
     }
 
+    /// The app's `DATA_DIR`, which is there from now on.
+    pub fn data_of(&self, name: &str) -> PathBuf {
+        let folder = self.data().join("data").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// `HOME` of the app's builds, which is there from now on.
+    pub fn build_home_of(&self, name: &str) -> PathBuf {
+        let folder = self.data().join("build-homes").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
     pub fn table(&self) -> PathBuf {
         self.data().join("rowhouse.db")
     }

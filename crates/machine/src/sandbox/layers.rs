@@ -22,6 +22,13 @@ pub enum Namespace {
     User,
 }
 
+/// Something that is not kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub lacking: &'static str,
+    pub cure: &'static str,
+}
+
 /// What keeps apps apart here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layers {
@@ -50,38 +57,44 @@ impl Layers {
         found.unwrap_or_else(|| bare(filter))
     }
 
-    /// Whether nothing is missing of what this program knows.
-    pub fn is_complete(&self) -> bool {
-        self.view.is_some() && self.overlay && self.filter && self.landlock >= WITH_SIGNALS
-    }
-
-    /// What is not kept apart, a sentence each with its cure.
-    pub fn gaps(&self) -> Vec<&'static str> {
+    /// What is not kept apart.
+    pub fn gaps(&self) -> Vec<Gap> {
         let mut gaps = Vec::new();
-        if self.view.is_none() {
-            gaps.push(
-                "no root folder of their own: apps see that others' files are there, share /tmp, \
-                 and may use no Unix sockets; start as root, or allow user namespaces \
-                 (`sysctl kernel.apparmor_restrict_unprivileged_userns=0`, \
-                 `user.max_user_namespaces`)",
-            );
+        let mut lacks = |lacking, cure| gaps.push(Gap { lacking, cure });
+        match self.view {
+            Some(Namespace::Mount) => {}
+            Some(Namespace::User) => lacks(
+                "apps can see the command lines of other processes",
+                "start the platform as root",
+            ),
+            None => lacks(
+                "apps have no view of the files of their own: they see which there are, share \
+                 `/tmp`, and may use no Unix sockets",
+                "start the platform as root, or allow user namespaces: `sysctl -w \
+                 kernel.apparmor_restrict_unprivileged_userns=0`, or a larger \
+                 `user.max_user_namespaces`",
+            ),
         }
         if !self.overlay {
-            gaps.push("instances of one app share what they write into their release");
+            lacks(
+                "instances of one app share what they write into their release",
+                "use Linux 5.11 or newer, on a file system that overlayfs can write to",
+            );
         }
         if self.landlock == 0 {
-            gaps.push(
-                "no Landlock: apps can read each other's memory and listen on others' ports; \
-                 boot a kernel from 5.13 on with `landlock` among its `lsm=`",
+            lacks(
+                "no Landlock: apps can look into each other, and listen on each other's ports",
+                "use Linux 5.13 or newer, with `landlock` in `lsm=` of its command line",
             );
-        } else if self.landlock < WITH_PORTS {
-            gaps.push("apps can listen on others' ports: Landlock knows ports from Linux 6.7 on");
+        }
+        if (1..WITH_PORTS).contains(&self.landlock) {
+            lacks("apps can listen on each other's ports", "use Linux 6.7 or newer");
         }
         if (1..WITH_SIGNALS).contains(&self.landlock) {
-            gaps.push("apps can signal each other: Landlock knows signals from Linux 6.12 on");
+            lacks("apps can signal each other", "use Linux 6.12 or newer");
         }
         if !self.filter {
-            gaps.push("system calls are not filtered: this kernel has no seccomp");
+            lacks("system calls are not filtered", "use a kernel with seccomp");
         }
         gaps
     }
