@@ -74,7 +74,7 @@ fn a_health_check_that_what_runs_does_not_pass_costs_nothing() {
     let house = House::start();
     let repository = house.repository("app");
     let commit = repository.web("v1");
-    let sick = house.room().join("sick");
+    let sick = house.data_of("shop").join("sick");
     std::fs::write(&sick, "").unwrap();
     house.put("shop", "v1", 2, &repository);
     house.set("shop", &format!("env = '{{\"SICK\": \"{}\"}}'", sick.display()));
@@ -100,15 +100,12 @@ fn a_build_that_is_overtaken_has_ended_before_the_next_begins() {
     let house = House::start();
     let repository = house.repository("app");
     repository.web("base");
-    let (begun, go) = (house.room().join("begun"), house.room().join("go"));
+    let home = house.build_home_of("shop");
+    let (begun, go) = (home.join("begun"), home.join("go"));
     let commit = repository.procfile(
         "v1",
-        &format!(
-            "build: trap '' TERM; echo $$ >> {}; while [ ! -e {} ]; do sleep 0.05; done\n\
-             web: exec python3 web.py\n",
-            begun.display(),
-            go.display()
-        ),
+        "build: trap '' TERM; echo $$ >> ~/begun; while [ ! -e ~/go ]; do sleep 0.05; done\n\
+         web: exec python3 web.py\n",
     );
     house.put("shop", "v1", 1, &repository);
     let builds = || -> Vec<u32> {
@@ -226,7 +223,7 @@ fn a_version_that_fails_leaves_the_old_one_serving_and_says_why() {
         ("version = 'unbuildable', health_timeout = null", vec!["7", "no compiler here"]),
         ("version = 'unreleasable'", vec!["release", "9", "no migration"]),
         ("version = 'nonesuch'", vec!["nonesuch", "no branch or tag"]),
-        (&format!("version = '{missing}'"), vec![missing.as_str()]),
+        (&format!("version = '{missing}'"), vec!["has no commit 0000000;"]),
     ] {
         let before = house.row("shop").generation;
         house.set("shop", change);
@@ -250,7 +247,7 @@ fn a_version_that_answers_500_is_told_by_its_probe() {
     let house = House::start();
     let repository = house.repository("app");
     let commit = repository.web("v1");
-    let sick = house.room().join("sick");
+    let sick = house.data_of("shop").join("sick");
     std::fs::write(&sick, "").unwrap();
     house.put("shop", "v1", 1, &repository);
     house.deployed("shop", &commit, 1);
@@ -460,4 +457,39 @@ fn a_build_that_is_tried_again_is_told_in_its_own_words() {
     let row =
         house.wait_row("shop", |row| row.status == "deploy_failed" && row.generation != generation);
     assert!(row.reason.ends_with("; last output: no compiler"), "{}", row.reason);
+}
+
+#[test]
+fn a_failure_is_told_by_the_lines_that_name_its_cause_however_much_follows() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let crash = "import os\nos.environ['DATABASE_URL']\n";
+    let web = "web: python3 web.py; for n in 1 2 3 4 5 6 7 8 9; do echo bye $n; done; exit 3\n";
+    repository.commit("v1", &[("Procfile", web), ("web.py", crash)]);
+    house.put("shop", "v1", 1, &repository);
+    let cause = "; it said: KeyError: 'DATABASE_URL' | web.py:2: os.environ['DATABASE_URL']";
+    let row = house.failed("shop", "exited with status 3 before it was healthy");
+    assert!(row.reason.contains(cause), "{}", row.reason);
+    for (version, line) in [("v2", "build"), ("v3", "release")] {
+        let procfile = web.replace("web: ", &format!("web: true\n{line}: "));
+        repository.commit(version, &[("Procfile", &procfile), ("web.py", crash)]);
+        house.set("shop", &format!("version = '{version}'"));
+        let row = house.wait_row("shop", |row| {
+            row.status == "deploy_failed" && row.reason.contains(&format!("`{line}`"))
+        });
+        assert!(row.reason.contains(cause), "{}", row.reason);
+    }
+}
+
+#[test]
+fn a_start_without_a_build_names_the_language_and_the_line_that_builds_it() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.commit("v1", &[("Procfile", "web: ./server\n"), ("go.mod", "module shop\n")]);
+    house.put("shop", "v1", 1, &repository);
+    let row = house.failed("shop", "it said: ");
+    assert!(row.reason.contains("./server: not found"), "{}", row.reason);
+    let advice = "nothing was built of `go.mod` (Go): add a line such as \
+                  `build: go build -o server .` to the `Procfile`";
+    assert!(row.reason.ends_with(advice), "{}", row.reason);
 }

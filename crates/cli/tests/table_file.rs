@@ -239,6 +239,85 @@ fn a_table_that_is_written_over_in_place_is_read_anew() {
     goes_on(&house, &repository, &pids, "marker");
 }
 
+/// A table of an earlier format, as its program left it, with a row.
+fn earlier(house: &House, script: &str, name: &str) -> PathBuf {
+    let path = house.room().join(format!("{name}.db"));
+    sqlite3(&path, script);
+    let put = "insert into apps (name, version, scale) values";
+    sqlite3(&path, &format!("{put} ('{name}', 'v1', 0), ('gone', 'v1', 0)"));
+    sqlite3(&path, "delete from apps where name = 'gone'");
+    path
+}
+
+#[test]
+fn a_table_of_an_earlier_format_becomes_one_of_today_when_it_takes_the_place_of_another() {
+    let (house, repository, pids) = running();
+    let format = house.sql("pragma user_version");
+    for (number, script) in [
+        include_str!("../../machine/tests/formats/0.sql"),
+        include_str!("../../machine/tests/formats/1.sql"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let move_over = |from: &std::path::Path| fs::rename(from, house.table()).unwrap();
+        let copy_over = |from: &std::path::Path| {
+            let is_quiet = || file(&house, "-wal").metadata().is_ok_and(|log| log.len() == 0);
+            wait_for("the log to be in the file", || is_quiet().then_some(()));
+            fs::copy(from, house.table()).unwrap();
+        };
+        let restore = |from: &std::path::Path| {
+            house.sql(&format!(".restore '{}'", from.display()));
+        };
+        let ways: [&dyn Fn(&std::path::Path); 3] = [&move_over, &copy_over, &restore];
+        for (way, put_there) in ways.into_iter().enumerate() {
+            let name = format!("format-{number}-{way}");
+            let before = opened(&house);
+            put_there(&earlier(&house, script, &name));
+            is_opened(&house, before + 1);
+            // Its rows are answered, and it has what today's have.
+            house.rowhouse(&["put", &name, "--memory", "64"]);
+            house.wait_row(&name, |row| row.reason.contains("`Memory` is not offered yet"));
+            assert_eq!(house.sql("pragma user_version"), format, "{name}");
+            goes_on(&house, &repository, &pids, &format!("marker-{number}-{way}"));
+        }
+    }
+}
+
+#[test]
+fn a_table_that_only_a_newer_program_can_read_is_said_and_left_as_it_is() {
+    let (house, repository, pids) = running();
+    let good = fifty_rows(&house, &repository);
+    let newer = house.room().join("newer.db");
+    fs::copy(&good, &newer).unwrap();
+    sqlite3(&newer, "pragma user_version = 1000; update apps set version = 'newer'");
+    let expected = rows(&newer);
+    let replace = || {
+        fs::copy(&newer, house.room().join("copy")).unwrap();
+        fs::rename(house.room().join("copy"), house.table()).unwrap();
+    };
+    let restore = || {
+        house.sql(&format!(".restore '{}'", newer.display()));
+    };
+    let ways: [&dyn Fn(); 2] = [&replace, &restore];
+    for (number, put_there) in ways.into_iter().enumerate() {
+        let before = opened(&house);
+        let told = house.log().matches("it has format 1000").count();
+        put_there();
+        wait_for("the word", || {
+            (house.log().matches("it has format 1000").count() > told).then_some(())
+        });
+        assert_eq!(house.rowhouse(&["ls"]).status.code(), Some(2));
+        assert_eq!(rows(&house.table()), expected);
+        assert_eq!(house.sql("pragma user_version"), "1000");
+        assert_eq!(house.pids("shop"), pids);
+        fs::copy(&good, house.room().join("copy")).unwrap();
+        fs::rename(house.room().join("copy"), house.table()).unwrap();
+        is_opened(&house, before + 1);
+        goes_on(&house, &repository, &pids, &format!("marker-{number}"));
+    }
+}
+
 #[test]
 fn a_folder_that_is_renamed_and_put_back_costs_nothing() {
     let (house, repository, pids) = running();

@@ -76,6 +76,11 @@ impl Version {
         &self.0
     }
 
+    /// As it stands in a sentence: a commit abbreviated.
+    pub fn shown(&self) -> &str {
+        if self.commit().is_some() { &self.0[..7] } else { &self.0 }
+    }
+
     /// The commit that it names by itself; a branch or a tag names none until a repository is
     /// asked.
     pub fn commit(&self) -> Option<Commit> {
@@ -98,6 +103,13 @@ impl fmt::Display for Version {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_commit_a_sentence_has_the_first_digits() {
+        let shown = |text: &str| Version::parse(text).unwrap().shown().to_owned();
+        assert_eq!(shown(&"0123456789".repeat(4)), "0123456");
+        assert_eq!(shown("release/0123456789"), "release/0123456789");
+    }
 
     #[test]
     fn names_of_branches_and_tags_and_commits_are_versions() {

@@ -1,5 +1,5 @@
-//! The attributes that are understood and not offered yet: what is wrong with one is said first, and
-//! what is right says that nobody does it. What they are part of is pinned.
+//! The attributes that are understood and not offered yet: what is wrong with one is said first,
+//! and what is right says that nobody does it. What they are part of is pinned.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! What the platform does when the table's file is another one: people are told, every row is looked
-//! at, and what no row wants any more runs on.
+//! What the platform does when the table's file is another one: people are told, every row is
+//! looked at, and what no row wants any more runs on.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::stack::stacks::Stacks;
 use crate::table::SqliteTable;
 use crate::table::replacement::FileNews;
 
-/// Tells what becomes of the file, until it is dropped. `sweep` is asked for a full sweep of a table
-/// that was opened anew.
+/// Tells what becomes of the file, until it is dropped. `sweep` is asked for a full sweep of a
+/// table that was opened anew.
 pub(crate) async fn tell(
     machine: &Arc<Machine>,
     stacks: &Stacks,

@@ -160,6 +160,49 @@ async fn python_without_a_procfile_is_told_what_to_write() {
 }
 
 #[tokio::test]
+async fn what_is_there_is_named_with_the_lines_that_build_and_start_it() {
+    let node = ("package.json", "{}");
+    for (files, found, lines) in [
+        (
+            vec![("go.mod", "")],
+            "`go.mod` (Go)",
+            "`build: go build -o server .` and `web: ./server`",
+        ),
+        (
+            vec![("Gemfile", ""), ("bin/rails", ""), ("config.ru", ""), node],
+            "`bin/rails` (Ruby on Rails) and `package.json` without a `start` script",
+            "bundle install && npm install` and `web: bin/rails server --binding $HOST",
+        ),
+        (vec![("composer.json", "")], "`composer.json` (PHP)", "`build: composer install"),
+        (vec![("pom.xml", "")], "`pom.xml` (Java)", "`web: java -jar target/*.jar`"),
+        (vec![("deno.jsonc", "")], "`deno.jsonc` (Deno)", "`build: deno install`"),
+        (vec![("Dockerfile", "")], "a `Dockerfile`, which is not used", "a line such as `web: "),
+        (vec![("dist/index.html", "")], "a site in `dist`, which is served where", "`web: "),
+    ] {
+        let message = fails(&ALL, &files).await;
+        let begin = format!("there is no way to run this app: found {found}");
+        assert!(message.starts_with(&begin), "{message}");
+        assert!(message.contains(lines), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn what_nothing_builds_is_kept_for_a_start_that_fails() {
+    let unbuilt = |found: &Recipe| -> Vec<String> {
+        found.unbuilt.iter().map(|one| format!("{} {}", one.file, one.build)).collect()
+    };
+    let found = read(&[WEB, ("go.mod", "")]).await;
+    assert_eq!(unbuilt(&found), ["go.mod go build -o server ."]);
+    for files in [
+        vec![("Procfile", "web: serve\nbuild: make\n"), ("go.mod", "")],
+        vec![("Procfile", "web: go run .\n"), ("go.mod", "")],
+        vec![WEB, NODE],
+    ] {
+        assert_eq!(unbuilt(&read(&files).await), [""; 0], "{files:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_lock_file_chooses_the_package_manager() {
     for (lock, expected, start) in [
         ("package-lock.json", ["npm ci", "npm run build"], "npm start"),

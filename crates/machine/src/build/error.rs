@@ -12,7 +12,13 @@ use crate::process::end::End;
 pub enum BuildError {
     /// The app's own fault: its build's log says more.
     #[error("build step `{title}` {}", how_it_ended(end))]
-    Failed { title: String, command: Vec<String>, end: End },
+    Failed {
+        title: String,
+        command: Vec<String>,
+        /// Where it ran.
+        folder: PathBuf,
+        end: End,
+    },
     /// The row names a folder that is not one.
     #[error(
         "path `{path}` {objection}; allowed is a folder inside the repository, such as `apps/shop`"
@@ -72,11 +78,16 @@ impl BuildError {
 pub enum RecipeError {
     /// There is nothing that is known.
     #[error(
-        "there is no way to run this app: looked for a `Procfile` with `web:`, a `package.json` \
-         with a `start` script or a `server.js`, a `Cargo.toml` with a binary, and an \
-         `index.html`{found}; add a `Procfile` with a line such as `web: {example}`"
+        "there is no way to run this app: {found}add a `Procfile` with {lines}; looked for a \
+         `Procfile` with `web:`, a `package.json` with a `start` script or a `server.js`, a \
+         `Cargo.toml` with a binary, and an `index.html`"
     )]
-    NoStart { found: String, example: String },
+    NoStart {
+        /// What is there, as the beginning of the advice; empty where nothing is.
+        found: String,
+        /// What to write.
+        lines: String,
+    },
     /// There is more than one way.
     #[error(
         "there is more than one way to run this app: {ways}; choose one with a line such as \

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::build::convention::unbuilt::{Unbuilt, unbuilt, unused};
 use crate::build::convention::{Convention, node, python, rust};
 use crate::build::error::RecipeError;
 use crate::build::procfile::Procfile;
@@ -27,6 +28,9 @@ pub struct Recipe {
     pub path: Vec<PathBuf>,
     /// The process types of its `Procfile` that are not run.
     pub not_run: Vec<String>,
+    /// What nothing builds, for a start that fails.
+    #[serde(default)]
+    pub unbuilt: Vec<Unbuilt>,
 }
 
 /// How an app answers requests.
@@ -61,7 +65,11 @@ pub async fn recipe(
     let has_web = procfile.web().is_some();
     found.extend(rust::convention(source, toolchains, has_web, replaced.is_some()).await?);
 
-    let web = web(source, &procfile, &found)?;
+    let unbuilt = match replaced {
+        Some(_) => Vec::new(),
+        None => unbuilt(source, procfile.web()).into_iter().map(|one| with(one, &found)).collect(),
+    };
+    let web = web(source, &procfile, &found, &unbuilt)?;
     let kinds: Vec<&str> = found.iter().map(|one| one.kind).collect();
     let kind = match web {
         Web::Static(_) => "static files".to_owned(),
@@ -80,10 +88,25 @@ pub async fn recipe(
         ),
     };
     let release = procfile.release().map(str::to_owned);
-    Ok(Recipe { kind, build, release, web, path, not_run: procfile.others() })
+    Ok(Recipe { kind, build, release, web, path, not_run: procfile.others(), unbuilt })
 }
 
-fn web(source: &Source<'_>, procfile: &Procfile, found: &[Convention]) -> Result<Web, RecipeError> {
+/// A line that builds what is unbuilt replaces the conventions, so that it must do their work too.
+fn with(mut unbuilt: Unbuilt, found: &[Convention]) -> Unbuilt {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "./_-".contains(letter);
+    let commands = found.iter().flat_map(|one| &one.steps).map(|step| &step.command);
+    for words in commands.filter(|words| words.iter().all(|word| word.chars().all(plain))) {
+        unbuilt.build = format!("{} && {}", unbuilt.build, words.join(" "));
+    }
+    unbuilt
+}
+
+fn web(
+    source: &Source<'_>,
+    procfile: &Procfile,
+    found: &[Convention],
+    unbuilt: &[Unbuilt],
+) -> Result<Web, RecipeError> {
     if let Some(text) = procfile.web() {
         return Ok(Web::Command(text.to_owned()));
     }
@@ -101,14 +124,20 @@ fn web(source: &Source<'_>, procfile: &Procfile, found: &[Convention]) -> Result
     if found.is_empty() && source.has_inside("index.html")? {
         return Ok(Web::Static(PathBuf::from(".")));
     }
-    let mut hints: Vec<String> = found.iter().map(|one| one.without_start.clone()).collect();
+    let mut signs: Vec<String> =
+        unbuilt.iter().map(|one| format!("`{}` ({})", one.file, one.language)).collect();
+    signs.extend(found.iter().map(|one| one.without_start.clone()));
     if source.folder.join("Procfile").exists() {
-        hints.push("a `Procfile` without `web:`".to_owned());
+        signs.push("a `Procfile` without `web:`".to_owned());
     }
-    let mut text = String::new();
-    if !hints.is_empty() {
-        text = format!("; found {}", hints.join(" and "));
-    }
-    let example = found.first().map_or("./serve --bind $HOST:$PORT", |one| one.example).to_owned();
-    Err(RecipeError::NoStart { found: text, example })
+    signs.extend(unused(source));
+    let found_text =
+        if signs.is_empty() { String::new() } else { format!("found {}; ", signs.join(" and ")) };
+    let lines = if let (Some(one), None) = (unbuilt.first(), procfile.build()) {
+        format!("the lines `build: {}` and `web: {}`", one.build, one.web)
+    } else {
+        let example = found.first().map_or("./serve --bind $HOST:$PORT", |one| one.example);
+        format!("a line such as `web: {example}`")
+    };
+    Err(RecipeError::NoStart { found: found_text, lines })
 }

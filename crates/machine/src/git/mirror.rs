@@ -170,8 +170,9 @@ impl Mirrors {
         if kind != "commit" {
             git().args(["update-ref", "-d", &pin]).run("drop a mark", LOOK).await?;
             let reason = format!(
-                "`{commit}` of repository `{repository}` is a {kind}, not a commit; a tag is \
-                 written by its name"
+                "`{}` of repository `{repository}` is a {kind}, not a commit; a tag is \
+                 written by its name",
+                commit.short()
             );
             return Err(GitError::Refused { reason });
         }
@@ -245,8 +246,9 @@ impl Mirrors {
         }
         if UNKNOWN.iter().any(|sign| outcome.stderr.contains(sign)) {
             let reason = format!(
-                "repository `{repository}` has no commit {commit}; was it pushed, and not removed \
-                 by a forced push since?"
+                "repository `{repository}` has no commit {}; was it pushed, and not removed \
+                 by a forced push since?",
+                commit.short()
             );
             return Err(GitError::Refused { reason });
         }

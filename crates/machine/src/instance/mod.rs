@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::instance::health::{Check, Lapse, Unwell, Waited};
+use crate::process::cause::Words;
 use crate::process::end::End;
-use crate::process::log::last_words;
+use crate::process::log::words;
 use crate::process::port::Reservation;
 use crate::process::shim::ShimSpec;
 use crate::process::supervised::Supervised;
@@ -211,7 +212,7 @@ impl Instance {
                 Err(StartFailure::App(format!("{} could not be started: {reason}", self.id)))
             }
             Waited::Ended(end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut)) => {
-                let words = self.last_words(process);
+                let words = self.words(process);
                 Err(StartFailure::App(format!("{} {end} before it was healthy{words}", self.id)))
             }
             Waited::Deadline { last } => {
@@ -246,7 +247,7 @@ impl Instance {
         };
         let text = match lapse {
             Lapse::Ended(end) => {
-                let words = self.last_words(process);
+                let words = self.words(process);
                 let text = format!("{} answered, but {end} before it was steady{words}", self.id);
                 self.set(State::Down(text.clone()));
                 if end == End::Lost {
@@ -265,7 +266,7 @@ impl Instance {
     /// What was found, what the process said last, and what to do.
     fn in_its_words(&self, unwell: &Unwell, process: &Supervised) -> String {
         let advice = unwell.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-        format!("{unwell}{}{advice}", self.last_words(process))
+        format!("{unwell}{}{advice}", self.words(process))
     }
 
     /// Waits until it passes a check that is new to it, while it serves; an instance that is down
@@ -293,9 +294,10 @@ impl Instance {
         asked.map_err(|unanswered| Unwell::of(unanswered, port, process.shim_pid()))
     }
 
-    /// What its process said last, as the end of a reason.
-    pub(crate) fn last_words(&self, process: &Supervised) -> String {
-        process.began().map(|since| last_words(&self.place.log, since)).unwrap_or_default()
+    /// What its process said of why it failed, as the end of a reason.
+    pub(crate) fn words(&self, process: &Supervised) -> Words {
+        let ran = process.began().zip(process.ran_in());
+        ran.map_or(Words::Nothing, |(since, folder)| words(&self.place.log, since, &folder))
     }
 
     /// Ends it for good: no new requests, those in flight may take `drain`, then its process is

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use rowhouse_core::harmless;
+
+use crate::process::cause::{self, OutputLine, Words};
 
 /// A line longer than this (bytes) is broken.
 const LONGEST_LINE: usize = 16 * 1024;
@@ -258,22 +259,40 @@ pub fn tail(paths: &[PathBuf], lines: usize) -> Vec<LogLine> {
     all
 }
 
-/// The last lines of one log since a process began, for a reason: short, and without anything that
-/// could drive a terminal. What was tried before has written into the same log.
-pub fn last_lines(path: &Path, since: Timestamp, lines: usize) -> Vec<String> {
+/// What of its log a process's reason is made from (bytes).
+const LOOKED_AT: u64 = 64 << 10;
+
+/// The end of the output of a process, written to `path` since it began. What was tried before has
+/// written into the same log.
+fn output(path: &Path, since: Timestamp) -> Vec<OutputLine> {
     let since = time(since);
-    tail(&[rotated(path), path.to_owned()], lines)
-        .into_iter()
-        .filter(|line| line.at >= since)
-        .map(|line| harmless(&line.text).chars().take(200).collect())
-        .filter(|line: &String| !line.trim().is_empty())
+    let ends = [rotated(path), path.to_owned()].map(|path| end_within(&path, LOOKED_AT));
+    let text = ends.into_iter().flatten().collect::<String>();
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines
+        .filter(|(at, _)| *at >= since.as_str())
+        .filter_map(|(at, text)| {
+            let at = at.parse::<Timestamp>().ok()?.as_millisecond();
+            Some(OutputLine { at, text: text.to_owned() })
+        })
         .collect()
 }
 
-/// The last lines of a log since a process began, as the end of a reason.
-pub(crate) fn last_words(path: &Path, since: Timestamp) -> String {
-    let lines = last_lines(path, since, 5);
-    if lines.is_empty() { String::new() } else { format!("; last output: {}", lines.join(" | ")) }
+/// The last `most` bytes of a file, from the beginning of a line on.
+fn end_within(path: &Path, most: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let begin = file.metadata()?.len().saturating_sub(most);
+    file.seek(SeekFrom::Start(begin))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    let cut = if begin > 0 { bytes.iter().position(|byte| *byte == b'\n') } else { None };
+    Ok(String::from_utf8_lossy(&bytes[cut.map_or(0, |end| end + 1)..]).into_owned())
+}
+
+/// What the output of a process that ran in `folder`, as its log has it since it began, says of
+/// why it failed: the end of a reason.
+pub(crate) fn words(path: &Path, since: Timestamp, folder: &Path) -> Words {
+    cause::words(&output(path, since), folder)
 }
 
 /// Follows the logs of a folder: each call tells the whole lines that came since the one before.
@@ -333,7 +352,8 @@ mod tests {
         }
         let size = |path: &Path| fs::metadata(path).unwrap().len();
         assert!(size(&path) + size(&rotated(&path)) <= 20_000);
-        assert_eq!(last_lines(&path, Timestamp::MIN, 2), ["line 4998", "line 4999"]);
+        let lines = output(&path, Timestamp::MIN);
+        assert_eq!(lines.last().map(|line| line.text.as_str()), Some("line 4999"));
     }
 
     #[test]
@@ -345,7 +365,7 @@ mod tests {
             log.write(piece.as_bytes());
         }
         log.flush();
-        assert_eq!(last_lines(&path, Timestamp::MIN, 9), ["one line", "two", "no end"]);
+        assert_eq!(written(&folder), ["one line", "two", "no end"]);
     }
 
     fn written(folder: &tempfile::TempDir) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Processes as the kernel shows them: who a process is beyond its number, and whose children there
 //! are.
 
+pub(crate) mod cause;
 pub(crate) mod command;
 pub mod end;
 mod ending;

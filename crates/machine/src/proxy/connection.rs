@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{Extensions, HeaderValue, Request};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::ext::on_informational;
-use hyper::server::conn::http1::{Builder, UpgradeableConnection};
+use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
@@ -24,12 +24,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::proxy::body::ResponseBody;
+use crate::proxy::client::{ClientStream, Coming};
 use crate::proxy::exchange;
 use crate::proxy::gate::Gate;
 use crate::proxy::headers;
 use crate::proxy::limits::Limits;
 use crate::proxy::link::Link;
-use crate::proxy::meter::{Activity, ClientStream, Meter};
+use crate::proxy::meter::{Activity, Meter};
+use crate::proxy::refusal;
 use crate::proxy::upgrade::Splice;
 use crate::proxy::upstream::Claim;
 use crate::proxy::worker::Worker;
@@ -51,6 +53,8 @@ pub(super) struct Connection {
     order: Cell<Order>,
     leaving: Cell<bool>,
     finishing: Cell<bool>,
+    /// It has had no request for so long that it needs nothing for one.
+    folding: Cell<bool>,
     requests: Cell<u32>,
     seen: Cell<Seen>,
     claim: RefCell<Option<Claim>>,
@@ -61,7 +65,7 @@ pub(super) struct Connection {
     unread: Cell<bool>,
     spoiled: Cell<bool>,
     is_local: bool,
-    interim: OnceCell<Extensions>,
+    interim: RefCell<Option<Extensions>>,
 }
 
 /// What the connection's task was told to do.
@@ -99,7 +103,7 @@ impl Connection {
         let client = HeaderValue::from_str(&client.to_canonical().to_string())
             .unwrap_or(HeaderValue::from_static("unknown"));
         let seen = Seen { wait: Wait::Nobody, progress: 0, requests: 0, since: Instant::now() };
-        let meter = Meter::new(worker.crowd().now());
+        let meter = worker.crowd().meter();
         Rc::new(Connection {
             worker,
             client,
@@ -108,6 +112,7 @@ impl Connection {
             order: Cell::new(Order::Go),
             leaving: Cell::new(false),
             finishing: Cell::new(false),
+            folding: Cell::new(false),
             requests: Cell::new(0),
             seen: Cell::new(seen),
             claim: RefCell::new(None),
@@ -118,32 +123,94 @@ impl Connection {
             unread: Cell::new(false),
             spoiled: Cell::new(false),
             is_local,
-            interim: OnceCell::new(),
+            interim: RefCell::new(None),
         })
     }
 
     /// Serves the connection to its end.
-    pub(super) async fn run(self: Rc<Self>, stream: TcpStream, http: &Builder) {
-        let stream = TokioIo::new(ClientStream::new(stream, Arc::clone(&self.meter)));
-        let connection = Rc::clone(&self);
+    pub(super) async fn run(self: Rc<Self>, stream: TcpStream) {
+        let mut stream = ClientStream::new(stream, Arc::clone(&self.meter));
+        while self.is_to_be_served(&mut stream).await {
+            // Boxed: a connection that only waits takes little.
+            match Box::pin(self.serve(stream)).await {
+                Some(again) => stream = again,
+                None => break,
+            }
+        }
+        self.release(false);
+    }
+
+    /// Waits for a head.  Returns false if there will be none, or it is refused.
+    async fn is_to_be_served(&self, stream: &mut ClientStream) -> bool {
+        let coming = poll_fn(|context| {
+            self.gate(context).enter();
+            if self.order.get() != Order::Go || self.is_over() {
+                return Poll::Ready(Coming::End);
+            }
+            stream.poll_head(context, &mut self.worker.desk())
+        });
+        if coming.await == Coming::Head {
+            return true;
+        }
+        if self.meter.waits_for_room() && self.order.get() == Order::GiveUp {
+            let work = async {
+                stream.end(Some(&refusal::no_room())).await;
+                linger(stream.socket()).await;
+            };
+            self.unless_cut(work).await;
+        }
+        false
+    }
+
+    /// Whether nothing is lost if the connection ends now, and it should.
+    fn is_over(&self) -> bool {
+        let gives_way = self.meter.gives_way();
+        match self.meter.activity() {
+            Activity::Idle => gives_way || self.finishing.get(),
+            Activity::Head => gives_way && self.meter.progress() == 0,
+            Activity::Busy | Activity::Upgraded => false,
+        }
+    }
+
+    /// Has hyper serve it, until it ends or has rested for a while.  `None`: it has ended.
+    async fn serve(self: &Rc<Self>, stream: ClientStream) -> Option<ClientStream> {
+        let http = self.worker.http(stream.is_roomy());
+        let connection = Rc::clone(self);
         let service = service_fn(move |request| exchange::serve(Rc::clone(&connection), request));
-        let mut serving = http.serve_connection(stream, service).with_upgrades();
+        let mut serving = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut closing = false;
         poll_fn(|context| self.poll(Pin::new(&mut serving), &mut closing, context)).await;
         // Whatever is left of the last request is dropped with the rest of the connection.
-        let stream = serving.into_parts().map(|parts| parts.io.into_inner().into_socket());
-        let splice = self.splice.take();
-        match (splice, stream) {
-            (Some(splice), _) => {
-                self.meter.enter(Activity::Upgraded);
-                self.unless_cut(splice.run()).await;
-            }
-            (None, Some(stream)) if self.unread.get() || self.meter.was_refused() => {
-                self.unless_cut(linger(stream)).await;
-            }
-            (None, _) => {}
+        let parts = serving.into_parts();
+        if let Some(splice) = self.splice.take() {
+            self.meter.enter(Activity::Upgraded);
+            self.unless_cut(splice.run()).await;
+            return None;
         }
-        self.release(false);
+        let (read, stream) = parts.map(|parts| (parts.read_buf, parts.io.into_inner()))?;
+        let mut stream = if self.meter.is_kept() || stream.is_too_narrow() {
+            // A copy: what was read takes up as much as the largest head since.
+            let read = Bytes::copy_from_slice(&read);
+            match stream.read_again(read, self.worker.limits().head_size) {
+                Ok(stream) => {
+                    self.meter.keep(false);
+                    // Whatever stayed would lie where the next large head could.
+                    self.interim.take();
+                    self.meter.share().release();
+                    return Some(stream);
+                }
+                Err(mut refused) => {
+                    refused.end(None).await;
+                    refused
+                }
+            }
+        } else {
+            stream
+        };
+        if self.unread.get() || self.meter.was_refused() {
+            self.unless_cut(linger(stream.socket())).await;
+        }
+        None
     }
 
     async fn unless_cut(&self, work: impl Future<Output = ()>) {
@@ -165,12 +232,7 @@ impl Connection {
         S: HttpService<Incoming, ResBody = ResponseBody>,
         S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (gate, _) = self.gate.get_or_init(|| {
-            let gate = Gate::new(context.waker());
-            self.meter.hang_gate(&gate);
-            let waker = Waker::from(Arc::clone(&gate));
-            (gate, waker)
-        });
+        let gate = self.gate(context);
         for _ in 0..ROUNDS {
             match self.order.get() {
                 Order::Cut => return Poll::Ready(()),
@@ -195,6 +257,12 @@ impl Connection {
                 serving.as_mut().graceful_shutdown();
                 continue;
             }
+            if !*closing && self.folds() {
+                *closing = true;
+                self.meter.keep(true);
+                serving.as_mut().graceful_shutdown();
+                continue;
+            }
             // While the client takes nothing of the answer, nobody else drives the rest of its
             // upload.
             if self.uploading.get() {
@@ -206,6 +274,27 @@ impl Connection {
         }
         gate.wake_task();
         Poll::Pending
+    }
+
+    fn gate(&self, context: &Context<'_>) -> &Arc<Gate> {
+        let (gate, _) = self.gate.get_or_init(|| {
+            let gate = Gate::new(context.waker());
+            self.meter.hang_gate(&gate);
+            let waker = Waker::from(Arc::clone(&gate));
+            (gate, waker)
+        });
+        gate
+    }
+
+    /// Whether what hyper has for the connection goes, and the connection stays: it has rested for
+    /// a while, or had a large head.
+    fn folds(&self) -> bool {
+        (self.folding.get() || self.meter.share().is_held())
+            && self.meter.activity() == Activity::Idle
+            // Otherwise hyper may still have something to do, or be about to close.
+            && !self.meter.is_blocked()
+            && !self.meter.has_aside()
+            && !self.unread.get()
     }
 
     pub(super) fn worker(&self) -> &Worker {
@@ -231,7 +320,7 @@ impl Connection {
             });
             std::mem::take(request.extensions_mut())
         };
-        self.interim.get_or_init(make).clone()
+        self.interim.borrow_mut().get_or_insert_with(make).clone()
     }
 
     /// The address of the client, as a header's value.
@@ -244,6 +333,7 @@ impl Connection {
         self.requests.set(self.requests.get().wrapping_add(1));
         self.meter.enter(Activity::Busy);
         self.spoiled.set(false);
+        self.folding.set(false);
     }
 
     /// A request needs no instance any more; `reusable`: it has ended as it should.
@@ -372,6 +462,9 @@ impl Connection {
         if self.claim.borrow().as_ref().is_some_and(orphaned) {
             return self.cut();
         }
+        if self.meter.waits_for_room() && self.meter.share().is_there() {
+            self.wake();
+        }
         let (wait, limit) = self.waiting(limits);
         let (progress, requests) = (self.meter.progress(), self.requests.get());
         let seen = self.seen.get();
@@ -380,11 +473,16 @@ impl Connection {
         if wait != seen.wait || requests != seen.requests || moved {
             return self.seen.set(Seen { wait, progress, requests, since: now });
         }
-        if wait == Wait::Nobody || now.saturating_duration_since(seen.since) < limit {
+        let time = now.saturating_duration_since(seen.since);
+        if wait == Wait::Request && time >= limits.kept && !self.folding.replace(true) {
+            self.wake();
+        }
+        if wait == Wait::Nobody || time < limit {
             return;
         }
         tracing::debug!(client = ?self.client, ?wait, "took too long");
-        if wait == Wait::App && !self.gave_up() {
+        let waits = wait == Wait::App || (wait == Wait::Head && self.meter.waits_for_room());
+        if waits && !self.gave_up() {
             return self.tell(Order::GiveUp);
         }
         self.cut();
@@ -428,7 +526,7 @@ impl Connection {
 
 /// Takes what a client still sends, so that it gets to read the answer: closing at once would reset
 /// the connection, and with it what the client has not read yet.
-async fn linger(mut stream: TcpStream) {
+async fn linger(stream: &mut TcpStream) {
     let mut buffer = vec![0; 16 * 1024];
     let reading = async { while matches!(stream.read(&mut buffer).await, Ok(1..)) {} };
     if timeout(LINGER, reading).await.is_err() {

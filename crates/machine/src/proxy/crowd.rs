@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use crate::proxy::budget::Budget;
 use crate::proxy::meter::Meter;
 
 /// By how many there may be more than the limit, while some that were told to go still finish.
@@ -17,6 +18,7 @@ const SLACK: usize = 32;
 pub(super) struct Crowd {
     limit: usize,
     limit_of_client: usize,
+    heads: Arc<Budget>,
     start: Instant,
     state: Mutex<State>,
 }
@@ -46,10 +48,16 @@ struct Resting {
 }
 
 impl Crowd {
-    /// At most `limit` connections, and at most `limit_of_client` from one address.
-    pub(super) fn new(limit: usize, limit_of_client: usize) -> Arc<Crowd> {
+    /// At most `limit` connections, and at most `limit_of_client` from one address; `heads` is for
+    /// the heads of all of them.
+    pub(super) fn new(limit: usize, limit_of_client: usize, heads: Arc<Budget>) -> Arc<Crowd> {
         let (start, state) = (Instant::now(), Mutex::default());
-        Arc::new(Crowd { limit, limit_of_client, start, state })
+        Arc::new(Crowd { limit, limit_of_client, heads, start, state })
+    }
+
+    /// For a connection that begins now.
+    pub(super) fn meter(&self) -> Arc<Meter> {
+        Meter::new(self.now(), self.heads.share())
     }
 
     /// Nanoseconds since the beginning: the clock by which connections rest.
@@ -180,15 +188,23 @@ mod tests {
     const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
+    fn heads() -> Arc<Budget> {
+        Budget::new(1 << 20, 1 << 16)
+    }
+
+    fn silent() -> Arc<Meter> {
+        Meter::new(0, heads().share())
+    }
+
     fn resting(since: u64) -> Arc<Meter> {
-        let meter = Meter::new(0);
+        let meter = silent();
         meter.rest(since);
         meter
     }
 
     #[test]
     fn the_longest_resting_gives_way_whoever_it_is() {
-        let crowd = Crowd::new(3, 3);
+        let crowd = Crowd::new(3, 3, heads());
         let meters = [resting(3), resting(1), resting(2)];
         let _places: Vec<Place> =
             [A, B, A].into_iter().zip(&meters).filter_map(|(ip, m)| crowd.enter(ip, m)).collect();
@@ -204,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_client_with_too_many_loses_its_own_and_is_refused_if_none_rests() {
-        let crowd = Crowd::new(10, 2);
+        let crowd = Crowd::new(10, 2, heads());
         let (other, first, second) = (resting(1), resting(2), resting(3));
         let _places = [
             crowd.enter(B, &other).unwrap(),
@@ -213,8 +229,8 @@ mod tests {
         ];
         let _third = crowd.enter(A, &resting(4)).unwrap();
         assert!(first.gives_way() && !second.gives_way() && !other.gives_way());
-        let crowd = Crowd::new(10, 1);
-        let busy = Meter::new(0);
+        let crowd = Crowd::new(10, 1, heads());
+        let busy = silent();
         busy.enter(Activity::Busy);
         let place = crowd.enter(A, &busy).unwrap();
         assert!(crowd.enter(A, &resting(1)).is_none());
@@ -224,9 +240,9 @@ mod tests {
 
     #[test]
     fn there_is_no_room_where_everybody_is_busy() {
-        let crowd = Crowd::new(1, 1);
+        let crowd = Crowd::new(1, 1, heads());
         assert!(crowd.has_room());
-        let meter = Meter::new(0);
+        let meter = silent();
         let _place = crowd.enter(A, &meter).unwrap();
         assert!(crowd.has_room(), "it has said nothing yet");
         meter.enter(Activity::Busy);

@@ -6,9 +6,10 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 
@@ -61,11 +62,11 @@ async fn answer(
     let host = match headers::host(&mut parts) {
         Ok(Some(host)) => host,
         Ok(None) => HeaderValue::from_static(""),
-        Err((status, why)) => return pages::refused(status, why),
+        Err((status, why)) => return own(pages::refused(status, why)),
     };
     let reader = Reader::of(&parts.headers, connection.is_local());
     let Some(app) = connection.worker().routes().app_of(host.as_bytes()) else {
-        return pages::unknown(host.as_bytes(), reader);
+        return own(pages::unknown(host.as_bytes(), reader));
     };
     if let Some(access) = access {
         access.app(app.as_str());
@@ -82,7 +83,7 @@ async fn answer(
             parts.extensions.clear();
             None
         }
-        Err((status, why)) => return pages::refused(status, why),
+        Err((status, why)) => return own(pages::refused(status, why)),
     };
     let body = RequestBody::new(body, Rc::clone(connection));
     let mut tries = Tries::new(app, version);
@@ -90,18 +91,27 @@ async fn answer(
     if let (Some(access), Some(upstream)) = (access, &tries.upstream) {
         access.upstream(upstream.id());
     }
-    match answered {
-        Ok((response, exchange)) => pass_on(response, exchange, upgrade, version)
-            .unwrap_or_else(|| pages::failed(app.as_str(), reader)),
-        Err(NoAnswer::Unknown) => pages::unknown(host.as_bytes(), reader),
-        Err(NoAnswer::Nobody(why)) => pages::nobody(app.as_str(), why, reader),
-        Err(NoAnswer::Silent) => pages::silent(app.as_str(), reader),
-        Err(NoAnswer::Broken) => pages::failed(app.as_str(), reader),
-        Err(NoAnswer::Unreadable) => pages::unreadable(app.as_str(), reader),
-        Err(NoAnswer::Spoiled) => {
+    let why = match answered {
+        Ok((response, exchange)) => match pass_on(response, exchange, upgrade, version) {
+            Some(response) => return response,
+            None => NoAnswer::Broken,
+        },
+        Err(why) => why,
+    };
+    own(match why {
+        NoAnswer::Unknown => pages::unknown(host.as_bytes(), reader),
+        NoAnswer::Nobody(why) => pages::nobody(app.as_str(), why, reader),
+        NoAnswer::Silent => pages::silent(app.as_str(), reader),
+        NoAnswer::Broken => pages::failed(app.as_str(), reader),
+        NoAnswer::Unreadable => pages::unreadable(app.as_str(), reader),
+        NoAnswer::Spoiled => {
             pages::refused(StatusCode::BAD_REQUEST, "The body of the request is broken.\n")
         }
-    }
+    })
+}
+
+fn own(page: Response<Bytes>) -> Response<ResponseBody> {
+    page.map(ResponseBody::page)
 }
 
 /// `None`: the answer cannot be passed on.
@@ -169,7 +179,7 @@ impl Tries {
         body: RequestBody,
     ) -> Result<(Response<Incoming>, Exchange), NoAnswer> {
         let replayable = body.is_end_stream() && parts.method.is_idempotent();
-        let spare = replayable.then(|| parts.clone());
+        let (spare, method) = (replayable.then(|| parts.clone()), parts.method.clone());
         let mut request = Request::from_parts(parts, body);
         loop {
             let exchange = self.choose(connection)?;
@@ -190,8 +200,9 @@ impl Tries {
                         return Err(NoAnswer::Spoiled);
                     }
                     if unanswered.error().is_parse() {
-                        self.warn(connection, unanswered.error());
-                        return Err(NoAnswer::Unreadable);
+                        // Boxed: it is rare, as above.
+                        let read = self.read_again(&exchange, method, unanswered.into_error());
+                        return Ok((Box::pin(read).await?, exchange));
                     }
                     request = match (unanswered.take_message(), &spare) {
                         // Not a byte of it was written.
@@ -244,9 +255,39 @@ impl Tries {
         }
     }
 
-    fn warn(&self, connection: &Connection, error: &hyper::Error) {
+    /// Reads an answer again that had too many headers for the usual room, or tells that it is no
+    /// HTTP.
+    async fn read_again(
+        &self,
+        exchange: &Exchange,
+        method: Method,
+        mut error: hyper::Error,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        let connection = &exchange.connection;
+        let link = connection.take_link().filter(|_| error.is_parse_too_large());
+        if let Some(link) = link
+            && let Some(link) = link.answer_again(connection.worker().limits()).await
+        {
+            let mut request = Request::new(RequestBody::none(Rc::clone(connection)));
+            // Whether there is a body depends on it.
+            *request.method_mut() = method;
+            if self.version == Version::HTTP_11 {
+                *request.extensions_mut() = connection.interim();
+            }
+            match exchange.send(Box::new(link), request).await? {
+                Ok(response) => {
+                    self.upstream.iter().for_each(Upstream::found_wordy);
+                    return Ok(response);
+                }
+                Err(unanswered) => error = unanswered.into_error(),
+            }
+        }
+        if !error.is_parse() {
+            return Err(NoAnswer::Broken);
+        }
         let upstream = self.upstream.as_ref().map_or("", Upstream::id);
-        connection.worker().warn_of_answer(self.app.as_str(), upstream, error);
+        connection.worker().warn_of_answer(self.app.as_str(), upstream, &error);
+        Err(NoAnswer::Unreadable)
     }
 
     fn failed(&mut self) -> Result<(), NoAnswer> {

@@ -8,9 +8,11 @@ use rustix::process::{Resource, getrlimit};
 /// quarter of few, at most this many.
 const RESERVE: usize = 1024;
 
-/// The most headers of a head.  Hyper makes room for as many at each message: 1,024 cost a sixth
-/// more time for each request, and as many as the size allows three times as much.
-pub(super) const HEADERS: usize = 256;
+/// How many headers of a head hyper has room for without taking any memory, as it is made.
+pub(super) const HEADERS: usize = 100;
+
+/// The bytes of the shortest header.
+const HEADER: usize = "a:\n".len();
 
 /// Times and sizes.  Times are looked at a few times per second, so they end up to a second late.
 #[derive(Clone, Debug)]
@@ -35,6 +37,12 @@ pub struct Limits {
     pub pool: usize,
     /// Bytes of a request's or answer's head, at least 8192.  Larger requests are answered 431.
     pub head_size: usize,
+    /// Bytes of all heads that are being read, or served, beyond 8192 of each.  Above that large
+    /// heads wait for one another, and are answered 503 after the time for a head; all other
+    /// requests are served.
+    pub heads: usize,
+    /// How long a connection without a request keeps what it needs for one.
+    pub kept: Duration,
     /// Open connections of clients, or as many as there are descriptors for.  Above that the one
     /// that has had no request for longest gives way to the newest; if all have one, the newest
     /// waits in the listener's queue.
@@ -56,6 +64,8 @@ impl Default for Limits {
             fresh: Duration::from_millis(250),
             pool: 1024,
             head_size: 64 * 1024,
+            heads: 8 * 1024 * 1024,
+            kept: Duration::from_secs(2),
             connections: 10_000,
             connections_per_client: None,
         }
@@ -74,6 +84,11 @@ impl Limits {
         let half = connections.div_ceil(2);
         let of_client = self.connections_per_client.unwrap_or(half);
         (connections, if are_behind_balancer { usize::MAX } else { of_client })
+    }
+
+    /// The most headers that a head may have, by its size.
+    pub(super) fn most_headers(&self) -> usize {
+        self.head_size / HEADER
     }
 
     /// How often the times are looked at: often enough for the shortest, at most once a second.

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::proxy::body::RequestBody;
-use crate::proxy::limits::{HEADERS, Limits};
+use crate::proxy::limits::Limits;
 use crate::proxy::socket::Socket;
 use crate::proxy::upstream::Upstream;
 
@@ -36,6 +36,10 @@ pub(super) struct Link {
     since: Instant,
     /// Whether it had a request before.
     pooled: bool,
+    /// Whether it has room for all headers that a head may have.
+    roomy: bool,
+    /// Whether what was written of its last request is unknown, so that it has no other.
+    spent: bool,
 }
 
 enum Driven {
@@ -51,15 +55,39 @@ impl Link {
         let connecting = TcpStream::connect(upstream.address());
         let stream = timeout(limits.connect, connecting).await??;
         stream.set_nodelay(true)?;
+        let link = Link::over(Socket::new(stream), upstream.is_wordy(), limits).await;
+        link.map_err(io::Error::other)
+    }
+
+    async fn over(socket: Socket, roomy: bool, limits: &Limits) -> hyper::Result<Link> {
         let mut builder = Builder::new();
         builder
             .max_buf_size(limits.head_size)
-            .max_headers(HEADERS)
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true);
-        let (sender, wire) =
-            builder.handshake(TokioIo::new(Socket(stream))).await.map_err(io::Error::other)?;
-        Ok(Link { sender, wire: Driven::Running(wire), since: Instant::now(), pooled: false })
+        if roomy {
+            builder.max_headers(limits.most_headers());
+        }
+        let (sender, wire) = builder.handshake(TokioIo::new(socket)).await?;
+        let (wire, since) = (Driven::Running(wire), Instant::now());
+        Ok(Link { sender, wire, since, pooled: false, roomy, spent: false })
+    }
+
+    /// Gives the answer that had too many headers once more, to a parser with room for all: such
+    /// room for each answer would cost every request.  Whatever is sent on it next is not written.
+    ///
+    /// `None`: that was not the reason.
+    pub(super) async fn answer_again(self, limits: &Limits) -> Option<Link> {
+        let Driven::Ended(wire) = self.wire else { return None };
+        let parts = wire.into_parts();
+        let read = parts.read_buf;
+        if self.roomy || read.len() >= limits.head_size || !read.starts_with(b"HTTP/") {
+            return None;
+        }
+        let mut socket = parts.io.into_inner();
+        socket.answer_again(read);
+        let link = Link::over(socket, true, limits).await.ok()?;
+        Some(Link { spent: true, ..link })
     }
 
     /// Queues a request; it is written and answered as the link is driven.
@@ -100,7 +128,7 @@ impl Link {
         match self.wire {
             Driven::Ended(wire) => {
                 let parts = wire.into_parts();
-                Some((parts.io.into_inner().0, parts.read_buf))
+                Some((parts.io.into_inner().into_inner(), parts.read_buf))
             }
             Driven::Running(_) | Driven::Gone => None,
         }
@@ -112,7 +140,7 @@ impl Link {
     }
 
     fn is_ready(&self) -> bool {
-        matches!(self.wire, Driven::Running(_)) && self.sender.is_ready()
+        matches!(self.wire, Driven::Running(_)) && self.sender.is_ready() && !self.spent
     }
 }
 

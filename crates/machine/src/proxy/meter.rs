@@ -1,18 +1,13 @@
-//! Meter: a client's socket, and what was last seen of it, for whoever watches the time.
+//! Meter: what was last seen of a client's connection, for whoever watches the time, and what its
+//! task and its socket tell each other past hyper.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 
-use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use parking_lot::{Mutex, MutexGuard};
 
+use crate::proxy::budget::Share;
 use crate::proxy::gate::Gate;
-use crate::proxy::pages;
-use crate::proxy::socket::Socket;
 
 /// What a client's connection is in the middle of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +37,12 @@ pub(super) struct Meter {
     owing: AtomicBool,
     /// Whether the client was refused before it had a request.
     refused: AtomicBool,
+    /// Whether the socket stays open when hyper has ended.
+    kept: AtomicBool,
+    /// Bytes that were read since the connection was last idle; 0 once any were read in between.
+    head: AtomicUsize,
+    share: Share,
+    waits_for_room: AtomicBool,
     aside: Aside,
 }
 
@@ -55,7 +56,7 @@ struct Aside {
 
 impl Meter {
     /// Of a connection that begins `now`, by the crowd's clock.
-    pub(super) fn new(now: u64) -> Arc<Meter> {
+    pub(super) fn new(now: u64, share: Share) -> Arc<Meter> {
         Arc::new(Meter {
             activity: AtomicU8::new(Activity::Head as u8),
             progress: AtomicU32::new(0),
@@ -65,6 +66,10 @@ impl Meter {
             gate: OnceLock::new(),
             owing: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
+            head: AtomicUsize::new(0),
+            share,
+            waits_for_room: AtomicBool::new(false),
             aside: Aside::default(),
         })
     }
@@ -80,6 +85,7 @@ impl Meter {
     pub(super) fn enter(&self, activity: Activity) {
         if activity == Activity::Busy {
             self.owing.store(true, Ordering::Relaxed);
+            self.share.shrink(self.head());
         }
         self.activity.store(activity as u8, Ordering::Relaxed);
     }
@@ -128,6 +134,21 @@ impl Meter {
         self.aside.is_there.load(Ordering::Relaxed)
     }
 
+    /// What was put aside.
+    pub(super) fn aside(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.aside.bytes.lock()
+    }
+
+    /// All that was put aside is written.
+    pub(super) fn clear_aside(&self) {
+        self.aside.is_there.store(false, Ordering::Relaxed);
+    }
+
+    /// It was refused before it had a request.
+    pub(super) fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
     /// Whether it was refused before it had a request.
     pub(super) fn was_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
@@ -148,15 +169,71 @@ impl Meter {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    fn read(&self) {
+    /// So many bytes came.
+    pub(super) fn read(&self, count: usize) {
         self.count();
-        if self.activity.load(Ordering::Relaxed) == Activity::Idle as u8 {
+        let head = match self.activity() {
+            Activity::Idle => {
+                self.enter(Activity::Head);
+                count
+            }
+            Activity::Head => self.head() + count,
+            Activity::Busy | Activity::Upgraded => 0,
+        };
+        self.head.store(head, Ordering::Relaxed);
+    }
+
+    /// A head begins to come.
+    pub(super) fn begin_head(&self) {
+        if self.activity() == Activity::Idle || self.progress() == 0 {
+            self.count();
             self.enter(Activity::Head);
         }
     }
 
+    /// How many bytes of a head were read, if all of them came since the connection was idle.
+    pub(super) fn head(&self) -> usize {
+        self.head.load(Ordering::Relaxed)
+    }
+
+    /// What was read is read once more.
+    pub(super) fn unread(&self) {
+        self.head.store(0, Ordering::Relaxed);
+    }
+
+    /// What its head has of the budget.
+    pub(super) fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// Whether there is no room for more of a head.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.waits_for_room.load(Ordering::Relaxed)
+    }
+
+    /// Takes room for a large head.  Returns whether there is any.
+    pub(super) fn has_room(&self) -> bool {
+        let has_room = self.share.take();
+        self.waits_for_room.store(!has_room, Ordering::Relaxed);
+        has_room
+    }
+
+    /// Whether the socket stays open when hyper has ended.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn keep(&self, kept: bool) {
+        self.kept.store(kept, Ordering::Relaxed);
+    }
+
+    /// Whether an answer of ours or of an app may not yet be with the kernel.
+    pub(super) fn is_owing(&self) -> bool {
+        self.owing.load(Ordering::Relaxed)
+    }
+
     /// Everything that hyper had to write is written.
-    fn flushed(&self) {
+    pub(super) fn flushed(&self) {
         if self.owing.load(Ordering::Relaxed)
             && matches!(self.activity(), Activity::Idle | Activity::Head)
         {
@@ -164,122 +241,9 @@ impl Meter {
         }
     }
 
-    fn written(&self, polled: &Poll<io::Result<usize>>) {
+    /// Something was written, or could not be for now.
+    pub(super) fn written(&self, is_blocked: bool) {
         self.count();
-        self.blocked.store(polled.is_pending(), Ordering::Relaxed);
-    }
-}
-
-/// A client's socket.
-#[derive(Debug)]
-pub(super) struct ClientStream {
-    stream: Socket,
-    meter: Arc<Meter>,
-}
-
-impl ClientStream {
-    pub(super) fn new(stream: TcpStream, meter: Arc<Meter>) -> Self {
-        ClientStream { stream: Socket(stream), meter }
-    }
-
-    /// What hyper answers by itself to a head that it cannot read has no body.  Ours is put aside
-    /// in its place, and hyper's taken for written.
-    fn replace_refusal(&self, bytes: &[u8]) -> bool {
-        if self.meter.owing.load(Ordering::Relaxed) {
-            return false;
-        }
-        let Some(page) = pages::refusal(bytes) else { return false };
-        self.meter.refused.store(true, Ordering::Relaxed);
-        self.meter.put_aside(&page);
-        true
-    }
-
-    /// Writes what was put aside.
-    fn poll_aside(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.meter.has_aside() {
-            let mut bytes = self.meter.aside.bytes.lock();
-            let polled = Pin::new(&mut self.stream).poll_write(context, &bytes);
-            self.meter.written(&polled);
-            let count = ready!(polled)?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            bytes.drain(..count);
-            if bytes.is_empty() {
-                self.meter.aside.is_there.store(false, Ordering::Relaxed);
-                // What comes after it has waited.
-                context.waker().wake_by_ref();
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// The socket alone, no longer watched.
-    pub(super) fn into_socket(self) -> TcpStream {
-        self.stream.0
-    }
-}
-
-impl AsyncRead for ClientStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.meter.read();
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for ClientStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.replace_refusal(bytes) {
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.meter.written(&polled);
-        polled
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if let [slice] = slices
-            && self.replace_refusal(slice)
-        {
-            return Poll::Ready(Ok(slice.len()));
-        }
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.meter.written(&polled);
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.meter.has_aside() {
-            ready!(self.poll_aside(context))?;
-        }
-        self.meter.flushed();
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.meter.has_aside() {
-            ready!(self.poll_aside(context))?;
-        }
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        self.blocked.store(is_blocked, Ordering::Relaxed);
     }
 }

@@ -11,6 +11,8 @@
 
 mod access;
 mod body;
+mod budget;
+mod client;
 mod connection;
 mod crowd;
 mod exchange;
@@ -21,6 +23,7 @@ mod link;
 mod meter;
 mod notice;
 mod pages;
+mod refusal;
 mod routes;
 mod socket;
 mod upgrade;
@@ -39,6 +42,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use budget::Budget;
 use crowd::Crowd;
 pub use limits::Limits;
 pub use routes::{Routes, Vacancy};
@@ -106,7 +110,7 @@ impl Proxy {
         let (ending, ended) = mpsc::channel(1);
         let count = threads.max(1);
         let (connections, of_client) = limits.crowd(routes.are_behind_balancer());
-        let crowd = Crowd::new(connections, of_client);
+        let crowd = Crowd::new(connections, of_client, Budget::new(limits.heads, limits.head_size));
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
             let listener = listener.try_clone()?;

@@ -9,7 +9,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::proxy::body::ResponseBody;
 use crate::proxy::routes::Vacancy;
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -64,7 +63,7 @@ struct Page {
 }
 
 /// No app has this host name.
-pub(super) fn unknown(host: &[u8], reader: Reader) -> Response<ResponseBody> {
+pub(super) fn unknown(host: &[u8], reader: Reader) -> Response<Bytes> {
     let host = String::from_utf8_lossy(&host[..host.len().min(HOST)]);
     let said = if host.is_empty() {
         "The request names no host.".to_owned()
@@ -82,7 +81,7 @@ pub(super) fn unknown(host: &[u8], reader: Reader) -> Response<ResponseBody> {
 }
 
 /// The app is known, and nobody can take the request.
-pub(super) fn nobody(app: &str, why: Vacancy, reader: Reader) -> Response<ResponseBody> {
+pub(super) fn nobody(app: &str, why: Vacancy, reader: Reader) -> Response<Bytes> {
     let (said, advice, seconds) = match why {
         Vacancy::Unready => (
             format!("No instance of {app} is ready."),
@@ -117,22 +116,22 @@ pub(super) fn nobody(app: &str, why: Vacancy, reader: Reader) -> Response<Respon
 }
 
 /// The instance that had the request failed.
-pub(super) fn failed(app: &str, reader: Reader) -> Response<ResponseBody> {
+pub(super) fn failed(app: &str, reader: Reader) -> Response<Bytes> {
     bad_gateway(app, format!("{app} did not answer the request."), reader)
 }
 
 /// The instance that had the request sent something that cannot be read.
-pub(super) fn unreadable(app: &str, reader: Reader) -> Response<ResponseBody> {
+pub(super) fn unreadable(app: &str, reader: Reader) -> Response<Bytes> {
     bad_gateway(app, format!("{app} sent an answer that is no HTTP."), reader)
 }
 
-fn bad_gateway(app: &str, said: String, reader: Reader) -> Response<ResponseBody> {
+fn bad_gateway(app: &str, said: String, reader: Reader) -> Response<Bytes> {
     let (status, title) = (StatusCode::BAD_GATEWAY, format!("{app} failed"));
     Page { status, title, said, advice: look_at_log(app, reader) }.answer(reader)
 }
 
 /// The instance that has the request takes too long.
-pub(super) fn silent(app: &str, reader: Reader) -> Response<ResponseBody> {
+pub(super) fn silent(app: &str, reader: Reader) -> Response<Bytes> {
     let (status, title) = (StatusCode::GATEWAY_TIMEOUT, format!("{app} takes too long"));
     let said = format!("{app} did not answer in time.");
     let mut response =
@@ -150,7 +149,7 @@ fn look_at_log(app: &str, reader: Reader) -> String {
 }
 
 /// A request that the proxy does not pass on.
-pub(super) fn refused(status: StatusCode, why: &'static str) -> Response<ResponseBody> {
+pub(super) fn refused(status: StatusCode, why: &'static str) -> Response<Bytes> {
     let mut response = answer(status, &TEXT, Bytes::from_static(why.as_bytes()));
     if status == StatusCode::METHOD_NOT_ALLOWED {
         let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
@@ -159,30 +158,8 @@ pub(super) fn refused(status: StatusCode, why: &'static str) -> Response<Respons
     response
 }
 
-/// In place of the bare answer that hyper gives to a head that it cannot read.  `None`: the bytes
-/// are no such answer.
-pub(super) fn refusal(bare: &[u8]) -> Option<Vec<u8>> {
-    let rest = bare.strip_prefix(b"HTTP/1.1 ").or_else(|| bare.strip_prefix(b"HTTP/1.0 "))?;
-    let why = match rest.get(..3)? {
-        b"400" => "The request is no HTTP.\n",
-        b"414" => "The target of the request is too long.\n",
-        b"431" => "The headers of the request are too large together.\n",
-        _ => return None,
-    };
-    let head = str::from_utf8(bare.strip_suffix(b"\r\n\r\n")?).ok()?;
-    let (before, after) = head.split_once("content-length: 0\r\n")?;
-    let length = why.len();
-    Some(
-        format!(
-            "{before}content-type: text/plain; charset=utf-8\r\ncache-control: no-store\r\n\
-             content-length: {length}\r\n{after}\r\n\r\n{why}"
-        )
-        .into_bytes(),
-    )
-}
-
 impl Page {
-    fn answer(&self, reader: Reader) -> Response<ResponseBody> {
+    fn answer(&self, reader: Reader) -> Response<Bytes> {
         let Page { status, title, said, advice } = self;
         let mut response = if reader.reads_html {
             let [title, said, advice] = [title, said, advice].map(|text| html(text));
@@ -205,8 +182,8 @@ const STYLE: &str = ":root{color-scheme:light dark}\
      body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}\
      h1,p{overflow-wrap:anywhere}";
 
-fn answer(status: StatusCode, kind: &HeaderValue, text: Bytes) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::page(text));
+fn answer(status: StatusCode, kind: &HeaderValue, text: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(text);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, kind.clone());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -11,8 +11,8 @@ use tokio::io::{AsyncWriteExt, copy};
 use tokio::net::TcpStream;
 use tokio::select;
 
+use crate::proxy::client::ClientStream;
 use crate::proxy::link::Link;
-use crate::proxy::meter::ClientStream;
 
 /// When the kernel begins to ask whether a silent client is still there.
 const KEEP_ALIVE: Duration = Duration::from_mins(1);

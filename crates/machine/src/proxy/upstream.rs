@@ -27,6 +27,8 @@ struct Shared {
     address: SocketAddr,
     claims: AtomicUsize,
     cut: AtomicBool,
+    /// Whether it has sent more headers than hyper usually has room for.
+    wordy: AtomicBool,
     released: Notify,
     /// Rung when the instance is closed or cut, so that the proxy's threads look.
     bell: OnceLock<watch::Sender<()>>,
@@ -40,6 +42,7 @@ impl Upstream {
             address,
             claims: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
+            wordy: AtomicBool::new(false),
             released: Notify::new(),
             bell: OnceLock::new(),
         }))
@@ -86,6 +89,15 @@ impl Upstream {
 
     pub(super) fn is_cut(&self) -> bool {
         self.0.cut.load(Ordering::Acquire)
+    }
+
+    /// It has sent more headers than there is usually room for, and will do so again.
+    pub(super) fn found_wordy(&self) {
+        self.0.wordy.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_wordy(&self) -> bool {
+        self.0.wordy.load(Ordering::Relaxed)
     }
 
     pub(super) fn is(&self, other: &Upstream) -> bool {

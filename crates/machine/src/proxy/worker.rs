@@ -1,6 +1,6 @@
 //! Worker: one thread of the proxy, with its clients and its pool of links.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::error::Error;
 use std::io;
@@ -16,9 +16,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
+use crate::proxy::budget::USUAL;
 use crate::proxy::connection::Connection;
 use crate::proxy::crowd::{Crowd, Place};
-use crate::proxy::limits::{HEADERS, Limits};
+use crate::proxy::limits::Limits;
 use crate::proxy::link::Pool;
 use crate::proxy::notice::Notice;
 use crate::proxy::routes::Routes;
@@ -49,6 +50,10 @@ pub(super) struct Worker {
     limits: Limits,
     pool: Pool,
     http: Builder,
+    /// The same, with room for all headers that a head may have.
+    roomy: Builder,
+    /// Where the beginning of a head is looked at.
+    desk: RefCell<Box<[u8; USUAL]>>,
     crowd: Arc<Crowd>,
     connections: RefCell<HashMap<u64, Rc<Connection>>>,
     next: Cell<u64>,
@@ -70,12 +75,16 @@ impl Worker {
         let mut http = Builder::new();
         // The times are watched for all connections at once: a timer for each request would cost
         // more.
-        http.header_read_timeout(None).max_buf_size(limits.head_size).max_headers(HEADERS);
+        http.header_read_timeout(None).max_buf_size(limits.head_size);
+        let mut roomy = http.clone();
+        roomy.max_headers(limits.most_headers());
         Rc::new(Worker {
             routes,
             limits,
             pool: Pool::default(),
             http,
+            roomy,
+            desk: RefCell::new(Box::new([0; USUAL])),
             crowd,
             connections: RefCell::default(),
             next: Cell::new(0),
@@ -90,6 +99,16 @@ impl Worker {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// How hyper serves, with the usual room for headers or with all that may be needed.
+    pub(super) fn http(&self, is_roomy: bool) -> &Builder {
+        if is_roomy { &self.roomy } else { &self.http }
+    }
+
+    /// Where the beginning of a head is looked at.
+    pub(super) fn desk(&self) -> RefMut<'_, Box<[u8; USUAL]>> {
+        self.desk.borrow_mut()
     }
 
     pub(super) fn crowd(&self) -> &Crowd {
@@ -165,7 +184,7 @@ impl Worker {
             tracing::debug!(%error, "a client left at once");
             return;
         }
-        connection.run(stream, &self.http).await;
+        connection.run(stream).await;
     }
 
     async fn stop(&self, mut stage: watch::Receiver<Stage>) {

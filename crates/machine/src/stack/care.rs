@@ -13,6 +13,7 @@ use crate::instance::{Instance, StartFailure, State};
 use crate::pause::Pause;
 use crate::process::supervised::Supervised;
 use crate::stack::live::LiveStack;
+use crate::stack::preparation::unbuilt;
 
 /// How often a healthy instance is asked.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -41,9 +42,10 @@ impl LiveStack {
         for _ in 0..PORTS_TRIED {
             match self.try_to_come_up(instance, plan, built).await {
                 Err(StartFailure::PortTaken) => self.move_port(instance).await?,
-                answer @ (Ok(()) | Err(StartFailure::App(_) | StartFailure::Ours(_))) => {
-                    return answer;
+                Err(StartFailure::App(reason)) => {
+                    return Err(StartFailure::App(format!("{reason}{}", unbuilt(built))));
                 }
+                answer @ (Ok(()) | Err(StartFailure::Ours(_))) => return answer,
             }
         }
         Err(StartFailure::Ours(format!("{PORTS_TRIED} ports were taken by other programs")))
@@ -141,7 +143,7 @@ impl LiveStack {
             let since = Moment::now();
             if let Some(process) = instance.process() {
                 let why = self.watch_process(instance, &process).await;
-                let words = instance.last_words(&process);
+                let words = instance.words(&process);
                 let text = format!("{} {why}{words}", instance.id());
                 self.tell("down", text.clone()).await;
                 if since.elapsed() >= PROVEN_AFTER {

@@ -32,7 +32,7 @@ impl MachinePlatform {
 
 impl Platform for MachinePlatform {
     fn settings(&self) -> Settings {
-        self.machine.config.settings()
+        self.machine.settings()
     }
 
     async fn observe(&self, name: &AppName) -> Result<Observed, Unreachable> {
@@ -102,7 +102,7 @@ impl MachinePlatform {
         }
         let id =
             self.machine.unique_name(&format!("{:x}", jiff::Timestamp::now().as_microsecond()));
-        let text = format!("{} with {}", plan.app.version.as_str(), instances(plan.app.scale));
+        let text = format!("{} with {}", plan.app.version.shown(), instances(plan.app.scale));
         let ongoing = Ongoing::Create { plan, moved: false };
         stack.create(StackRecord::new(stack.name.clone(), id, ongoing)).await?;
         stack.tell("creating", text).await;
@@ -122,7 +122,7 @@ async fn update(
     if let Some(reason) = stack.held(&plan.deployment.target) {
         return Ok(Outcome::Unreachable { reason });
     }
-    let text = format!("{} with {}", plan.app.version.as_str(), instances(plan.app.scale));
+    let text = format!("{} with {}", plan.app.version.shown(), instances(plan.app.scale));
     let ongoing = Ongoing::Update { plan, moved: false };
     stack.change(|record| record.begin(ongoing)).await?;
     stack.tell("updating", text).await;

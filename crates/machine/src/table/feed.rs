@@ -303,8 +303,8 @@ impl Looked {
             return Ok(names);
         }
         if schema != self.schema || self.newest()? < self.rung {
-            // An earlier state was put back, by SQLite's own backup, say, which counts the schema up:
-            // what its changes say was never rung.
+            // An earlier state was put back, by SQLite's own backup, say, which counts the schema
+            // up: what its changes say was never rung.
             (self.rung, self.heard, self.deleted) = (0, 0, 0);
             self.is_other |= self.schema != -1;
             self.schema = schema;
@@ -326,8 +326,8 @@ impl Looked {
         Ok(names)
     }
 
-    /// Makes a table of today of one of an earlier format that somebody has put into this file, as a
-    /// start does. Tells the version of the schema.
+    /// Makes a table of today of one of an earlier format that somebody has put into this file, as
+    /// a start does. Tells the version of the schema.
     fn bring_up_to_date(&mut self) -> rusqlite::Result<i64> {
         let version = |connection: &Connection| {
             connection.query_row("pragma schema_version", [], |row| row.get(0))

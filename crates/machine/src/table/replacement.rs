@@ -1,5 +1,5 @@
-//! What is done when the table's file is no longer the one that is open: it is let go, what stood in
-//! it is kept, and the one that is there then is opened in its place.
+//! What is done when the table's file is no longer the one that is open: it is let go, what stood
+//! in it is kept, and the one that is there then is opened in its place.
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -234,8 +234,9 @@ fn tell(news: &UnboundedSender<FileNews>, what: FileNews) {
     let _ = news.send(what);
 }
 
-/// Keeps what stood in a file that is about to be let go: in itself, and where another one is in its
-/// place also in a copy, as long as there were rows. What was written over has nothing to be kept.
+/// Keeps what stood in a file that is about to be let go: in itself, and where another one is in
+/// its place also in a copy, as long as there were rows. What was written over has nothing to be
+/// kept.
 fn keep(site: &Site, opened: &OpenFile, change: Change, kept: &Path) {
     let connection = &opened.connection;
     let copy = kept.with_added_extension("db");

@@ -39,8 +39,8 @@ impl TableFile {
         TableFile::opened(path, OpenFile::open)
     }
 
-    /// Opens the file as the platform does: one of an earlier format becomes one of today's. Whoever
-    /// calls this holds the folder's lock.
+    /// Opens the file as the platform does: one of an earlier format becomes one of today's.
+    /// Whoever calls this holds the folder's lock.
     pub fn migrate(path: &Path) -> Result<TableFile, Unreachable> {
         TableFile::opened(path, OpenFile::migrate)
     }

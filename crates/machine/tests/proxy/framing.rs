@@ -66,19 +66,104 @@ async fn equal_lengths_of_an_answer_become_one_and_different_ones_are_no_http() 
     }
 }
 
+/// So many short headers, each in a line of its own.
+fn headers(name: &str, count: usize) -> String {
+    (0..count).map(|number| format!("{name}: c{number}=1\r\n")).collect::<Vec<_>>().concat()
+}
+
 #[tokio::test]
-async fn two_hundred_headers_are_passed_on() {
-    let cookies = (0..200).map(|n| format!("Set-Cookie: c{n}=1\r\n")).collect::<Vec<_>>().concat();
-    let app = answering(format!("HTTP/1.1 200 OK\r\n{cookies}Content-Length: 2\r\n\r\nok")).await;
+async fn headers_are_bounded_by_their_size_alone() {
+    for count in [99, 100, 101, 1_000, 2_500] {
+        let cookies = headers("Set-Cookie", count);
+        let app =
+            answering(format!("HTTP/1.1 200 OK\r\n{cookies}Content-Length: 2\r\n\r\nok")).await;
+        let house = House::of(&[&app]);
+        let mut client = house.connect().await;
+        let fields = headers("X-A", count);
+        // On a new connection to the app, and on those that come after it.
+        for method in ["GET", "HEAD", "POST", "GET"] {
+            let body = if method == "POST" { "Content-Length: 5\r\n" } else { "" };
+            let sent = if method == "POST" { "hello" } else { "" };
+            client
+                .write(&format!(
+                    "{method} / HTTP/1.1\r\nHost: shop.localhost\r\n{fields}{body}\r\n{sent}"
+                ))
+                .await;
+            let head = client.until("\r\n\r\n").await.unwrap();
+            assert!(head.starts_with("HTTP/1.1 200 "), "{method} {count} {head}");
+            assert_eq!(head.matches("set-cookie: ").count(), count);
+            // In the order in which they came.
+            assert!(head.contains("c7=1\r\nset-cookie: c8=1\r\n"));
+            if method != "HEAD" {
+                assert_eq!(client.exactly(2).await.unwrap(), "ok");
+            }
+            assert_eq!(app.requests().pop().unwrap().matches("\r\nx-a: c").count(), count);
+        }
+        assert_eq!(app.count(), 4);
+        assert_eq!(app.upstream.in_flight(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_app_is_asked_once_however_many_headers_it_sends() {
+    let answer = |count| format!("HTTP/1.1 200 OK\r\n{}\r\n", headers("Set-Cookie", count));
+    let hints = format!("HTTP/1.1 103 Early Hints\r\n{}\r\n", headers("Link", 200));
+    let broken = answer(200).replace("c150=1", "c\u{1}=1");
+    for (answer, status) in [
+        (answer(10_000), 502),
+        (broken, 502),
+        (answer(200).replace("\r\n\r\n", "\r\nno colon\r\n\r\n"), 502),
+        ([hints, ok("a")].concat(), 200),
+    ] {
+        let said = answer[answer.len().saturating_sub(40)..].to_owned();
+        let app = answering(answer).await;
+        let house = House::of(&[&app]);
+        let mut client = house.connect().await;
+        client.write(GET).await;
+        let mut answer = client.answer_head().await.unwrap();
+        if answer.status == 103 {
+            answer = client.answer_head().await.unwrap();
+        }
+        assert_eq!(answer.status, status, "{said}");
+        if status == 502 {
+            assert!(client.until("sent an answer that is no HTTP").await.is_some());
+        }
+        assert_eq!(app.count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_not_read_as_a_head_where_its_length_is_absurd() {
+    let app = App::named("a").await;
     let house = House::of(&[&app]);
-    let mut client = house.connect().await;
-    let fields = (0..200).map(|n| format!("X-{n}: 1\r\n")).collect::<Vec<_>>().concat();
-    client.write(&format!("GET / HTTP/1.1\r\nHost: shop.localhost\r\n{fields}\r\n")).await;
-    let head = client.until("\r\n\r\n").await.unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    assert_eq!(head.matches("set-cookie: ").count(), 200);
-    assert_eq!(client.exactly(2).await.unwrap(), "ok");
-    assert_eq!(app.requests()[0].matches("\r\nx-").count(), 203);
+    let smuggled = GET.replace("\r\n\r\n", &format!("\r\n{}\r\n", headers("X", 200)));
+    for length in ["18446744073709551615", "18446744073709551614", "99999999999999999999"] {
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: {length}\r\n");
+        let (first, last) = head.split_at(30);
+        // In one piece, in two, and after another request.
+        for pieces in [vec![&*head, "\r\n", &smuggled], vec![GET, first, last, "\r\n", &smuggled]] {
+            for at_once in [true, false] {
+                let mut client = house.connect().await;
+                let before = app.count() + usize::from(pieces[0] == GET);
+                if at_once {
+                    client.write(&pieces.concat()).await;
+                } else {
+                    for piece in &pieces {
+                        client.write(piece).await;
+                        tokio::task::yield_now().await;
+                    }
+                }
+                if pieces[0] == GET {
+                    assert_eq!(client.answer().await.unwrap().status, 200);
+                }
+                let status = client.answer().await.unwrap().status;
+                assert!(status == 431 || status == 400, "{status}");
+                assert_eq!(client.rest().await, "");
+                assert_eq!(app.count(), before, "{length}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

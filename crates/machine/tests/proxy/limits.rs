@@ -201,3 +201,121 @@ async fn an_address_with_too_many_busy_connections_gets_no_more() {
     assert_eq!(first.answer().await.unwrap().status, 200);
     assert_eq!(app.count(), 2);
 }
+
+/// A head of so many bytes, without its end.
+fn large(size: usize) -> String {
+    let line = format!("X: {}\r\n", "x".repeat(995));
+    let head = GET.trim_end();
+    format!("{head}\r\n{}", line.repeat((size - head.len()) / line.len()))
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_a_large_head_and_after_a_rest() {
+    let app = App::named("a").await;
+    let kept = Duration::from_millis(1);
+    for limits in [Limits::default(), Limits { kept, ..Limits::default() }] {
+        let house = house(&app, limits);
+        let mut client = house.connect().await;
+        let request = format!("{}\r\n", large(40_000));
+        for pipelined in [1, 1, 3, 1] {
+            // The next one may have begun when the last one ends.
+            client.write(&request.repeat(pipelined)).await;
+            client.write("GET / HT").await;
+            for _ in 0..pipelined {
+                assert_eq!(client.answer().await.unwrap().body, "a");
+            }
+            client.write(GET.trim_start_matches("GET / HT")).await;
+            assert_eq!(client.answer().await.unwrap().body, "a");
+        }
+        // Some of these come while the connection rests, and some later.
+        for _ in 0..300 {
+            assert_eq!(client.get("/").await.status, 200);
+            tokio::task::yield_now().await;
+        }
+        client.write(&format!("{}Connection: close\r\n\r\n", large(40_000))).await;
+        assert_eq!(client.answer().await.unwrap().body, "a");
+        assert_eq!(client.rest().await, "");
+    }
+}
+
+/// What the kernel has for the proxy that the proxy has not read.
+fn unread(house: &House) -> usize {
+    let port = format!(":{:04X}", house.proxy.address().port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let queue = |line: &str| -> Option<usize> {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, _, queues) = (words.next()?, words.next()?, words.nth(1)?);
+        let (_, received) = queues.split_once(':').filter(|_| local.ends_with(&port))?;
+        usize::from_str_radix(received, 16).ok()
+    };
+    // The listener's own queue is of connections.
+    table.lines().skip(1).filter(|line| line.contains(" 01 ")).filter_map(queue).sum()
+}
+
+#[tokio::test]
+async fn large_heads_are_bounded_in_sum_and_all_others_are_served() {
+    let app = App::named("a").await;
+    let head = Duration::from_mins(5);
+    // One large head at a time.
+    let house = house(&app, Limits { heads: 0, head, ..Limits::default() });
+    let (count, size) = (20, 40_000);
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let mut client = house.connect().await;
+        client.write(&large(size)).await;
+        clients.push(client);
+    }
+    let waiting = (count - 1) * (size - 1_200);
+    for _ in 0..10 {
+        until(|| unread(&house) >= waiting).await;
+        assert_eq!(house.get("/").await.status, 200);
+    }
+    // Each that ends makes room for another one.
+    for client in &mut clients {
+        client.write("\r\n").await;
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().await.unwrap().body, "a");
+    }
+    assert_eq!(unread(&house), 0);
+}
+
+#[tokio::test]
+async fn a_large_head_that_finds_no_room_in_time_is_answered_503() {
+    let app = App::named("a").await;
+    let house = house(&app, Limits { heads: 0, head: SHORT, ..Limits::default() });
+    let (mut first, mut second) = (house.connect().await, house.connect().await);
+    let mut answers = Vec::new();
+    for client in [&mut first, &mut second] {
+        client.write(&large(40_000)).await;
+    }
+    for client in [&mut first, &mut second] {
+        answers.push(client.answer().await.map(|answer| (answer.status, answer.body)));
+    }
+    answers.sort();
+    assert!(matches!(&answers[..], [None, Some((503, text))] if text.contains("Try again")));
+    assert_eq!(app.count(), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_become_a_head_is_told_so_at_once() {
+    let app = App::named("a").await;
+    let house = house(&app, Limits { head: Duration::from_mins(5), ..Limits::default() });
+    for text in ["\u{16}\u{3}\u{1}", "SSH-2.0-OpenSSH\r\n", "GET / HTTP/1.1\r\nno colon\r\n"] {
+        let mut client = house.connect().await;
+        client.write(text).await;
+        assert_eq!(client.answer().await.unwrap().status, 400, "{text:?}");
+    }
+    // Half a head, and nothing more to come.
+    let mut client = house.connect().await;
+    client.write("GET / HTTP/1.1\r\nHost: sho").await;
+    client.stream.shutdown().await.unwrap();
+    client.rest().await;
+    // A head that comes letter by letter.
+    let mut client = house.connect().await;
+    for letter in GET.chars() {
+        client.write(&letter.to_string()).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.answer().await.unwrap().body, "a");
+}

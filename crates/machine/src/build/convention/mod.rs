@@ -4,6 +4,7 @@
 pub(crate) mod node;
 pub(crate) mod python;
 pub(crate) mod rust;
+pub mod unbuilt;
 
 use std::path::PathBuf;
 

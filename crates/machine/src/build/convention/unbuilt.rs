@@ -1,0 +1,167 @@
+//! What lies in an app's folder of languages that no convention builds, with the lines of a
+//! `Procfile` that do.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::build::source::Source;
+
+/// A language that was found and that nothing builds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unbuilt {
+    /// By which file it was found.
+    pub file: String,
+    pub language: String,
+    /// The command that builds it; of an empty one nobody knows.
+    pub build: String,
+    /// The command that starts it.
+    pub web: String,
+}
+
+impl fmt::Display for Unbuilt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unbuilt { file, language, build, .. } = self;
+        write!(
+            formatter,
+            "nothing was built of `{file}` ({language}): add a line such as `build: \
+             {build}` to the `Procfile`"
+        )
+    }
+}
+
+/// By which file a language is known, and how it is usually built and started.
+struct Sign {
+    file: &'static str,
+    language: &'static str,
+    build: &'static str,
+    web: &'static str,
+    /// How commands begin that build by themselves.
+    builds_itself: &'static [&'static str],
+}
+
+const BUNDLE: &str = "bundle config set --local path vendor/bundle && bundle install";
+const DENO: &str = "deno run --allow-net --allow-env --allow-read main.ts";
+
+/// In this order; of one language the first counts.
+const SIGNS: [Sign; 11] = [
+    Sign {
+        file: "go.mod",
+        language: "Go",
+        build: "go build -o server .",
+        web: "./server",
+        builds_itself: &["go run"],
+    },
+    Sign {
+        file: "bin/rails",
+        language: "Ruby on Rails",
+        build: BUNDLE,
+        web: "bin/rails server --binding $HOST --port $PORT",
+        builds_itself: &[],
+    },
+    Sign {
+        file: "config.ru",
+        language: "Ruby",
+        build: BUNDLE,
+        web: "bundle exec rackup --host $HOST --port $PORT",
+        builds_itself: &[],
+    },
+    Sign {
+        file: "Gemfile",
+        language: "Ruby",
+        build: BUNDLE,
+        web: "bundle exec ruby app.rb",
+        builds_itself: &[],
+    },
+    Sign {
+        file: "composer.json",
+        language: "PHP",
+        build: "composer install --no-dev --no-interaction",
+        web: "php -S $HOST:$PORT -t public",
+        builds_itself: &[],
+    },
+    Sign {
+        file: "pom.xml",
+        language: "Java",
+        build: "mvn --batch-mode package",
+        web: "java -jar target/*.jar",
+        builds_itself: &["mvn", "./mvnw"],
+    },
+    Sign {
+        file: "build.gradle",
+        language: "Java",
+        build: "./gradlew build",
+        web: "java -jar build/libs/*.jar",
+        builds_itself: &["gradle", "./gradlew"],
+    },
+    Sign {
+        file: "build.gradle.kts",
+        language: "Java",
+        build: "./gradlew build",
+        web: "java -jar build/libs/*.jar",
+        builds_itself: &["gradle", "./gradlew"],
+    },
+    Sign {
+        file: "mix.exs",
+        language: "Elixir",
+        build: "mix deps.get && MIX_ENV=prod mix compile",
+        web: "MIX_ENV=prod mix phx.server",
+        builds_itself: &[],
+    },
+    Sign {
+        file: "deno.json",
+        language: "Deno",
+        build: "deno install",
+        web: DENO,
+        builds_itself: &["deno run", "deno task", "deno serve"],
+    },
+    Sign {
+        file: "deno.jsonc",
+        language: "Deno",
+        build: "deno install",
+        web: DENO,
+        builds_itself: &["deno run", "deno task", "deno serve"],
+    },
+];
+
+/// Folders that hold a finished site, where a tool has made one.
+const SITES: [&str; 6] = ["dist", "public", "build", "out", "_site", "docs"];
+
+/// The languages without a convention, the first sign of each; `web` is the command that the
+/// `Procfile` has for it, which may build by itself.
+pub(crate) fn unbuilt(source: &Source<'_>, web: Option<&str>) -> Vec<Unbuilt> {
+    let mut found: Vec<Unbuilt> = Vec::new();
+    for sign in &SIGNS {
+        // What a link leads to is looked at by whoever builds it.
+        let is_there = source.has(sign.file).unwrap_or(false);
+        let is_known = found
+            .iter()
+            .any(|known| known.language.split(' ').next() == sign.language.split(' ').next());
+        let begins = |command: &&str| web.is_some_and(|web| web.starts_with(*command));
+        if is_there && !is_known && !sign.builds_itself.iter().any(begins) {
+            found.push(Unbuilt {
+                file: sign.file.to_owned(),
+                language: sign.language.to_owned(),
+                build: sign.build.to_owned(),
+                web: sign.web.to_owned(),
+            });
+        }
+    }
+    found
+}
+
+/// What else is there of which somebody may think that it says how the app runs.
+pub(crate) fn unused(source: &Source<'_>) -> Vec<String> {
+    let has = |name: &str| source.has(name).unwrap_or(false);
+    let containers = ["Dockerfile", "Containerfile", "docker-compose.yml", "compose.yaml"];
+    let mut found: Vec<String> = containers
+        .into_iter()
+        .filter(|name| has(name))
+        .map(|name| format!("a `{name}`, which is not used"))
+        .collect();
+    let sites = SITES.into_iter().filter(|folder| has(&format!("{folder}/index.html")));
+    found.extend(sites.map(|folder| {
+        format!("a site in `{folder}`, which is served where the row's `Path` names that folder")
+    }));
+    found
+}
