@@ -319,6 +319,15 @@ impl rowhouse_core::testing::TableUser for Contract {
     fn entries(&self, key: &str) -> usize {
         TableFile::open(&self.path).unwrap().history(&RowKey(key.to_owned())).unwrap().len()
     }
+
+    fn release(
+        &self,
+        key: &str,
+        generation: &rowhouse_core::Generation,
+    ) -> Option<rowhouse_core::Release> {
+        let file = TableFile::open(&self.path).unwrap();
+        file.releases(&RowKey(key.to_owned())).unwrap().remove(generation)
+    }
 }
 
 impl AppTable for Contract {
