@@ -131,3 +131,84 @@ pub(crate) fn number(entry: &Item) -> Option<u64> {
 pub(crate) fn expiry(now: Timestamp) -> i64 {
     now.as_second() + i64::from(KEPT_DAYS) * 24 * 60 * 60
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rowhouse_core::{
+        App, Attribute, Report, Row, Settings, Status, Target, UserAttributes, Value, entry,
+    };
+
+    use super::*;
+
+    fn end(scale: i64) -> Entry {
+        let secret = BTreeMap::from([("KEY".to_owned(), Value::Text("hunter2".to_owned()))]);
+        let user = UserAttributes::from([
+            (Attribute::Version, Value::Text("main".to_owned())),
+            (Attribute::Scale, Value::Whole(scale)),
+            (Attribute::Env, Value::Map(secret)),
+        ]);
+        let key = RowKey("shop".to_owned());
+        let row = Row { key, user, report: Report::default(), seq: 0 };
+        let app = App::parse(&row, &Settings::for_tests()).unwrap();
+        let report = Report {
+            status: Some(Status::Deployed),
+            generation: Some(row.generation()),
+            target: Some(Target::stored("v1-t")),
+            ..Report::default()
+        };
+        entry(&row, &app, &report).unwrap()
+    }
+
+    fn app() -> RowKey {
+        RowKey("shop".to_owned())
+    }
+
+    fn stored(number: u64, entry: &Entry) -> Item {
+        let at = Timestamp::from_second(i64::try_from(number).unwrap()).unwrap();
+        let mut item = item(&app(), at, number, entry);
+        item.insert("Target".to_owned(), AttributeValue::S(format!("v1-{number}")));
+        item
+    }
+
+    #[test]
+    fn a_release_is_read_back_as_it_was_put_and_stands_before_every_entry() {
+        let entry = end(1);
+        let item = release(&app(), &entry).unwrap();
+        assert_eq!(read_release(&item), Some((entry.generation.clone(), entry.release.clone())));
+        let at = item.get("At").unwrap().as_s().unwrap().clone();
+        assert!(at.starts_with(RELEASES) && at.as_str() < ENTRIES_FROM);
+        assert!(stored(1, &entry).get("At").unwrap().as_s().unwrap().as_str() > ENTRIES_FROM);
+    }
+
+    #[test]
+    fn no_value_of_an_environment_stands_in_an_entry() {
+        assert!(!format!("{:?}", stored(1, &end(1))).contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_too_many_goes_the_oldest_first_and_with_it_what_no_entry_speaks_of() {
+        let (one, two) = (end(1), end(2));
+        let entries = |most: u64, of: &dyn Fn(u64) -> Entry| -> Vec<Item> {
+            (1..=most).rev().map(|number| stored(number, &of(number))).collect()
+        };
+        let first = |number: u64| if number == 1 { one.clone() } else { two.clone() };
+        let before = |most: u64, of: &dyn Fn(u64) -> Entry| super::before(&entries(most, of), &two);
+        let kept = u64::try_from(KEPT_ENTRIES).unwrap();
+        let few = before(kept - 1, &first);
+        assert_eq!((few.number, few.surplus.len(), few.unspoken.len()), (kept, 0, 0));
+        let many = before(kept, &first);
+        assert_eq!(many.number, kept + 1);
+        assert_eq!(many.surplus, ["1970-01-01T00:00:01.000000Z"]);
+        assert_eq!(many.unspoken, BTreeSet::from([one.generation.as_str().to_owned()]));
+        // Another entry still speaks of it.
+        let twice = before(kept, &|number| if number < 3 { one.clone() } else { two.clone() });
+        assert_eq!((twice.surplus.len(), twice.unspoken.len()), (1, 0));
+        // What an older program has left goes in parts.
+        let left = before(3 * kept, &|number| end(i64::try_from(number % 3).unwrap()));
+        assert_eq!((left.surplus.len(), left.unspoken.len()), (SURPLUS_AT_ONCE, 0));
+        assert_eq!(left.surplus.last().unwrap(), "1970-01-01T00:00:01.000000Z");
+        assert_eq!(super::before(&[], &one).number, 1);
+    }
+}

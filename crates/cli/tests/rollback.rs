@@ -64,10 +64,11 @@ fn a_bad_environment_is_rolled_back_to_the_one_before() {
 #[test]
 fn a_bad_path_probe_or_repository_is_rolled_back_to_the_one_before() {
     let (house, _repository) = shop();
+    let other = house.repository("other").path.display().to_string();
     for bad in [
         &["--path", "nowhere"] as &[&str],
         &["--health", "/sick", "--health-timeout", "1s"],
-        &["--repo", "/no/such/repository", "--build-env", "A=b"],
+        &["--repo", &other, "--build-env", "A=b"],
     ] {
         let put = [&["put", "shop"] as &[&str], bad].concat();
         ends(&house.rowhouse(&put), 1);
