@@ -218,6 +218,7 @@ impl Rows for AwsClient {
             path: Some(config.path.clone()).filter(|path| !path.is_empty()),
             max_scale: config.max_scale,
             local_repositories: false,
+            domain: Some(config.apps_domain.clone()),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! A row as DynamoDB's items hold it, and back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use rowhouse_core::{
@@ -21,8 +21,27 @@ pub(crate) fn row(item: &Item) -> Option<Row> {
 pub(crate) fn user(item: &Item) -> UserAttributes {
     Attribute::ALL
         .into_iter()
-        .filter_map(|attribute| Some((attribute, value(item.get(attribute.name())?)?)))
+        .filter_map(|attribute| {
+            let stored = item.get(attribute.name())?;
+            let value = if attribute == Attribute::Domains { list(stored) } else { None };
+            Some((attribute, value.or_else(|| self::value(stored))?))
+        })
         .collect()
+}
+
+/// A list, or a set of texts in order; `None`: it is neither.
+#[expect(clippy::wildcard_enum_match_arm, reason = "as for `value`")]
+fn list(stored: &AttributeValue) -> Option<Value> {
+    Some(Value::List(match stored {
+        AttributeValue::L(items) => {
+            items.iter().map(|item| value(item).unwrap_or(Value::Other("a null"))).collect()
+        }
+        AttributeValue::Ss(texts) => {
+            let texts: BTreeSet<&String> = texts.iter().collect();
+            texts.into_iter().map(|text| Value::Text(text.clone())).collect()
+        }
+        _ => return None,
+    }))
 }
 
 fn report(item: &Item) -> Report {
@@ -112,8 +131,28 @@ pub(crate) fn attribute(value: &Value) -> Option<AttributeValue> {
                 .map(|(key, entry)| Some((key.clone(), attribute(entry)?)))
                 .collect::<Option<HashMap<_, _>>>()?,
         ),
+        Value::List(items) => {
+            AttributeValue::L(items.iter().map(attribute).collect::<Option<Vec<_>>>()?)
+        }
         Value::Real(_) | Value::Other(_) => return None,
     })
+}
+
+/// The set of texts that is read as this list; `None`: there is none.
+fn set(value: &Value) -> Option<AttributeValue> {
+    let Value::List(items) = value else { return None };
+    let texts = items.iter().map(|item| match item {
+        Value::Text(text) => Some(text.clone()),
+        Value::Whole(_)
+        | Value::Real(_)
+        | Value::Boolean(_)
+        | Value::Map(_)
+        | Value::List(_)
+        | Value::Other(_) => None,
+    });
+    let texts = texts.collect::<Option<Vec<String>>>()?;
+    let is_set = !texts.is_empty() && texts.is_sorted_by(|one, other| one < other);
+    is_set.then_some(AttributeValue::Ss(texts))
 }
 
 /// What a claim asks of the item: that it stands as `seen` shows it.
@@ -184,7 +223,14 @@ impl Condition {
             Some(value) => match self::attribute(value) {
                 Some(exact) => {
                     self.values.insert(format!(":{name}"), exact);
-                    format!("#{name} = :{name}")
+                    match set(value) {
+                        // It was read from the one or from the other, which mean the same.
+                        Some(set) => {
+                            self.values.insert(format!(":{name}Set"), set);
+                            format!("(#{name} = :{name} OR #{name} = :{name}Set)")
+                        }
+                        None => format!("#{name} = :{name}"),
+                    }
                 }
                 None => self.alike(name, value),
             },
@@ -207,6 +253,12 @@ impl Condition {
                 let size = AttributeValue::N(entries.len().to_string());
                 self.values.insert(format!(":{name}Size"), size);
                 format!("(attribute_type(#{name}, :map) AND size(#{name}) = :{name}Size)")
+            }
+            Value::List(items) => {
+                self.kind(":list", "L");
+                let size = AttributeValue::N(items.len().to_string());
+                self.values.insert(format!(":{name}Size"), size);
+                format!("(attribute_type(#{name}, :list) AND size(#{name}) = :{name}Size)")
             }
             Value::Text(_) | Value::Whole(_) | Value::Boolean(_) | Value::Other(_) => {
                 format!("attribute_exists(#{name})")
@@ -294,6 +346,48 @@ mod tests {
             (map, Some(Value::Map(entries))),
         ] {
             assert_eq!(value(&attribute), expected, "{attribute:?}");
+        }
+    }
+
+    #[test]
+    fn domains_are_a_list_or_a_set_and_any_other_list_is_none() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let list = |texts: &[&str]| {
+            AttributeValue::L(
+                texts.iter().map(|text| AttributeValue::S((*text).to_owned())).collect(),
+            )
+        };
+        let read = |attribute: Attribute, stored: AttributeValue| {
+            user(&Item::from([(attribute.name().to_owned(), stored)])).remove(&attribute)
+        };
+        let names = |names: &[&str]| {
+            Value::List(names.iter().map(|name| Value::Text((*name).to_owned())).collect())
+        };
+        let ordered = Some(names(&["a.example", "b.example"]));
+        let set = AttributeValue::Ss(texts(&["b.example", "a.example"]));
+        assert_eq!(read(Attribute::Domains, set.clone()), ordered);
+        assert_eq!(read(Attribute::Domains, list(&["a.example", "b.example"])), ordered);
+        assert_eq!(read(Attribute::Domains, list(&[])), Some(names(&[])));
+        let text = AttributeValue::S("a.example".to_owned());
+        assert_eq!(read(Attribute::Domains, text), Some(Value::Text("a.example".to_owned())));
+        assert_eq!(read(Attribute::Env, set), Some(Value::Other("a set of texts")));
+        assert_eq!(read(Attribute::Env, list(&["a"])), Some(Value::Other("a list")));
+    }
+
+    #[test]
+    fn a_claim_names_every_attribute_and_fits_into_an_expression() {
+        let names = ["a.example", "b.example"].map(|name| Value::Text(name.to_owned()));
+        let user = Attribute::ALL.map(|attribute| (attribute, Value::List(names.to_vec())));
+        for user in [UserAttributes::from(user), UserAttributes::new()] {
+            let key = RowKey("shop".to_owned());
+            let row = Row { key, user, report: Report::default(), seq: 3 };
+            let condition = Condition::as_seen(&row);
+            let expression = condition.expression();
+            for attribute in Attribute::ALL {
+                assert!(expression.contains(&format!("#{}", attribute.name())), "{attribute:?}");
+            }
+            // <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+            assert!(expression.len() <= 4096, "{}", expression.len());
         }
     }
 

@@ -75,6 +75,7 @@ impl CloudFormationPlatform {
             path: given(&config.path),
             max_scale: config.max_scale,
             local_repositories: false,
+            domain: Some(config.apps_domain.clone()),
         };
         CloudFormationPlatform {
             stacks: aws_sdk_cloudformation::Client::new(shared),

@@ -75,6 +75,7 @@ fn attribute(value: &Value) -> AttributeValue {
         Value::Map(map) => AttributeValue::M(
             map.iter().map(|(name, value)| (name.clone(), attribute(value))).collect(),
         ),
+        Value::List(items) => AttributeValue::L(items.iter().map(attribute).collect()),
         other @ (Value::Boolean(_) | Value::Other(_)) => panic!("no suite writes {other:?}"),
     }
 }

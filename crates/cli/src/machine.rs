@@ -137,6 +137,7 @@ impl Rows for Context {
             path: holder.path,
             max_scale: holder.max_scale,
             local_repositories: true,
+            domain: Some(holder.domain),
         })
     }
 }

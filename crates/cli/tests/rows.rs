@@ -345,3 +345,37 @@ fn an_app_that_does_not_answer_says_which_of_the_reasons_it_is() {
     house.up();
     assert!(house.get("shop", "/").unwrap().1.contains("scaled to 0"));
 }
+
+#[test]
+fn an_attribute_that_is_not_offered_yet_is_answered_and_costs_nothing_that_runs() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let commit = repository.web("v1");
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &commit, 1);
+    let (_, before) = house.get("shop", "/").unwrap();
+    for (column, value, name) in [
+        ("procfile", r#"{"web": "./serve"}"#, "Procfile"),
+        ("workers", r#"{"worker": 1}"#, "Workers"),
+        ("cron", r#"{"tidy": "@daily ./tidy"}"#, "Cron"),
+        ("domains", r#"["example.com"]"#, "Domains"),
+        ("memory", "512", "Memory"),
+        ("protocol", "h2c", "Protocol"),
+        ("hook", "hunter2", "Hook"),
+    ] {
+        house.set("shop", &format!("{column} = '{value}'"));
+        let said = format!("`{name}` is not offered yet: take it out of the row");
+        wait_for("the row to be invalid", || {
+            let row = house.row("shop")?;
+            (row.status == "invalid" && row.reason.starts_with(&said)).then_some(())
+        });
+        assert_eq!(house.get("shop", "/").unwrap().1, before, "{column}");
+        if name == "Hook" {
+            let shown = house.rowhouse(&["show", "shop", "--json"]);
+            assert!(shown.contains(r#""Hook": "***""#) && !shown.contains("hunter2"), "{shown}");
+        }
+        house.set("shop", &format!("{column} = null"));
+        house.deployed("shop", &commit, 1);
+    }
+    assert_eq!(house.get("shop", "/").unwrap().1, before);
+}

@@ -1,17 +1,26 @@
 //! A valid app: what a row means once every attribute was understood.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::attribute::UserAttributes;
+use crate::access;
+use crate::attribute::{Attribute, UserAttributes};
 use crate::digest::{EnvDigest, Source};
+use crate::domains::Domains;
 use crate::environment::Environment;
+use crate::http_protocol::HttpProtocol;
 use crate::meaning::{self, Objection};
 use crate::name::AppName;
+use crate::offer::offered;
+use crate::process_type::{ProcessType, ProcfileLines};
+use crate::processes;
 use crate::repository::Repository;
 use crate::row::Row;
+use crate::schedule::{Schedule, ScheduleName};
+use crate::secret::Secret;
 use crate::settings::{Limits, Settings};
 use crate::version::Version;
 
@@ -32,6 +41,23 @@ pub struct App {
     pub health_timeout: u32,
     pub follow: bool,
     pub redeploy: u64,
+    #[serde(default, skip_serializing_if = "ProcfileLines::is_empty")]
+    pub procfile: ProcfileLines,
+    /// How many of each process type beside `web` run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub workers: BTreeMap<ProcessType, u32>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cron: BTreeMap<ScheduleName, Schedule>,
+    #[serde(default, skip_serializing_if = "Domains::is_empty")]
+    pub domains: Domains,
+    /// MiB for each instance; `None`: the platform's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u32>,
+    #[serde(default, skip_serializing_if = "HttpProtocol::is_default")]
+    pub protocol: HttpProtocol,
+    /// With what a git host may ring for this app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<Secret>,
 }
 
 /// Why a row is no app: one sentence for each attribute that is bad, what it was and what is
@@ -101,6 +127,13 @@ struct Attributes {
     health_timeout: u32,
     follow: bool,
     redeploy: u64,
+    procfile: ProcfileLines,
+    workers: BTreeMap<ProcessType, u32>,
+    cron: BTreeMap<ScheduleName, Schedule>,
+    domains: Domains,
+    memory: Option<u32>,
+    protocol: HttpProtocol,
+    hook: Option<Secret>,
 }
 
 fn read(user: &UserAttributes, limits: &Limits) -> Result<Attributes, Vec<Objection>> {
@@ -116,6 +149,14 @@ fn read(user: &UserAttributes, limits: &Limits) -> Result<Attributes, Vec<Object
     let health_timeout = kept(meaning::health_timeout(user), objections_to);
     let follow = kept(meaning::follow(user), objections_to);
     let redeploy = kept(meaning::redeploy(user), objections_to);
+    let procfile = kept(offered(Attribute::Procfile, processes::procfile(user)), objections_to);
+    let workers =
+        kept(offered(Attribute::Workers, processes::workers(user, limits)), objections_to);
+    let cron = kept(offered(Attribute::Cron, processes::cron(user)), objections_to);
+    let domains = kept(offered(Attribute::Domains, access::domains(user, limits)), objections_to);
+    let memory = kept(offered(Attribute::Memory, processes::memory(user)), objections_to);
+    let protocol = kept(offered(Attribute::Protocol, access::protocol(user)), objections_to);
+    let hook = kept(offered(Attribute::Hook, access::hook(user)), objections_to);
     let understood = || {
         Some(Attributes {
             version: version?,
@@ -128,6 +169,13 @@ fn read(user: &UserAttributes, limits: &Limits) -> Result<Attributes, Vec<Object
             health_timeout: health_timeout?,
             follow: follow?,
             redeploy: redeploy?,
+            procfile: procfile?,
+            workers: workers?,
+            cron: cron?,
+            domains: domains?,
+            memory: memory?,
+            protocol: protocol?,
+            hook: hook?,
         })
     };
     understood().ok_or(objections)
@@ -153,6 +201,13 @@ impl Attributes {
             health_timeout: self.health_timeout,
             follow: self.follow,
             redeploy: self.redeploy,
+            procfile: self.procfile,
+            workers: self.workers,
+            cron: self.cron,
+            domains: self.domains,
+            memory: self.memory,
+            protocol: self.protocol,
+            hook: self.hook,
         })
     }
 }
@@ -179,10 +234,8 @@ impl EnvDigest {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::attribute::{Attribute, Value};
+    use crate::attribute::Value;
     use crate::environment::PLATFORM_VARIABLES;
     use crate::name::RowKey;
     use crate::row::Report;

@@ -7,6 +7,7 @@ use std::fmt;
 use serde_json::{Map, json};
 
 use crate::digest::Generation;
+use crate::http_protocol::HttpProtocol;
 use crate::quoted::shortened;
 
 /// An attribute that the user owns; the reactor never writes one.
@@ -22,11 +23,18 @@ pub enum Attribute {
     HealthTimeout,
     Follow,
     Redeploy,
+    Procfile,
+    Workers,
+    Cron,
+    Domains,
+    Memory,
+    Protocol,
+    Hook,
 }
 
 impl Attribute {
     /// Every user attribute, in the order of the contract.
-    pub const ALL: [Attribute; 10] = [
+    pub const ALL: [Attribute; 17] = [
         Attribute::Version,
         Attribute::Scale,
         Attribute::Repo,
@@ -37,6 +45,13 @@ impl Attribute {
         Attribute::HealthTimeout,
         Attribute::Follow,
         Attribute::Redeploy,
+        Attribute::Procfile,
+        Attribute::Workers,
+        Attribute::Cron,
+        Attribute::Domains,
+        Attribute::Memory,
+        Attribute::Protocol,
+        Attribute::Hook,
     ];
 
     /// The attribute that somebody means by a name: the contract's or a column's, in any case.
@@ -67,7 +82,40 @@ impl Attribute {
             Attribute::HealthTimeout => "HealthTimeout",
             Attribute::Follow => "Follow",
             Attribute::Redeploy => "Redeploy",
+            Attribute::Procfile => "Procfile",
+            Attribute::Workers => "Workers",
+            Attribute::Cron => "Cron",
+            Attribute::Domains => "Domains",
+            Attribute::Memory => "Memory",
+            Attribute::Protocol => "Protocol",
+            Attribute::Hook => "Hook",
         }
+    }
+
+    /// Whether what stands in it is shown to nobody who has not asked.
+    pub fn is_secret(self) -> bool {
+        match self {
+            Attribute::Env | Attribute::BuildEnv | Attribute::Hook => true,
+            Attribute::Version
+            | Attribute::Scale
+            | Attribute::Repo
+            | Attribute::Path
+            | Attribute::Health
+            | Attribute::HealthTimeout
+            | Attribute::Follow
+            | Attribute::Redeploy
+            | Attribute::Procfile
+            | Attribute::Workers
+            | Attribute::Cron
+            | Attribute::Domains
+            | Attribute::Memory
+            | Attribute::Protocol => false,
+        }
+    }
+
+    /// A value of it for a sentence: of a secret one its type alone.
+    pub(crate) fn shown(self, value: &Value) -> String {
+        if self.is_secret() { value.kind().to_owned() } else { value.shown() }
     }
 }
 
@@ -79,6 +127,8 @@ pub enum Value {
     Real(f64),
     Boolean(bool),
     Map(BTreeMap<String, Value>),
+    /// Of `Domains` alone; in any other attribute a list is a type that it cannot have.
+    List(Vec<Value>),
     /// A type that no attribute has; the word names it for the user ("a blob", "a list").
     Other(&'static str),
 }
@@ -92,8 +142,19 @@ impl Value {
             Value::Whole(number) => number.to_string(),
             Value::Real(number) => number.to_string(),
             Value::Boolean(flag) => flag.to_string(),
-            Value::Map(_) => "an object".to_owned(),
-            Value::Other(kind) => (*kind).to_owned(),
+            Value::Map(_) | Value::List(_) | Value::Other(_) => self.kind().to_owned(),
+        }
+    }
+
+    /// Its type, for a sentence.
+    fn kind(&self) -> &'static str {
+        match self {
+            Value::Text(_) => "a text",
+            Value::Whole(_) | Value::Real(_) => "a number",
+            Value::Boolean(_) => "true or false",
+            Value::Map(_) => "an object",
+            Value::List(_) => "a list",
+            Value::Other(kind) => kind,
         }
     }
 
@@ -105,14 +166,17 @@ impl Value {
             Value::Whole(1) => Some(true),
             Value::Text(text) if text == "true" => Some(true),
             Value::Text(text) if text == "false" => Some(false),
-            Value::Text(_) | Value::Whole(_) | Value::Real(_) | Value::Map(_) | Value::Other(_) => {
-                None
-            }
+            Value::Text(_)
+            | Value::Whole(_)
+            | Value::Real(_)
+            | Value::Map(_)
+            | Value::List(_)
+            | Value::Other(_) => None,
         }
     }
 }
 
-// Values may hold secrets (`Env`), so their debug form never shows one.
+// A value alone does not say whether it is a secret, so its debug form never shows one.
 impl fmt::Debug for Value {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -121,13 +185,24 @@ impl fmt::Debug for Value {
             | Value::Whole(_)
             | Value::Real(_)
             | Value::Boolean(_)
-            | Value::Other(_) => formatter.write_str(&self.shown()),
+            | Value::List(_)
+            | Value::Other(_) => formatter.write_str(self.kind()),
         }
     }
 }
 
 /// The user's part of a row; an absent (or null) attribute has no entry.
 pub type UserAttributes = BTreeMap<Attribute, Value>;
+
+/// The attributes of a row in its debug form: the values of those that are no secret.
+pub(crate) struct Told<'a>(pub(crate) &'a UserAttributes);
+
+impl fmt::Debug for Told<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = |(attribute, value): (&Attribute, &Value)| (*attribute, attribute.shown(value));
+        formatter.debug_map().entries(self.0.iter().map(told)).finish()
+    }
+}
 
 impl Generation {
     /// Of what stands in the row, valid or not.
@@ -144,7 +219,18 @@ impl Generation {
 
 fn is_default(attribute: Attribute, value: &Value) -> bool {
     match (attribute, value) {
-        (Attribute::Env | Attribute::BuildEnv, Value::Map(entries)) => entries.is_empty(),
+        (
+            Attribute::Env
+            | Attribute::BuildEnv
+            | Attribute::Procfile
+            | Attribute::Workers
+            | Attribute::Cron,
+            Value::Map(entries),
+        ) => entries.is_empty(),
+        (Attribute::Domains, Value::List(names)) => names.is_empty(),
+        (Attribute::Protocol, Value::Text(word)) => {
+            HttpProtocol::parse(word) == Some(HttpProtocol::default())
+        }
         (Attribute::HealthTimeout, Value::Whole(seconds)) => *seconds == 60,
         (Attribute::Follow, _) => value.as_flag() == Some(false),
         (Attribute::Redeploy, Value::Whole(count)) => *count == 0,
@@ -164,6 +250,14 @@ fn canonical(attribute: Attribute, value: &Value) -> serde_json::Value {
         Value::Boolean(flag) => json!(flag),
         Value::Map(entries) => {
             entries.iter().map(|(key, value)| (key.clone(), canonical(attribute, value))).collect()
+        }
+        Value::List(values) => {
+            // A table may hold a set, which has no order, and none means anything.
+            let mut forms: Vec<serde_json::Value> =
+                values.iter().map(|value| canonical(attribute, value)).collect();
+            forms.sort_by_cached_key(ToString::to_string);
+            forms.dedup();
+            json!(forms)
         }
         Value::Other(kind) => json!({ "other": kind }),
     }

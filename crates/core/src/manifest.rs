@@ -7,8 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::attribute::{Attribute, UserAttributes, Value};
 use crate::commit::Commit;
 use crate::environment::Environment;
+use crate::http_protocol::HttpProtocol;
 use crate::name::AppName;
 use crate::operation::Plan;
+use crate::process_type::ProcfileLines;
 use crate::repository::Repository;
 use crate::version::Version;
 
@@ -29,6 +31,13 @@ pub struct Manifest {
     pub health_timeout: u32,
     /// Raised to deploy the same again: then instances are new, too.
     pub redeploy: u64,
+    #[serde(default, skip_serializing_if = "ProcfileLines::is_empty")]
+    pub procfile: ProcfileLines,
+    /// MiB; `None`: the platform's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u32>,
+    #[serde(default, skip_serializing_if = "HttpProtocol::is_default")]
+    pub protocol: HttpProtocol,
 }
 
 impl Manifest {
@@ -46,6 +55,9 @@ impl Manifest {
             health: app.health.clone(),
             health_timeout: app.health_timeout,
             redeploy: app.redeploy,
+            procfile: app.procfile.clone(),
+            memory: app.memory,
+            protocol: app.protocol,
         }
     }
 
@@ -58,6 +70,10 @@ impl Manifest {
     /// beside it.
     pub fn row(&self) -> UserAttributes {
         let text = |text: &str| Some(Value::Text(text.to_owned())).filter(|_| !text.is_empty());
+        let lines = self.procfile.lines().iter();
+        let lines = lines.map(|(name, line)| (name.as_str().to_owned(), Value::Text(line.clone())));
+        let procfile = Value::Map(lines.collect());
+        let protocol = Value::Text(self.protocol.as_str().to_owned());
         let variables = |environment: &Environment| {
             let revealed = environment.revealed();
             let values =
@@ -73,6 +89,9 @@ impl Manifest {
             (Attribute::BuildEnv, variables(&self.build_env)),
             (Attribute::Health, self.health.as_deref().and_then(text)),
             (Attribute::HealthTimeout, Some(Value::Whole(i64::from(self.health_timeout)))),
+            (Attribute::Procfile, Some(procfile).filter(|_| !self.procfile.is_empty())),
+            (Attribute::Memory, self.memory.map(|memory| Value::Whole(i64::from(memory)))),
+            (Attribute::Protocol, Some(protocol).filter(|_| !self.protocol.is_default())),
         ]
         .into_iter()
         .filter_map(|(attribute, value)| Some((attribute, value?)))

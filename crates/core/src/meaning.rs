@@ -13,7 +13,8 @@ use crate::settings::Limits;
 use crate::version::Version;
 
 const TEXT_LIMIT: usize = 2048;
-const ENV_LIMIT: usize = 64 * 1024;
+/// What the keys and texts of an object may be long together.
+const OBJECT_LIMIT: usize = 64 * 1024;
 
 /// What is wrong with an attribute, in a sentence that says what it was and what is allowed; never
 /// with a secret.
@@ -29,7 +30,7 @@ impl fmt::Display for Objection {
     }
 }
 
-fn wrong(attribute: Attribute, was: &str, allowed: &str) -> Objection {
+pub(crate) fn wrong(attribute: Attribute, was: &str, allowed: &str) -> Objection {
     Objection { attribute, said: format!("`{}` is {was}: it must be {allowed}", attribute.name()) }
 }
 
@@ -40,8 +41,15 @@ fn missing(attribute: Attribute, allowed: &str) -> Objection {
     }
 }
 
-fn has(attribute: Attribute, what: &str) -> Objection {
+pub(crate) fn has(attribute: Attribute, what: &str) -> Objection {
     Objection { attribute, said: format!("`{}` has {what}", attribute.name()) }
+}
+
+/// It is understood, and not done yet; `instead`: what is.
+pub(crate) fn not_offered(attribute: Attribute, instead: &str) -> Objection {
+    let said =
+        format!("`{}` is not offered yet: take it out of the row; {instead}", attribute.name());
+    Objection { attribute, said }
 }
 
 pub(crate) fn version(user: &UserAttributes) -> Result<Version, Objection> {
@@ -54,18 +62,18 @@ pub(crate) fn version(user: &UserAttributes) -> Result<Version, Objection> {
 }
 
 pub(crate) fn scale(user: &UserAttributes, limits: &Limits) -> Result<u32, Objection> {
-    let allowed = match limits.max_scale {
-        Some(most) => format!("a whole number from 0 to {most}"),
-        None => "a whole number from 0 to the platform's maximum".to_owned(),
-    };
+    let allowed = limits.scale_allowed();
     let most = limits.max_scale.unwrap_or(u32::MAX);
     let attribute = Attribute::Scale;
     let value = user.get(&attribute).ok_or_else(|| missing(attribute, &allowed))?;
     let count = match value {
         Value::Whole(count) => u32::try_from(*count).ok().filter(|count| *count <= most),
-        Value::Text(_) | Value::Real(_) | Value::Boolean(_) | Value::Map(_) | Value::Other(_) => {
-            None
-        }
+        Value::Text(_)
+        | Value::Real(_)
+        | Value::Boolean(_)
+        | Value::Map(_)
+        | Value::List(_)
+        | Value::Other(_) => None,
     };
     count.ok_or_else(|| wrong(attribute, &value.shown(), &allowed))
 }
@@ -161,7 +169,7 @@ pub(crate) fn redeploy(user: &UserAttributes) -> Result<u64, Objection> {
     whole(user, Attribute::Redeploy, 0, 0..=i64::MAX)
 }
 
-fn text(user: &UserAttributes, attribute: Attribute) -> Result<Option<&str>, Objection> {
+pub(crate) fn text(user: &UserAttributes, attribute: Attribute) -> Result<Option<&str>, Objection> {
     match user.get(&attribute) {
         None => Ok(None),
         Some(Value::Text(text)) if text.len() > TEXT_LIMIT => Err(wrong(
@@ -170,11 +178,11 @@ fn text(user: &UserAttributes, attribute: Attribute) -> Result<Option<&str>, Obj
             &format!("at most {TEXT_LIMIT} bytes long"),
         )),
         Some(Value::Text(text)) => Ok(Some(text)),
-        Some(other) => Err(wrong(attribute, &other.shown(), "a text")),
+        Some(other) => Err(wrong(attribute, &attribute.shown(other), "a text")),
     }
 }
 
-fn whole<N: TryFrom<i64>>(
+pub(crate) fn whole<N: TryFrom<i64>>(
     user: &UserAttributes,
     attribute: Attribute,
     default: i64,
@@ -188,6 +196,7 @@ fn whole<N: TryFrom<i64>>(
         | Value::Real(_)
         | Value::Boolean(_)
         | Value::Map(_)
+        | Value::List(_)
         | Value::Other(_) => None,
     };
     let allowed = if *range.end() == i64::MAX {
@@ -226,27 +235,45 @@ fn probe_path(text: &str) -> Result<String, Objection> {
 
 fn environment(user: &UserAttributes, attribute: Attribute) -> Result<Environment, Objection> {
     let allowed = "an object of texts, such as {\"GREETING\": \"hello\"}";
+    let mut variables = BTreeMap::new();
+    for (name, value) in entries(user, attribute, allowed)? {
+        let value = variable(name, value).map_err(|what| has(attribute, &what))?;
+        variables.insert(name.clone(), value.to_owned());
+    }
+    Ok(variables.into())
+}
+
+/// The entries of an object, of which an absent one has none.
+pub(crate) fn entries<'a>(
+    user: &'a UserAttributes,
+    attribute: Attribute,
+    allowed: &str,
+) -> Result<impl Iterator<Item = (&'a String, &'a Value)>, Objection> {
     let entries = match user.get(&attribute) {
-        None => return Ok(Environment::default()),
-        Some(Value::Map(entries)) => entries,
+        None => None,
+        Some(Value::Map(entries)) => Some(entries),
         // The text of a bad one may hold half a secret, so it is not repeated.
         Some(Value::Text(_)) => {
             return Err(wrong(attribute, "a text that is no JSON object", allowed));
         }
-        Some(other) => return Err(wrong(attribute, &other.shown(), allowed)),
+        Some(other) => return Err(wrong(attribute, &attribute.shown(other), allowed)),
     };
-    let mut variables = BTreeMap::new();
-    let mut size = 0;
-    for (name, value) in entries {
-        let value = variable(name, value).map_err(|what| has(attribute, &what))?;
-        size += name.len() + value.len() + 2;
-        variables.insert(name.clone(), value.to_owned());
+    let entries = entries.into_iter().flatten();
+    let size = |(name, value): (&String, &Value)| match value {
+        Value::Text(text) => name.len() + text.len() + 2,
+        Value::Whole(_)
+        | Value::Real(_)
+        | Value::Boolean(_)
+        | Value::Map(_)
+        | Value::List(_)
+        | Value::Other(_) => name.len() + 2,
+    };
+    let size: usize = entries.clone().map(size).sum();
+    if size > OBJECT_LIMIT {
+        let was = format!("{size} bytes in all");
+        return Err(wrong(attribute, &was, &format!("at most {OBJECT_LIMIT} bytes")));
     }
-    if size > ENV_LIMIT {
-        let (was, allowed) = (format!("{size} bytes in all"), format!("at most {ENV_LIMIT} bytes"));
-        return Err(wrong(attribute, &was, &allowed));
-    }
-    Ok(variables.into())
+    Ok(entries)
 }
 
 /// The text of a variable, or what the environment has there that it must not.

@@ -69,6 +69,7 @@ fn json_of(value: &Value) -> Option<serde_json::Value> {
                 entries.iter().filter_map(|(key, value)| Some((key.clone(), json_of(value)?)));
             serde_json::Value::Object(pairs.collect())
         }
+        Value::List(items) => items.iter().filter_map(json_of).collect(),
         Value::Other(_) => return None,
     })
 }
@@ -85,7 +86,7 @@ fn value_of(json: serde_json::Value) -> Value {
         serde_json::Value::Object(entries) => {
             Value::Map(entries.into_iter().map(|(key, value)| (key, value_of(value))).collect())
         }
-        serde_json::Value::Array(_) => Value::Other("a list"),
+        serde_json::Value::Array(items) => Value::List(items.into_iter().map(value_of).collect()),
         serde_json::Value::Null => Value::Other("null"),
     }
 }

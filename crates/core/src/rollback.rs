@@ -9,6 +9,7 @@ use crate::digest::Generation;
 use crate::history::StoredEntry;
 use crate::meaning;
 use crate::release::{Release, Releases};
+use crate::repository::Repository;
 use crate::row::{Row, Status};
 use crate::settings::Settings;
 
@@ -200,7 +201,7 @@ impl<'a> Look<'a> {
             None => self
                 .settings
                 .and_then(|settings| settings.repository.as_ref())
-                .map(|default| default.as_str()),
+                .map(Repository::as_str),
         };
         here.is_none() || entry.repository.is_none() || entry.repository.as_deref() == here
     }
@@ -306,8 +307,18 @@ fn is_restored(attribute: Attribute) -> bool {
         | Attribute::Env
         | Attribute::BuildEnv
         | Attribute::Health
-        | Attribute::HealthTimeout => true,
-        Attribute::Scale | Attribute::Version | Attribute::Follow | Attribute::Redeploy => false,
+        | Attribute::HealthTimeout
+        | Attribute::Procfile
+        | Attribute::Memory
+        | Attribute::Protocol => true,
+        Attribute::Scale
+        | Attribute::Workers
+        | Attribute::Cron
+        | Attribute::Domains
+        | Attribute::Hook
+        | Attribute::Version
+        | Attribute::Follow
+        | Attribute::Redeploy => false,
     }
 }
 

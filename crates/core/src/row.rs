@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attribute::UserAttributes;
+use crate::attribute::{Told, UserAttributes};
 use crate::commit::{Commit, NoCommit};
 use crate::digest::{Generation, SettingsDigest, Target};
 use crate::name::RowKey;
@@ -73,13 +73,26 @@ impl Report {
 }
 
 /// One row, read as a whole.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Row {
     pub key: RowKey,
     pub user: UserAttributes,
     pub report: Report,
     /// Count of the reactor's writes; 0 where it stands nowhere.
     pub seq: u64,
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Row { key, user, report, seq } = self;
+        formatter
+            .debug_struct("Row")
+            .field("key", key)
+            .field("user", &Told(user))
+            .field("report", report)
+            .field("seq", seq)
+            .finish()
+    }
 }
 
 impl Row {

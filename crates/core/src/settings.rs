@@ -16,11 +16,13 @@ pub struct Settings {
     pub max_scale: u32,
     /// Whether `Repo` may be reached by ssh or be a path on this machine.
     pub local_repositories: bool,
+    /// Apps answer at `<name>.<domain>`; `None`: it is not known here.
+    pub domain: Option<String>,
 }
 
 /// What attributes are held against, as far as it is known where they are looked at: whoever writes
 /// a row need not know the platform that will read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most instances that a row may ask for; `None`: the platform alone knows.
     pub max_scale: Option<u32>,
@@ -28,6 +30,8 @@ pub struct Limits {
     pub has_repository: Option<bool>,
     /// Whether `Repo` may be reached by ssh or be a path on this machine.
     pub local_repositories: bool,
+    /// The domain of every app's own name; `None`: the platform alone knows.
+    pub domain: Option<String>,
 }
 
 impl Settings {
@@ -37,6 +41,7 @@ impl Settings {
             max_scale: Some(self.max_scale),
             has_repository: Some(self.repository.is_some()),
             local_repositories: self.local_repositories,
+            domain: self.domain.clone(),
         }
     }
 
@@ -48,6 +53,7 @@ impl Settings {
             path: Some("apps".to_owned()),
             max_scale: 3,
             local_repositories: true,
+            domain: Some("localhost".to_owned()),
         }
     }
 }
@@ -55,6 +61,14 @@ impl Settings {
 impl Limits {
     /// Those of a platform that nobody could ask.
     pub fn unknown(local_repositories: bool) -> Limits {
-        Limits { max_scale: None, has_repository: None, local_repositories }
+        Limits { max_scale: None, has_repository: None, local_repositories, domain: None }
+    }
+
+    /// What a number of instances may be.
+    pub(crate) fn scale_allowed(&self) -> String {
+        match self.max_scale {
+            Some(most) => format!("a whole number from 0 to {most}"),
+            None => "a whole number from 0 to the platform's maximum".to_owned(),
+        }
     }
 }

@@ -63,7 +63,8 @@ impl<'a> SharedBuild<'a> {
         supply: &'a Supply,
     ) -> Result<SharedBuild<'a>, Refused> {
         let build_env = manifest.build_env.revealed();
-        let build = BuildKey::of(&manifest.repo, &manifest.path, &manifest.commit, build_env);
+        let build = BuildKey::of(&manifest.repo, &manifest.path, &manifest.commit, build_env)
+            .with_line(manifest.procfile.line("build"));
         let key = format!("builds/{}/{}", manifest.name, alike(&build, data).await);
         let stage = watch::Sender::new(Stage::Awaited);
         Ok(SharedBuild { account, notes, supply, data, build, key, stage })

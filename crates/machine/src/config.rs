@@ -51,6 +51,7 @@ impl Config {
             path: self.path.clone(),
             max_scale: self.max_scale,
             local_repositories: true,
+            domain: Some(self.domain.clone()),
         }
     }
 }

@@ -134,6 +134,7 @@ impl Machine {
             path: plan.app.path.clone(),
             commit: plan.deployment.commit.clone(),
             build_env: plan.app.build_env.revealed().clone(),
+            build_line: plan.app.procfile.line("build").map(str::to_owned),
             home: self.folder.build_home(),
         }
     }

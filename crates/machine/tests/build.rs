@@ -102,6 +102,7 @@ impl Workshop {
             path: String::new(),
             commit: Commit::parse(&git(&origin, &["rev-parse", "HEAD"])).unwrap(),
             build_env: BTreeMap::new(),
+            build_line: None,
             home: self.room.path().join("home"),
         }
     }

@@ -1,10 +1,13 @@
 //! The format of the table's file: what an older one becomes, by whom, and what stays as it was.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use rowhouse_core::{AppTable, Found, RowKey, StoredRow};
+use rowhouse_core::{
+    App, AppTable, Attribute, Found, Report, RowKey, Settings, Status, StoredRow, Value, Written,
+};
 use rowhouse_machine::table::{SqliteTable, TableFile};
 use rusqlite::Connection;
 
@@ -237,5 +240,101 @@ async fn a_program_of_an_earlier_format_opens_a_table_of_today_and_nothing_of_it
         raw.execute("update apps set memory = 512, seq = ifnull(seq, 0) + 1", []).unwrap();
         assert_eq!(folder.rung(), 1, "{format}");
         assert_eq!(folder.format(), FORMAT);
+    }
+}
+
+#[tokio::test]
+async fn columns_of_a_users_own_that_bear_a_name_of_today_survive_and_are_answered() {
+    for (format, script) in EARLIER {
+        let folder = Folder::of(script);
+        let raw = folder.raw();
+        // In another case, of another type, and one that SQLite makes itself.
+        raw.execute_batch(
+            "alter table apps add column Memory text; \
+             alter table apps add column hook blob; \
+             alter table apps add column workers as (json_object('w', 1)); \
+             alter table apps add column owner text; \
+             update apps set memory = 'lots', hook = x'00ff', owner = 'me' where name = 'full'",
+        )
+        .unwrap();
+        let table = folder.up();
+        assert_eq!(folder.format(), FORMAT, "{format}");
+        let row = table.get(&key("full")).await.unwrap().row().unwrap();
+        let reason = App::parse(&row, &Settings::for_tests()).unwrap_err().to_string();
+        for said in ["`Memory` is `lots`", "`Hook` is a blob", "`Workers` is not offered yet"] {
+            assert!(reason.contains(said), "{reason}");
+        }
+        let report =
+            Report { status: Some(Status::Invalid), reason: Some(reason), ..Report::default() };
+        let written = table.write(&row, &report, None).await.unwrap();
+        assert!(matches!(written, Written::Done(_)), "{format}");
+        let kept: (String, Vec<u8>, String) = raw
+            .query_row("select memory, hook, owner from apps where name = 'full'", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        assert_eq!(kept, ("lots".to_owned(), vec![0, 255], "me".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn each_attribute_is_read_as_it_was_written_in_its_column() {
+    let folder = Folder::new();
+    let table = folder.up();
+    let object = |text: &str| format!("'{{{text}}}'");
+    let of = |text: &str| Value::Text(text.to_owned());
+    let map = |key: &str, value: Value| Value::Map([(key.to_owned(), value)].into());
+    for (attribute, sql, expected) in [
+        (Attribute::Procfile, object(r#""web": "a"#), of(r#"{"web": "a}"#)),
+        (Attribute::Procfile, object(r#""web": "a""#), map("web", of("a"))),
+        (Attribute::Workers, object(r#""worker": 2"#), map("worker", Value::Whole(2))),
+        (Attribute::Workers, "'[1]'".to_owned(), of("[1]")),
+        (Attribute::Cron, object(r#""a": "@daily b""#), map("a", of("@daily b"))),
+        (Attribute::Domains, r#"'["b.example"]'"#.to_owned(), Value::List(vec![of("b.example")])),
+        (Attribute::Domains, "'[[]]'".to_owned(), Value::List(vec![Value::Other("a list")])),
+        (Attribute::Domains, "'{}'".to_owned(), of("{}")),
+        (Attribute::Domains, "'b.example'".to_owned(), of("b.example")),
+        (Attribute::Memory, "'256'".to_owned(), Value::Whole(256)),
+        (Attribute::Memory, "'256M'".to_owned(), of("256M")),
+        (Attribute::Protocol, "'h2c'".to_owned(), of("h2c")),
+        (Attribute::Hook, "123".to_owned(), of("123")),
+        (Attribute::Hook, "'[1]'".to_owned(), of("[1]")),
+    ] {
+        let raw = folder.raw();
+        let column = attribute.name().to_lowercase();
+        raw.execute_batch(&format!(
+            "delete from apps; insert into apps (name, {column}) values ('shop', {sql})"
+        ))
+        .unwrap();
+        let row = table.get(&key("shop")).await.unwrap().row().unwrap();
+        assert!(row.user[&attribute] == expected, "{attribute:?} {sql}");
+        // And as it was read, it is written.
+        let mut file = TableFile::open(&folder.table).unwrap();
+        let again = BTreeMap::from([(attribute, Some(expected.clone()))]);
+        let row = file.edit(&key("shop"), |_| Ok::<_, ()>(again)).unwrap().unwrap();
+        assert!(row.user[&attribute] == expected || sql == "'[[]]'", "{attribute:?} {sql}");
+    }
+}
+
+#[test]
+fn a_row_of_a_table_of_an_earlier_format_can_be_edited_but_for_what_it_has_no_column_for() {
+    for (format, script) in EARLIER {
+        let folder = Folder::of(script);
+        let mut file = TableFile::open(&folder.table).unwrap();
+        let edit = |changes: BTreeMap<Attribute, Option<Value>>| {
+            move |_: Option<&rowhouse_core::Row>| Ok::<_, ()>(changes)
+        };
+        let every = Attribute::ALL.into_iter().map(|attribute| (attribute, None));
+        let mut changes: BTreeMap<_, _> = every.collect();
+        changes.insert(Attribute::Scale, Some(Value::Whole(3)));
+        let row = file.edit(&key("full"), edit(changes)).unwrap().unwrap();
+        assert_eq!(row.user, BTreeMap::from([(Attribute::Scale, Value::Whole(3))]), "{format}");
+        let memory = BTreeMap::from([(Attribute::Memory, Some(Value::Whole(256)))]);
+        let error = file.edit(&key("full"), edit(memory.clone())).unwrap_err();
+        assert!(error.reason.contains("start `rowhouse up` first"), "{error}");
+        // What is open sees the columns that another program has added in the meantime.
+        drop(folder.up());
+        let row = file.edit(&key("full"), edit(memory)).unwrap().unwrap();
+        assert!(row.user[&Attribute::Memory] == Value::Whole(256));
     }
 }

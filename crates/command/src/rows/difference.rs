@@ -14,10 +14,10 @@ const MOST_NAMES: usize = 50;
 
 /// One line for each attribute that comes to mean something else.
 pub(crate) fn lines(before: &UserAttributes, changes: &Changes) -> Vec<String> {
-    let changed = changes.iter().filter(|(attribute, value)| {
+    let others = changes.iter().filter(|(attribute, value)| {
         !attribute.means_the_same(before.get(attribute), value.as_ref())
     });
-    changed
+    others
         .map(|(attribute, after)| {
             let (attribute, before) = (*attribute, before.get(attribute));
             let change = match (entries(before), entries(after.as_ref())) {
@@ -45,7 +45,12 @@ fn entries(value: Option<&Value>) -> Option<BTreeMap<&str, &Value>> {
             Some(entries.iter().map(|(name, value)| (name.as_str(), value)).collect())
         }
         Some(
-            Value::Text(_) | Value::Whole(_) | Value::Real(_) | Value::Boolean(_) | Value::Other(_),
+            Value::Text(_)
+            | Value::Whole(_)
+            | Value::Real(_)
+            | Value::Boolean(_)
+            | Value::List(_)
+            | Value::Other(_),
         ) => None,
     }
 }
@@ -77,7 +82,7 @@ fn shown(attribute: Attribute, value: Option<&Value>) -> String {
             text.chars().take(7).collect()
         }
         // Text that is no object may hold half a secret.
-        (Attribute::Env | Attribute::BuildEnv, _) => "***".to_owned(),
+        (attribute, _) if attribute.is_secret() => "***".to_owned(),
         (Attribute::Repo, Value::Text(text)) => clean(&shortened(&without_password(text))),
         (Attribute::Follow, value) => {
             value.as_flag().map_or_else(|| clean(&value.shown()), |flag| flag.to_string())

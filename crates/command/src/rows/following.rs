@@ -55,8 +55,11 @@ pub(crate) fn follows(user: &UserAttributes) -> bool {
 fn commit(version: Option<&Value>) -> Option<Commit> {
     match version? {
         Value::Text(version) => Commit::parse(version),
-        Value::Whole(_) | Value::Real(_) | Value::Boolean(_) | Value::Map(_) | Value::Other(_) => {
-            None
-        }
+        Value::Whole(_)
+        | Value::Real(_)
+        | Value::Boolean(_)
+        | Value::Map(_)
+        | Value::List(_)
+        | Value::Other(_) => None,
     }
 }

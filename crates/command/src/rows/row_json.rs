@@ -35,13 +35,17 @@ pub fn row(stored: &StoredRow, reveal: bool) -> Map<String, serde_json::Value> {
 }
 
 fn value(attribute: Attribute, value: &Value, reveal: bool) -> serde_json::Value {
-    let is_secret = matches!(attribute, Attribute::Env | Attribute::BuildEnv);
+    let is_masked = attribute.is_secret() && !reveal;
     match value {
-        Value::Map(entries) if is_secret && !reveal => {
+        Value::Map(entries) if is_masked => {
             entries.keys().map(|key| (key.clone(), json!("***"))).collect()
         }
-        // Text that is no object may hold half a secret.
-        Value::Text(_) if is_secret && !reveal => json!("***"),
+        // What is no object may hold half a secret.
+        Value::Text(_) | Value::Whole(_) | Value::Real(_) | Value::Boolean(_) | Value::List(_)
+            if is_masked =>
+        {
+            json!("***")
+        }
         Value::Text(text) if attribute == Attribute::Repo && !reveal => {
             json!(without_password(text))
         }
@@ -54,6 +58,9 @@ fn value(attribute: Attribute, value: &Value, reveal: bool) -> serde_json::Value
             .iter()
             .map(|(key, entry)| (key.clone(), self::value(attribute, entry, reveal)))
             .collect(),
+        Value::List(items) => {
+            items.iter().map(|item| self::value(attribute, item, reveal)).collect()
+        }
         Value::Other(kind) => json!(kind),
     }
 }
@@ -98,6 +105,46 @@ mod tests {
     use crate::client::InstanceState;
 
     use super::*;
+
+    #[test]
+    fn what_is_secret_of_a_row_is_masked_whatever_its_type_and_shown_to_who_asks() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let list = Value::List(vec![text("www.example.com"), text("example.com")]);
+        let user = [
+            (Attribute::Env, Value::Map([("KEY".to_owned(), text("hunter2"))].into())),
+            (Attribute::BuildEnv, text("{hunter2")),
+            (Attribute::Procfile, Value::Map([("web".to_owned(), text("./serve"))].into())),
+            (Attribute::Workers, Value::Map([("worker".to_owned(), Value::Whole(2))].into())),
+            (Attribute::Domains, list),
+            (Attribute::Hook, text("hunter2")),
+        ];
+        let row = |user: rowhouse_core::UserAttributes| StoredRow {
+            row: rowhouse_core::Row {
+                key: rowhouse_core::RowKey("shop".to_owned()),
+                user,
+                report: rowhouse_core::Report::default(),
+                seq: 0,
+            },
+            changed_at: None,
+        };
+        let stored = row(user.into());
+        let told = json!(self::row(&stored, false)).to_string();
+        assert!(!told.contains("hunter2"), "{told}");
+        for part in [
+            r#""Env":{"KEY":"***"}"#,
+            r#""Hook":"***""#,
+            r#""Procfile":{"web":"./serve"}"#,
+            r#""Workers":{"worker":2}"#,
+            r#""Domains":["www.example.com","example.com"]"#,
+        ] {
+            assert!(told.contains(part), "{told}");
+        }
+        assert!(json!(self::row(&stored, true)).to_string().contains(r#""Hook":"hunter2""#));
+        for hook in [Value::Whole(4711), Value::Real(4711.5), Value::Boolean(true)] {
+            let stored = row([(Attribute::Hook, hook)].into());
+            assert_eq!(self::row(&stored, false)["Hook"], "***");
+        }
+    }
 
     #[test]
     fn an_instance_is_told_as_it_always_was_to_the_byte() {

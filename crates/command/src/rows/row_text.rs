@@ -32,6 +32,7 @@ pub fn user(row: &Row, attribute: Attribute) -> String {
             | Value::Real(_)
             | Value::Boolean(_)
             | Value::Map(_)
+            | Value::List(_)
             | Value::Other(_) => value.shown(),
         },
     )

@@ -47,6 +47,7 @@ pub(crate) async fn show(client: &impl Client, show: &Show) -> anyhow::Result<Ex
         match object.get(&name) {
             Some(Value::Object(variables)) => variable_lines(&name, variables),
             Some(Value::String(text)) => output::field(&name, &clean(text)),
+            Some(Value::Array(items)) => output::field(&name, &list(items)),
             Some(value) => output::line(&format!("{name:14} {value}")),
             None => {}
         }
@@ -66,6 +67,11 @@ fn variable_lines(name: &str, variables: &Map<String, Value>) {
         let value = value.as_str().map_or_else(|| value.to_string(), clean);
         output::line(&format!("{label:14} {}={value}", clean(key)));
     }
+}
+
+fn list(items: &[Value]) -> String {
+    let shown = |item: &Value| item.as_str().map_or_else(|| item.to_string(), clean);
+    items.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 fn cells(instance: &ListedInstance) -> Vec<String> {

@@ -143,8 +143,12 @@ fn values() -> Vec<Value> {
     ]
 }
 
-fn full() -> UserAttributes {
-    let map = |key: &str| Value::Map([(key.to_owned(), Value::Text("value".to_owned()))].into());
+fn map(key: &str) -> Value {
+    Value::Map([(key.to_owned(), Value::Text("value".to_owned()))].into())
+}
+
+/// Of an app that every platform runs.
+fn valid() -> UserAttributes {
     [
         (Attribute::Version, Value::Text("main".to_owned())),
         (Attribute::Scale, Value::Whole(1)),
@@ -158,6 +162,20 @@ fn full() -> UserAttributes {
         (Attribute::Redeploy, Value::Whole(3)),
     ]
     .into()
+}
+
+fn full() -> UserAttributes {
+    let mut user = valid();
+    user.extend([
+        (Attribute::Procfile, map("web")),
+        (Attribute::Workers, Value::Map([("worker".to_owned(), Value::Whole(1))].into())),
+        (Attribute::Cron, map("tidy")),
+        (Attribute::Domains, Value::List(vec![Value::Text("example.com".to_owned())])),
+        (Attribute::Memory, Value::Whole(256)),
+        (Attribute::Protocol, Value::Text("h2c".to_owned())),
+        (Attribute::Hook, Value::Text("secret".to_owned())),
+    ]);
+    user
 }
 
 fn deploying() -> Report {
@@ -256,7 +274,7 @@ async fn odd_keys_and_values_can_be_answered(table: &(impl AppTable + TableUser)
 
 async fn the_history_has_each_end_once(table: &(impl AppTable + TableUser)) {
     let settings = Settings::for_tests();
-    table.replace("told", &full());
+    table.replace("told", &valid());
     let row = read(table, "told").await;
     let Ok(app) = App::parse(&row, &settings) else { panic!("the row is valid") };
     let generation = row.generation();
@@ -283,7 +301,7 @@ async fn the_history_has_each_end_once(table: &(impl AppTable + TableUser)) {
         assert_eq!(table.entries("told"), expected, "{status}");
     }
     // A whole-row replacement erases what was said, and the same end is not told twice.
-    table.replace("told", &full());
+    table.replace("told", &valid());
     let row = read(table, "told").await;
     let report = said(Status::DeployFailed);
     let again = entry(&row, &app, &report);
@@ -302,7 +320,7 @@ async fn the_history_has_each_end_once(table: &(impl AppTable + TableUser)) {
 
 async fn a_release_is_kept_as_long_as_an_entry_speaks_of_it(table: &(impl AppTable + TableUser)) {
     let settings = Settings::for_tests();
-    table.replace("kept", &full());
+    table.replace("kept", &valid());
     let first = read(table, "kept").await;
     let ends = async |status: Status| {
         let row = read(table, "kept").await;

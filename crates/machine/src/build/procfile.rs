@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use rowhouse_core::ProcessType;
+
 /// The commands of a `Procfile`, by process type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Procfile(BTreeMap<String, String>);
@@ -38,9 +40,8 @@ impl Procfile {
                 return error("it has no `:`");
             };
             let (name, command) = (name.trim_end(), command.trim());
-            let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
-            if name.is_empty() || !name.chars().all(plain) {
-                return error("its name is not of letters, digits, `-` and `_`");
+            if ProcessType::parse(name).is_none() {
+                return error("its name is not of 1 to 63 letters, digits, `-` and `_`");
             }
             if command.is_empty() {
                 return error("it has no command");

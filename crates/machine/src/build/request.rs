@@ -19,6 +19,8 @@ pub struct BuildRequest {
     pub commit: Commit,
     /// The row's variables for the build.
     pub build_env: BTreeMap<String, String>,
+    /// The row's line for `build`; `None`: the repository's Procfile stands.
+    pub build_line: Option<String>,
     /// The build's `HOME`, made if it is not there: caches of package managers stay in it.
     pub home: PathBuf,
 }
@@ -26,7 +28,13 @@ pub struct BuildRequest {
 impl BuildRequest {
     /// The name of what is to be built.
     pub fn key(&self) -> BuildKey {
-        BuildKey::of(&self.repository, &self.path, &self.commit, &self.build_env)
+        self.key_at(&self.commit)
+    }
+
+    /// The name of the same at another commit.
+    pub(crate) fn key_at(&self, commit: &Commit) -> BuildKey {
+        BuildKey::of(&self.repository, &self.path, commit, &self.build_env)
+            .with_line(self.build_line.as_deref())
     }
 }
 
@@ -53,6 +61,14 @@ impl BuildKey {
         let parts = (1, repository.as_str(), path, commit, build_env);
         let text =
             serde_json::to_vec(&parts).expect("strings and maps of strings have a JSON form");
+        BuildKey(digest(&text))
+    }
+
+    /// Of what is built by the row's line for `build`, if it has one.
+    #[must_use]
+    pub fn with_line(self, build_line: Option<&str>) -> BuildKey {
+        let Some(line) = build_line else { return self };
+        let text = serde_json::to_vec(&(&self, line)).expect("texts have a JSON form");
         BuildKey(digest(&text))
     }
 

@@ -17,7 +17,7 @@ mod scene;
 pub(crate) mod stacks;
 pub(crate) mod tidy;
 
-use rowhouse_core::{AppName, Attempt, Base, Commit, Observed, Phase, Plan, Stack};
+use rowhouse_core::{AppName, Attempt, Base, Commit, HttpProtocol, Observed, Phase, Plan, Stack};
 use serde::{Deserialize, Serialize};
 
 use crate::build::request::BuildKey;
@@ -41,8 +41,15 @@ impl InstanceDigest {
             &plan.app.env,
             plan.app.redeploy,
         );
-        let text = serde_json::to_vec(&parts).expect("texts and numbers have a JSON form");
-        InstanceDigest(digest(&text))
+        let app = &plan.app;
+        let further = (app.procfile.line("web"), app.memory, app.protocol);
+        // What an app says nothing of is no part, so that the digest stays what it was.
+        let text = if further == (None, None, HttpProtocol::default()) {
+            serde_json::to_vec(&parts)
+        } else {
+            serde_json::to_vec(&(parts, further))
+        };
+        InstanceDigest(digest(&text.expect("texts and numbers have a JSON form")))
     }
 }
 

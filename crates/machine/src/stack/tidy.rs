@@ -175,10 +175,8 @@ async fn mirrors(machine: &Machine, stacks: &Stacks) {
     let (builds, requests) = kept(machine, stacks).await;
     let named = requests.iter().map(|request| request.repository.clone()).collect();
     let is_needed = |repository: &Repository, commit: &Commit| {
-        requests.iter().filter(|request| request.repository == *repository).any(|request| {
-            let key = BuildKey::of(repository, &request.path, commit, &request.build_env);
-            builds.contains(&key)
-        })
+        let mut requests = requests.iter().filter(|request| request.repository == *repository);
+        requests.any(|request| builds.contains(&request.key_at(commit)))
     };
     if let Err(error) = machine.mirrors.tidy(&named, is_needed).await {
         warn!(reason = %error, "cannot tidy the mirrors");

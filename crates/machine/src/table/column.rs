@@ -7,11 +7,10 @@ use rowhouse_core::{
 };
 use rusqlite::types::ValueRef;
 
-/// The columns that `read_row` reads.
-pub(crate) const COLUMNS: &str = "\
-    name, version, scale, repo, path, env, build_env, health, health_timeout, \
-    follow, redeploy, status, load_balancer, reason, revision, healthy, \
-    generation, target, seq, changed_at";
+/// The columns that `read_row` reads: all that there are, for a table of an earlier format lacks
+/// some of today's, and may get them between two statements. What a user has in columns of an own
+/// is never loaded.
+pub(crate) const COLUMNS: &str = "*";
 
 /// The column of a user attribute.
 pub(crate) fn column(attribute: Attribute) -> &'static str {
@@ -26,6 +25,13 @@ pub(crate) fn column(attribute: Attribute) -> &'static str {
         Attribute::HealthTimeout => "health_timeout",
         Attribute::Follow => "follow",
         Attribute::Redeploy => "redeploy",
+        Attribute::Procfile => "procfile",
+        Attribute::Workers => "workers",
+        Attribute::Cron => "cron",
+        Attribute::Domains => "domains",
+        Attribute::Memory => "memory",
+        Attribute::Protocol => "protocol",
+        Attribute::Hook => "hook",
     }
 }
 
@@ -33,8 +39,12 @@ pub(crate) fn column(attribute: Attribute) -> &'static str {
 pub(crate) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
     let mut user = UserAttributes::new();
     for attribute in Attribute::ALL {
-        if let Some(value) = read_value(attribute, row.get_ref(column(attribute))?) {
-            user.insert(attribute, value);
+        match row.get_ref(column(attribute)) {
+            Ok(stored) => {
+                user.extend(read_value(attribute, stored).map(|value| (attribute, value)));
+            }
+            Err(rusqlite::Error::InvalidColumnName(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     // The reactor's columns too may hold anything; what is not ours reads as never written.
@@ -90,7 +100,7 @@ fn literal(stored: ValueRef<'_>) -> String {
     }
 }
 
-/// Reads what stands in a column; null is absent. Environments are JSON objects in text.
+/// Reads what stands in a column; null is absent. Objects and lists are JSON in text.
 fn read_value(attribute: Attribute, stored: ValueRef<'_>) -> Option<Value> {
     match stored {
         ValueRef::Null => None,
@@ -99,23 +109,40 @@ fn read_value(attribute: Attribute, stored: ValueRef<'_>) -> Option<Value> {
         ValueRef::Blob(_) => Some(Value::Other("a blob")),
         ValueRef::Text(bytes) => {
             let text = String::from_utf8_lossy(bytes).into_owned();
-            match attribute {
-                Attribute::Env | Attribute::BuildEnv => {
-                    match serde_json::from_str::<serde_json::Value>(&text) {
-                        Ok(json @ serde_json::Value::Object(_)) => Some(json_value(json)),
-                        Ok(_) | Err(_) => Some(Value::Text(text)),
-                    }
-                }
-                Attribute::Version
-                | Attribute::Scale
-                | Attribute::Repo
-                | Attribute::Path
-                | Attribute::Health
-                | Attribute::HealthTimeout
-                | Attribute::Follow
-                | Attribute::Redeploy => Some(Value::Text(text)),
-            }
+            Some(read_json(attribute, &text).unwrap_or(Value::Text(text)))
         }
+    }
+}
+
+/// What a text means to an attribute that is JSON; `None`: it is a text.
+fn read_json(attribute: Attribute, text: &str) -> Option<Value> {
+    use serde_json::Value as Json;
+    match attribute {
+        Attribute::Env
+        | Attribute::BuildEnv
+        | Attribute::Procfile
+        | Attribute::Workers
+        | Attribute::Cron => match serde_json::from_str(text).ok()? {
+            json @ Json::Object(_) => Some(json_value(json)),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => None,
+        },
+        Attribute::Domains => match serde_json::from_str(text).ok()? {
+            Json::Array(items) => Some(Value::List(items.into_iter().map(json_value).collect())),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) => {
+                None
+            }
+        },
+        Attribute::Version
+        | Attribute::Scale
+        | Attribute::Repo
+        | Attribute::Path
+        | Attribute::Health
+        | Attribute::HealthTimeout
+        | Attribute::Follow
+        | Attribute::Redeploy
+        | Attribute::Memory
+        | Attribute::Protocol
+        | Attribute::Hook => None,
     }
 }
 
@@ -144,7 +171,7 @@ pub(crate) fn sql_value(value: &Value) -> rusqlite::types::Value {
         Value::Whole(number) => Sql::Integer(*number),
         Value::Real(number) => Sql::Real(*number),
         Value::Boolean(flag) => Sql::Integer(i64::from(*flag)),
-        Value::Map(_) => Sql::Text(to_json(value).to_string()),
+        Value::Map(_) | Value::List(_) => Sql::Text(to_json(value).to_string()),
         Value::Other(_) => Sql::Null,
     }
 }
@@ -158,6 +185,7 @@ fn to_json(value: &Value) -> serde_json::Value {
         Value::Map(entries) => {
             entries.iter().map(|(key, value)| (key.clone(), to_json(value))).collect()
         }
+        Value::List(items) => items.iter().map(to_json).collect(),
         Value::Other(_) => serde_json::Value::Null,
     }
 }

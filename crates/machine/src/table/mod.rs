@@ -24,7 +24,7 @@ use crate::table::database::{
     Database, Durability, explain, open, open_of_another, open_read_only,
 };
 use crate::table::mark::{Mark, Marks};
-use crate::table::schema::FormatError;
+use crate::table::schema::{FormatError, has_column};
 
 /// The names whose rows went before a time. Whether one is there again is asked of the rows: any
 /// program may have written it, also past the triggers.
@@ -59,6 +59,10 @@ impl TableFile {
         TableFile::opened(path, schema::migrate)
     }
 
+    fn unusable(&self, error: &FormatError) -> Unreachable {
+        unusable(self.path(), error)
+    }
+
     fn opened(
         path: &Path,
         prepare: impl FnOnce(&mut Connection) -> Result<(), FormatError>,
@@ -68,9 +72,7 @@ impl TableFile {
             prepare(&mut connection)?;
             Ok(connection)
         })();
-        let connection = opened.map_err(|error: FormatError| Unreachable {
-            reason: format!("table `{}`: {error}", path.display()),
-        })?;
+        let connection = opened.map_err(|error| unusable(path, &error))?;
         Ok(TableFile { connection })
     }
 
@@ -94,9 +96,7 @@ impl TableFile {
             schema::prove(&connection)?;
             Ok(list(&connection).map(drop)?)
         };
-        read().map_err(|error: FormatError| Unreachable {
-            reason: format!("table `{}`: {error}", path.display()),
-        })
+        read().map_err(|error: FormatError| unusable(path, &error))
     }
 
     /// Reads one row.
@@ -129,16 +129,13 @@ impl TableFile {
                     .execute("insert into apps (name) values (?1)", params![key.as_str()])?;
             }
             for (attribute, value) in &changes {
-                let statement =
-                    format!("update apps set {} = ?2 where name = ?1", column(*attribute));
-                transaction
-                    .execute(&statement, params![key.as_str(), value.as_ref().map(sql_value)])?;
+                set(&transaction, key, *attribute, value.as_ref())?;
             }
             let after = get(&transaction, key)?.expect("it was written just now").row;
             transaction.commit()?;
             Ok(Ok(after))
         })();
-        edited.map_err(|error: rusqlite::Error| self.unreachable(&error))
+        edited.map_err(|error: FormatError| self.unusable(&error))
     }
 
     /// Deletes a row; `None`: there was none.
@@ -180,13 +177,7 @@ impl TableFile {
         })();
         match adopted {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Unreachable {
-                reason: format!(
-                    "table `{}`: it is of an earlier format than the folder that it stands in: \
-                     start `rowhouse up` first, which brings it up to date",
-                    self.path().display()
-                ),
-            }),
+            Ok(false) => Err(self.unusable(&FormatError::Older)),
             Err(error) => Err(self.unreachable(&error)),
         }
     }
@@ -238,6 +229,10 @@ impl TableFile {
     fn path(&self) -> &Path {
         Path::new(self.connection.path().unwrap_or("rowhouse.db"))
     }
+}
+
+fn unusable(path: &Path, error: &FormatError) -> Unreachable {
+    Unreachable { reason: format!("table `{}`: {error}", path.display()) }
 }
 
 fn unreachable(path: &Path, error: &rusqlite::Error) -> Unreachable {
@@ -400,6 +395,23 @@ fn find(connection: &Connection, key: &RowKey, marks: &Marks) -> rusqlite::Resul
         // It may have been renewed in between; then the table has another one by now.
         unknown = Some(mark);
     }
+}
+
+/// Sets a user attribute, or clears it. A table of an earlier format says nothing in a column that
+/// it does not have.
+fn set(
+    connection: &Connection,
+    key: &RowKey,
+    attribute: Attribute,
+    value: Option<&Value>,
+) -> Result<(), FormatError> {
+    let column = column(attribute);
+    if !has_column(connection, "apps", column)? {
+        return value.map_or(Ok(()), |_| Err(FormatError::Older));
+    }
+    let statement = format!("update apps set {column} = ?2 where name = ?1");
+    connection.execute(&statement, params![key.as_str(), value.map(sql_value)])?;
+    Ok(())
 }
 
 fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredRow>> {

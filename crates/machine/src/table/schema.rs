@@ -134,6 +134,8 @@ pub(crate) enum FormatError {
          from before it"
     )]
     Newer { format: i64 },
+    #[error("it is of an earlier format: start `rowhouse up` first, which brings it up to date")]
+    Older,
     #[error("{}", explain(.0))]
     Sqlite(#[from] rusqlite::Error),
 }
