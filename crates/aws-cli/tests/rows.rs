@@ -130,8 +130,6 @@ fn succeeded(room: &Room, arguments: &[&str]) -> String {
     printed
 }
 
-/// A command that waits, while the reactor sweeps as its schedule has it do: the emulator publishes
-/// no events of stacks.
 /// Between releases, with all that they had.
 async fn goes_back_and_forth(room: &Room, commit: &str) {
     // Back to the newest release of that commit that differs, with all that it had.
@@ -155,6 +153,8 @@ async fn goes_back_and_forth(room: &Room, commit: &str) {
     assert_eq!(numbers, ["5", "4", "3", "2", "1"], "{history}");
 }
 
+/// A command that waits, while the reactor sweeps as its schedule has it do: the emulator publishes
+/// no events of stacks.
 async fn sweeping(room: &Room, arguments: &[&str]) -> String {
     let output = ended(room, arguments).await;
     let (printed, said) = texts(&output);
