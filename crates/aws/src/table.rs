@@ -219,8 +219,8 @@ impl DynamoTable {
         Ok(output.items.unwrap_or_default())
     }
 
-    /// Lets the entries and releases of apps without a row expire; those of apps that have one again
-    /// are kept.
+    /// Lets the entries and releases of apps without a row expire; those of apps that have one
+    /// again are kept.
     pub async fn expire_history(&self, rows: &BTreeSet<RowKey>) -> Result<(), Unreachable> {
         let Some(history) = &self.history else { return Ok(()) };
         let mut start = None;

@@ -166,13 +166,11 @@ fn after_a_failed_change_everything_is_as_it_was_deployed_last() {
                 settings: good.settings.clone(),
             }
             .put(std::slice::from_ref(&change));
-            bad = match status {
-                Status::Invalid => {
-                    bad.row.report.status = Some(status);
-                    bad
-                }
-                _ => bad.ends(status, 'a'),
-            };
+            if status == Status::Invalid {
+                bad.row.report.status = Some(status);
+            } else {
+                bad = bad.ends(status, 'a');
+            }
             let changes = bad.changes(&Asked::Earlier, &[]);
             assert_eq!(changes, written('a', 1, std::slice::from_ref(&back)), "{change:?}");
         }

@@ -121,8 +121,8 @@ impl DataFolder {
         self.root.join("builds")
     }
 
-    /// The home folder of an app's builds, where package managers keep their caches. It goes with the
-    /// app: its builds may lean on what is in it, such as a Python that uv has fetched.
+    /// The home folder of an app's builds, where package managers keep their caches. It goes with
+    /// the app: its builds may lean on what is in it, such as a Python that uv has fetched.
     pub fn build_home(&self, app: &AppName) -> PathBuf {
         self.root.join("build-homes").join(app.as_str())
     }

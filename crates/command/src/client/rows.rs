@@ -48,8 +48,8 @@ pub trait Rows {
     /// Reads an app's history, newest first; it outlives the row.
     async fn history(&self, key: &RowKey) -> anyhow::Result<Vec<StoredEntry>>;
 
-    /// Reads the releases that an app's history speaks of: with every value that it had, so only for
-    /// who goes back to one.
+    /// Reads the releases that an app's history speaks of: with every value that it had, so only
+    /// for who goes back to one.
     async fn releases(&self, key: &RowKey) -> anyhow::Result<Releases>;
 
     /// The platform's settings, which a row is checked against before it is written; `None`: nobody

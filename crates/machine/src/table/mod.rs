@@ -53,8 +53,8 @@ impl TableFile {
         TableFile::opened(path, schema::make)
     }
 
-    /// Opens the file as the platform does: one of an earlier format becomes one of today's. Whoever
-    /// calls this holds the folder's lock.
+    /// Opens the file as the platform does: one of an earlier format becomes one of today's.
+    /// Whoever calls this holds the folder's lock.
     pub fn migrate(path: &Path) -> Result<TableFile, Unreachable> {
         TableFile::opened(path, schema::migrate)
     }
@@ -303,7 +303,8 @@ impl SqliteTable {
         .await
     }
 
-    /// Forgets the history, and with it the releases, of apps whose rows are gone for longer than it is kept.
+    /// Forgets the history, and with it the releases, of apps whose rows are gone for longer than
+    /// it is kept.
     pub async fn prune_history(&self) -> Result<(), Unreachable> {
         let limit = days_ago(KEPT_DAYS);
         self.run(move |connection| {
