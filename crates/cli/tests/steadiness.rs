@@ -288,7 +288,7 @@ fn deploy_says_what_it_waits_for() {
 
 #[test]
 fn an_app_that_listens_elsewhere_is_told_where() {
-    let house = House::start();
+    let house = House::start_with(&["--trust-apps"]);
     let repository = house.repository("app");
     let listen = |family: &str, address: &str| {
         format!(
@@ -341,5 +341,23 @@ fn an_app_that_listens_elsewhere_is_told_where() {
         };
         assert!(reason.ends_with(advice), "{name}: {reason}");
         assert!(*name == "nowhere" || reason.contains("; last output: ready;"), "{name}: {reason}");
+    }
+}
+
+#[test]
+fn an_app_that_may_not_listen_where_it_tries_to_is_told_where_it_may() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let python = "web: exec python3 -c 'import socket; \
+                  socket.create_server((\"127.0.0.1\", 20999))'\n";
+    let node = "web: exec node -e 'require(\"net\").createServer().listen(20998)'\n";
+    for (name, procfile, words) in
+        [("python", python, "Permission denied"), ("node", node, "listen EACCES")]
+    {
+        repository.procfile(name, procfile);
+        house.put(name, name, 1, &repository);
+        let reason = house.failed(name, words).reason;
+        let advice = "; an app may listen on the port in `PORT` alone";
+        assert!(reason.contains(advice), "{name}: {reason}");
     }
 }
