@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use rowhouse_machine::sandbox::layers;
+use rowhouse_machine::sandbox::probe;
 
 use crate::output;
 
@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Option<ExitCode> {
             Some(rowhouse_machine::process::shim::exec(folder, parent))
         }
         ("sandbox-try", 3) => {
-            output::problem(&layers::try_to_enter(folder).to_string());
+            output::problem(&probe::try_to_enter(folder).to_string());
             Some(ExitCode::FAILURE)
         }
         ("wait-for", 4) => {

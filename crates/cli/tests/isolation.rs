@@ -103,9 +103,7 @@ impl Scene {
             "table": house.table(),
             "journal": house.data().join("state/journal.sqlite"),
             "data": data,
-            "log": only(&house.data().join("logs/victim"), |name| {
-                Path::new(name).extension() == Some("log".as_ref())
-            }),
+            "log": only(&house.data().join("logs/victim"), |name| !name.starts_with("build-")),
             "release": only(&house.data().join("builds/victim"), |_| true).join("checkout/web.py"),
             "description":
                 only(&house.data().join("instances/victim"), |_| true).join("spec.json"),

@@ -60,8 +60,8 @@ impl Schedule {
     pub const ALLOWED: &str = "five fields (minute, hour, day of the month, month, day of the \
                                week) or a word from `@hourly` to `@yearly`, then a command or a \
                                process type, such as `30 4 * * 1-5 ./tidy`, with a time zone \
-                               before it where it is not UTC \
-                               (`TZ=Europe/Berlin 30 4 * * * ./tidy`)";
+                               before it where it is not UTC (`TZ=Europe/Berlin 30 4 * * * \
+                               ./tidy`)";
 
     /// Reads a schedule.
     ///

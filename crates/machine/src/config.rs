@@ -7,6 +7,7 @@ use std::time::Duration;
 use rowhouse_core::{AppName, Repository, Settings, SettingsDigest};
 
 use crate::sandbox::layers::Layers;
+use crate::sandbox::probe;
 use crate::supply::Supply;
 
 /// What instances are made from here, apart from the row. Change it when the way they are run
@@ -74,10 +75,10 @@ pub enum Apartness {
 }
 
 impl Apartness {
-    /// What is put on each process; see [`Layers::probe`].
+    /// What is put on each process; see [`probe::layers`].
     pub(crate) fn layers(self, program: &Path, folder: &Path) -> Option<Layers> {
         match self {
-            Apartness::Enforced => Some(Layers::probe(program, folder)),
+            Apartness::Enforced => Some(probe::layers(program, folder)),
             Apartness::Trusted => None,
         }
     }

@@ -8,7 +8,7 @@ use rowhouse_command::finding::{self, Finding, State};
 use rowhouse_command::rows::orphans;
 use rowhouse_machine::folder::{DataFolder, FolderError, Presence};
 use rowhouse_machine::process::supervised::unconfined;
-use rowhouse_machine::sandbox::layers::Layers;
+use rowhouse_machine::sandbox::probe;
 use serde_json::json;
 
 use crate::context::{Context, Missing, OPEN, folder_hint};
@@ -256,7 +256,7 @@ fn isolation(folder: Option<&DataFolder>) -> Vec<Finding> {
     let what = "isolation";
     let probed = std::env::current_exe().and_then(|program| {
         let room = tempfile::tempdir()?;
-        Ok(Layers::probe(&program, &room.path().join("probe")))
+        Ok(probe::layers(&program, &room.path().join("probe")))
     });
     let layers = match probed {
         Ok(layers) => layers,

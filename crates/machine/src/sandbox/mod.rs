@@ -1,12 +1,13 @@
 //! What keeps an app's processes, its builds and its `release:` from everything that is not theirs.
 //! Several layers, since no one of them works on every machine: a view of the files (`view`), rules
 //! of Landlock (`rules`), no right of root's that is not needed, and a filter of system calls
-//! (`filter`). Which there are is tried at a platform's start (`layers`); what was promised then and
-//! cannot be put on stops the process that it was promised for.
+//! (`filter`). Which there are is tried at a platform's start (`layers`); what was promised then
+//! and cannot be put on stops the process that it was promised for.
 
 mod filter;
 pub mod isolation;
 pub mod layers;
+pub mod probe;
 mod rules;
 mod view;
 

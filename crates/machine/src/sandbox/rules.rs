@@ -13,8 +13,8 @@ use landlock::{
 /// The newest rules that this was tried with.
 const KNOWN: ABI = ABI::V6;
 
-/// The newest version of the rules that this kernel enforces, up to the newest that is used here; 0:
-/// none.
+/// The newest version of the rules that this kernel enforces, up to the newest that is used here;
+/// 0: none.
 pub(crate) fn newest() -> u8 {
     let known = [ABI::V1, ABI::V2, ABI::V3, ABI::V4, ABI::V5, ABI::V6];
     let versions = (1..).zip(known);

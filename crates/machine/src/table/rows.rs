@@ -11,10 +11,9 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::table::column::{COLUMNS, column, read_name, read_row, sql_value};
 use crate::table::database::explain;
-use crate::table::history::append;
 use crate::table::mark::{Mark, Marks};
-use crate::table::schema;
 use crate::table::schema::{FormatError, has_column};
+use crate::table::{history, schema};
 
 pub(crate) fn unusable(path: &Path, error: &FormatError) -> Unreachable {
     Unreachable { reason: format!("table `{}`: {error}", path.display()) }
@@ -135,7 +134,7 @@ pub(crate) fn write(
             changed_at,
         ])?;
     if let Some(entry) = entry {
-        append(&transaction, &seen.key, entry, &at)?;
+        history::append(&transaction, &seen.key, entry, &at)?;
     }
     transaction.commit()?;
     if let Some(renewed) = renewed {

@@ -115,7 +115,8 @@ impl SqliteTable {
         .await
     }
 
-    /// Forgets the history of apps whose rows are gone for longer than it is kept.
+    /// Forgets the history, and with it the releases, of apps whose rows are gone for longer than
+    /// it is kept.
     pub async fn prune_history(&self) -> Result<(), Unreachable> {
         let limit = days_ago(KEPT_DAYS);
         self.run(move |connection| {

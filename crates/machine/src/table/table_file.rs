@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rowhouse_core::{Attribute, Found, Row, RowKey, StoredEntry, StoredRow, Unreachable, Value};
+use rowhouse_core::{
+    Attribute, Found, Releases, Row, RowKey, StoredEntry, StoredRow, Unreachable, Value,
+};
 use rusqlite::{TransactionBehavior, params};
 
 use crate::table::database::{open_of_another, open_read_only};
 use crate::table::file::{OpenFile, is_in_the_way, set_aside};
-use crate::table::history::history;
 use crate::table::mark::Marks;
 use crate::table::rows::{find, get, list, set, unreachable, unusable};
 use crate::table::schema::FormatError;
-use crate::table::{nameless, schema};
+use crate::table::{history, nameless, schema};
 
 /// A row that was deleted.
 #[derive(Clone, Debug, PartialEq)]
@@ -224,7 +225,12 @@ impl TableFile {
 
     /// Reads an app's history, newest first; it outlives the row.
     pub fn history(&self, key: &RowKey) -> Result<Vec<StoredEntry>, Unreachable> {
-        history(&self.opened.connection, key).map_err(|error| self.unreachable(&error))
+        history::entries(&self.opened.connection, key).map_err(|error| self.unreachable(&error))
+    }
+
+    /// Reads the releases that an app's history speaks of, as far as there are any.
+    pub fn releases(&self, key: &RowKey) -> Result<Releases, Unreachable> {
+        history::releases(&self.opened.connection, key).map_err(|error| self.unreachable(&error))
     }
 
     /// The names of rows that no name leads to, as SQL writes them.
