@@ -5,6 +5,7 @@
 mod house;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -113,7 +114,9 @@ fn a_table_that_is_removed_while_the_platform_runs_is_made_anew_and_costs_no_app
     assert!(rows(&kept[0]).starts_with("shop|v1|1|"), "{kept:?}");
     // With all that belongs to it.
     for end in ENDS {
-        fs::remove_file(file(&house, end)).unwrap();
+        // The platform may have been quicker, and have moved its log away.
+        let removed = fs::remove_file(file(&house, end)).map_err(|error| error.kind());
+        assert!(matches!(removed, Ok(()) | Err(ErrorKind::NotFound)), "{removed:?}");
     }
     is_opened(&house, 2);
     goes_on(&house, &repository, &pids, "two");
@@ -277,7 +280,7 @@ fn a_table_of_an_earlier_format_becomes_one_of_today_when_it_takes_the_place_of_
             put_there(&earlier(&house, script, &name));
             is_opened(&house, before + 1);
             // Its rows are answered, and it has what today's have.
-            house.rowhouse(&["put", &name, "--memory", "64"]);
+            house.set(&name, "memory = 64");
             house.wait_row(&name, |row| row.status == "invalid");
             assert_eq!(house.sql(&format!("select memory from apps where name = '{name}'")), "64");
             assert_eq!(house.sql("pragma user_version"), format, "{name}");
