@@ -13,8 +13,8 @@ use rowhouse_command::client::{
     Sight, WithoutRow,
 };
 use rowhouse_core::{
-    App, AppName, Commit, Obstacle, Resolution, Row, RowKey, Settings, SettingsDigest, StoredEntry,
-    StoredRow, Written,
+    App, AppName, Commit, Obstacle, Releases, Resolution, Row, RowKey, Settings, SettingsDigest,
+    StoredEntry, StoredRow, Written,
 };
 
 use crate::account::{Account, told, told_of};
@@ -233,6 +233,10 @@ impl Rows for AwsClient {
 
     async fn history(&self, key: &RowKey) -> anyhow::Result<Vec<StoredEntry>> {
         self.table.history(key).await.map_err(|failure| self.of_table(&failure))
+    }
+
+    async fn releases(&self, key: &RowKey) -> anyhow::Result<Releases> {
+        self.table.releases(key).await.map_err(|failure| self.of_table(&failure))
     }
 
     /// Those of the reactor.

@@ -95,15 +95,15 @@ async fn an_app_comes_changes_and_goes_by_the_same_commands_as_on_a_machine() {
     room.shell(
         "aws dynamodb put-item --table-name apps-db --item '{\"Name\":{\"S\":\"Foo_bar\"}}'",
     );
-    let invalid = ended(&room, &["put", "hello", "--follow", "true"]).await;
+    let put = ["put", "hello", "--follow", "true", "--env", "GREETING=hello"];
+    let invalid = ended(&room, &put).await;
     assert_eq!(invalid.status.code(), Some(0), "{invalid:?}");
     let row = room
         .shell("aws dynamodb get-item --table-name apps-db --key '{\"Name\":{\"S\":\"hello\"}}'");
     let row: Value = serde_json::from_str(&row).unwrap();
     assert_eq!(row["Item"]["Follow"], serde_json::json!({ "BOOL": true }));
     assert_eq!(sweeping(&room, &["rm", "Foo_bar"]).await, "Foo_bar  deleted\n");
-    let back = sweeping(&room, &["rollback", "hello", &commit]).await;
-    assert!(back.contains("hello  deployed  1/1"), "{back}");
+    goes_back_and_forth(&room, &commit).await;
     let redeployed = sweeping(&room, &["redeploy", "hello"]).await;
     assert!(redeployed.contains("hello  deployed"), "{redeployed}");
 
@@ -128,6 +128,29 @@ fn succeeded(room: &Room, arguments: &[&str]) -> String {
     let (printed, said) = texts(&output);
     assert!(output.status.success(), "{arguments:?}: {printed}{said}");
     printed
+}
+
+/// Between releases, with all that they had.
+async fn goes_back_and_forth(room: &Room, commit: &str) {
+    // Back to the newest release of that commit that differs, with all that it had.
+    let back = sweeping(room, &["rollback", "hello", commit]).await;
+    assert!(back.contains("hello  deployed  1/1"), "{back}");
+    let get = "aws dynamodb get-item --table-name apps-db --key '{\"Name\":{\"S\":\"hello\"}}'";
+    let row: Value = serde_json::from_str(&room.shell(get)).unwrap();
+    assert_eq!(row["Item"]["Env"], Value::Null);
+    assert_eq!(row["Item"]["Version"]["S"], commit);
+    assert_eq!(row["Item"]["Follow"]["BOOL"], false);
+    let forth = ended(room, &["rollback", "hello"]).await;
+    let (printed, said) = texts(&forth);
+    assert!(printed.contains("hello  deployed  1/1"), "{printed}{said}");
+    assert!(said.contains("hello: Env: GREETING=(none) → ***"), "{said}");
+    let row: Value = serde_json::from_str(&room.shell(get)).unwrap();
+    assert_eq!(row["Item"]["Env"]["M"]["GREETING"]["S"], "hello");
+    // Who reads the history meets no release.
+    let history = succeeded(room, &["history", "hello"]);
+    let numbers: Vec<&str> =
+        history.lines().skip(1).map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(numbers, ["5", "4", "3", "2", "1"], "{history}");
 }
 
 /// A command that waits, while the reactor sweeps as its schedule has it do: the emulator publishes

@@ -4,8 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
-use rowhouse_core::{Attribute, Commit, Row, RowKey, StoredEntry, StoredRow, Value, Written};
+use rowhouse_core::{
+    Attribute, Commit, Releases, Row, RowKey, StoredEntry, StoredRow, Value, Written,
+};
 
+use crate::history::{self, ENTRIES_FROM, RELEASES};
 use crate::item::{self, Condition, Item};
 use crate::refusal::Failure;
 use crate::table::{DynamoTable, can_be_a_key, is_condition, key, merged};
@@ -118,6 +121,21 @@ impl DynamoTable {
     /// # Errors
     /// The table of the history does not answer.
     pub async fn history(&self, app: &RowKey) -> Result<Vec<StoredEntry>, Failure> {
+        let entries = self.told(app, "#At >= :bound", ENTRIES_FROM).await?;
+        Ok(entries.iter().map(entry).collect())
+    }
+
+    /// Reads the releases that an app's history speaks of, which has the values of its `Env`.
+    ///
+    /// # Errors
+    /// The table of the history does not answer.
+    pub async fn releases(&self, app: &RowKey) -> Result<Releases, Failure> {
+        let stored = self.told(app, "begins_with(#At, :bound)", RELEASES).await?;
+        Ok(stored.iter().filter_map(history::read_release).collect())
+    }
+
+    /// What the history has of an app, newest first, under keys that keep this condition.
+    async fn told(&self, app: &RowKey, condition: &str, bound: &str) -> Result<Vec<Item>, Failure> {
         let Some(history) = &self.history else { return Ok(Vec::new()) };
         if !can_be_a_key(app) {
             return Ok(Vec::new());
@@ -126,22 +144,24 @@ impl DynamoTable {
             .client
             .query()
             .table_name(history)
-            .key_condition_expression("#Name = :Name")
+            .key_condition_expression(format!("#Name = :Name AND {condition}"))
             .expression_attribute_names("#Name", "Name")
+            .expression_attribute_names("#At", "At")
             .expression_attribute_values(":Name", AttributeValue::S(app.0.clone()))
+            .expression_attribute_values(":bound", AttributeValue::S(bound.to_owned()))
             .consistent_read(true)
             .scan_index_forward(false)
             .into_paginator()
             .send();
-        let mut entries = Vec::new();
+        let mut items = Vec::new();
         while let Some(page) = pages.next().await {
             match page {
-                Ok(page) => entries.extend(page.items().iter().map(entry)),
+                Ok(page) => items.extend(page.items.unwrap_or_default()),
                 Err(error) if Failure::of(&error).code == "ResourceNotFoundException" => break,
                 Err(error) => return Err(self.failure("cannot read the history", &error)),
             }
         }
-        Ok(entries)
+        Ok(items)
     }
 }
 
@@ -158,10 +178,12 @@ fn entry(item: &Item) -> StoredEntry {
     let scale = item.get("Scale").and_then(|scale| scale.as_n().ok());
     StoredEntry {
         at: text("At").unwrap_or_default(),
+        number: history::number(item),
         generation: text("Generation"),
         target: text("Target"),
         version: text("Version"),
         repository: text("Repo"),
+        path: text("Path"),
         revision: text("Revision").as_deref().and_then(Commit::parse),
         scale: scale.and_then(|scale| scale.parse().ok()),
         status: text("status"),

@@ -17,7 +17,8 @@ pub(crate) fn row(item: &Item) -> Option<Row> {
     Some(Row { key: RowKey(key.clone()), user: user(item), report: report(item), seq: seq(item) })
 }
 
-fn user(item: &Item) -> UserAttributes {
+/// The user's part of an item.
+pub(crate) fn user(item: &Item) -> UserAttributes {
     Attribute::ALL
         .into_iter()
         .filter_map(|attribute| {

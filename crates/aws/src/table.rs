@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{
@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::types::{
 use jiff::Timestamp;
 use rowhouse_core::{AppTable, Entry, Found, Report, Row, RowKey, Unreachable, Written};
 
-use crate::history::{self, EXPIRES_AT};
+use crate::history::{self, Before, ENTRIES_FROM, EXPIRES_AT};
 use crate::identity::{Identity, identity};
 use crate::item::{self, Change, Condition, Item};
 use crate::orphans::Orphans;
@@ -152,7 +152,7 @@ impl DynamoTable {
         }
     }
 
-    /// Row and history in one transaction, as the contract asks.
+    /// Row, history and release in one transaction, as the contract asks.
     async fn update_with(
         &self,
         seen: &Row,
@@ -174,24 +174,8 @@ impl DynamoTable {
             .set_expression_attribute_values(Some(merged(&condition.values, &change.values)))
             .build()
             .map_err(incomplete)?;
-        let put = Put::builder()
-            .table_name(history)
-            .set_item(Some(history::item(&seen.key, Timestamp::now(), entry)))
-            .build()
-            .map_err(incomplete)?;
-        let mut steps = vec![
-            TransactWriteItem::builder().update(update).build(),
-            TransactWriteItem::builder().put(put).build(),
-        ];
-        for at in before.surplus {
-            let delete = Delete::builder()
-                .table_name(history)
-                .set_key(Some(history::key(&seen.key, &at)))
-                .build()
-                .map_err(incomplete)?;
-            steps.push(TransactWriteItem::builder().delete(delete).build());
-        }
-        steps.truncate(100);
+        let mut steps = vec![TransactWriteItem::builder().update(update).build()];
+        steps.extend(told(history, &seen.key, entry, &before).map_err(incomplete)?);
         let sent = self.client.transact_write_items().set_transact_items(Some(steps)).send().await;
         match sent {
             Ok(_) => Ok(Written::Done(seen.reported(report.clone()))),
@@ -217,13 +201,16 @@ impl DynamoTable {
             .client
             .query()
             .table_name(history)
-            .key_condition_expression("#Name = :Name")
-            .projection_expression("#At, #Target, #status")
+            .key_condition_expression("#Name = :Name AND #At >= :from")
+            .projection_expression("#At, #Number, #Generation, #Target, #status")
             .expression_attribute_names("#Name", "Name")
             .expression_attribute_names("#At", "At")
+            .expression_attribute_names("#Number", "Number")
+            .expression_attribute_names("#Generation", "Generation")
             .expression_attribute_names("#Target", "Target")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":Name", AttributeValue::S(app.0.clone()))
+            .expression_attribute_values(":from", AttributeValue::S(ENTRIES_FROM.to_owned()))
             .consistent_read(true)
             .scan_index_forward(false)
             .send()
@@ -232,7 +219,8 @@ impl DynamoTable {
         Ok(output.items.unwrap_or_default())
     }
 
-    /// Lets the entries of apps without a row expire; those of apps that have one again are kept.
+    /// Lets the entries and releases of apps without a row expire; those of apps that have one
+    /// again are kept.
     pub async fn expire_history(&self, rows: &BTreeSet<RowKey>) -> Result<(), Unreachable> {
         let Some(history) = &self.history else { return Ok(()) };
         let mut start = None;
@@ -387,6 +375,35 @@ impl AppTable for DynamoTable {
         rows.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(rows)
     }
+}
+
+/// The steps by which the history tells of an end: the entry and its release are put, those that
+/// are too many are deleted.
+fn told(
+    table: &str,
+    app: &RowKey,
+    entry: &Entry,
+    before: &Before,
+) -> Result<Vec<TransactWriteItem>, BuildError> {
+    let put = |item: Item| -> Result<TransactWriteItem, BuildError> {
+        let put = Put::builder().table_name(table).set_item(Some(item)).build()?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    };
+    let delete = |key: Item| -> Result<TransactWriteItem, BuildError> {
+        let delete = Delete::builder().table_name(table).set_key(Some(key)).build()?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    };
+    let mut steps = vec![put(history::item(app, Timestamp::now(), before.number, entry))?];
+    if let Some(release) = history::release(app, entry) {
+        steps.push(put(release)?);
+    }
+    for at in &before.surplus {
+        steps.push(delete(history::key(app, at))?);
+    }
+    for generation in &before.unspoken {
+        steps.push(delete(history::release_key(app, generation))?);
+    }
+    Ok(steps)
 }
 
 pub(crate) fn key(key: &RowKey) -> Item {

@@ -8,7 +8,7 @@ mod installation;
 use std::collections::HashMap;
 use std::process::Command;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Select};
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 use emulator::{Emulator, until};
 use installation::{Difference, Installation, Mischief};
@@ -16,8 +16,8 @@ use rowhouse_aws::config::Config;
 use rowhouse_aws::{CloudFormationPlatform, DynamoTable, Orphans};
 use rowhouse_core::testing::{Kind, PlatformDriver, TableUser, platform_contract, table_contract};
 use rowhouse_core::{
-    AppName, AppTable, Attribute, Commit, Entry, Found, Report, Row, RowKey, Unreachable,
-    UserAttributes, Value, Written,
+    AppName, AppTable, Attribute, Commit, Entry, Found, Generation, Release, Report, Row, RowKey,
+    Unreachable, UserAttributes, Value, Written,
 };
 
 const ENDPOINT: &str = "ROWHOUSE_TEST_ENDPOINT";
@@ -85,6 +85,10 @@ fn item(key: &str, user: &UserAttributes) -> HashMap<String, AttributeValue> {
     pairs.chain([("Name".to_owned(), AttributeValue::S(key.to_owned()))]).collect()
 }
 
+fn table(client: aws_sdk_dynamodb::Client) -> DynamoTable {
+    DynamoTable::new(client, "apps-db".to_owned(), Some("apps-history".to_owned()))
+}
+
 impl TableUser for House {
     fn replace(&self, key: &str, user: &UserAttributes) {
         let item = item(key, user);
@@ -116,14 +120,14 @@ impl TableUser for House {
     }
 
     fn entries(&self, key: &str) -> usize {
-        let key = AttributeValue::S(key.to_owned());
-        self.user(async move |client| {
-            let query = client.query().table_name("apps-history").select(Select::Count);
-            let query = query.key_condition_expression("#Name = :Name");
-            let query = query.expression_attribute_names("#Name", "Name");
-            let answer = query.expression_attribute_values(":Name", key).send().await.unwrap();
-            usize::try_from(answer.count()).unwrap()
-        })
+        let key = RowKey(key.to_owned());
+        self.user(async move |client| table(client).history(&key).await.unwrap().len())
+    }
+
+    fn release(&self, key: &str, generation: &Generation) -> Option<Release> {
+        let key = RowKey(key.to_owned());
+        let releases = self.user(async move |client| table(client).releases(&key).await.unwrap());
+        releases.get(generation).cloned()
     }
 
     /// As DynamoDB itself says.
@@ -166,11 +170,10 @@ async fn the_table_on_dynamodb_keeps_the_contract() {
     let emulator = Emulator::start().await;
     emulator.create("tables", TABLES, &[]).await;
     let client = aws_sdk_dynamodb::Client::new(&emulator.config);
-    let history = Some("apps-history".to_owned());
     emulator.make_bucket("artifacts").await;
     let config = rowhouse_aws::config::template().replace("\"BUCKET\"", "\"artifacts\"");
     let orphans = Orphans::new(&emulator.config, &Config::parse(&config, "the test").unwrap());
-    let table = DynamoTable::new(client, "apps-db".to_owned(), history).knowing(orphans);
+    let table = table(client).knowing(orphans);
     let house = House { table, endpoint: emulator.endpoint().to_owned() };
     assert!(
         !house.takes("") && !house.takes(&"a".repeat(2_049)) && house.takes(&"a".repeat(2_048))

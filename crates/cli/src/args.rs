@@ -167,6 +167,12 @@ pub(crate) struct Up {
     /// Connections that one address may have open [default: half of all]
     #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
     pub(crate) connections_per_client: Option<u32>,
+    /// A file or folder that every app may read, with the sockets in it; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub(crate) share: Vec<PathBuf>,
+    /// Do not keep apps apart: each may do what this user may
+    #[arg(long)]
+    pub(crate) trust_apps: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ use rowhouse_command::client::{Changes, Rows as _};
 use rowhouse_command::rows::Waiting;
 use rowhouse_command::rows::wait::{self, Progress};
 use rowhouse_core::{Attribute, Repository, RowKey, Value};
-use rowhouse_machine::config::Config;
+use rowhouse_machine::config::{Apartness, Config};
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::House;
 
@@ -59,6 +59,8 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         stop_grace: Duration::from_secs(10),
         steady: Duration::from_secs(2),
         connections_per_client: None,
+        apart: Apartness::Enforced,
+        shared: Vec::new(),
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: None,
     };

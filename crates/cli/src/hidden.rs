@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use rowhouse_machine::sandbox::probe;
+
 use crate::output;
 
 /// Runs a hidden command; `None`: it is one for people.
@@ -17,6 +19,10 @@ pub(crate) fn run(arguments: &[OsString]) -> Option<ExitCode> {
         ("shim-exec", 4) => {
             let parent = arguments[3].to_str()?.parse().ok()?;
             Some(rowhouse_machine::process::shim::exec(folder, parent))
+        }
+        ("sandbox-try", 3) => {
+            output::problem(&probe::try_to_enter(folder).to_string());
+            Some(ExitCode::FAILURE)
         }
         ("wait-for", 4) => {
             let pid = arguments[3].to_str()?.parse().ok()?;

@@ -5,7 +5,8 @@ use rowhouse_command::client::{
     PrintedLine, Process, Reactor, Removed, Rows, Sight, WithoutRow,
 };
 use rowhouse_core::{
-    App, AppName, Commit, Found, Row, RowKey, Settings, SettingsDigest, StoredEntry, StoredRow,
+    App, AppName, Commit, Found, Releases, Row, RowKey, Settings, SettingsDigest, StoredEntry,
+    StoredRow,
 };
 use rowhouse_machine::folder::{Holder, Presence};
 use rowhouse_machine::git::mirror::{Mirrors, Resolved};
@@ -122,6 +123,10 @@ impl Rows for Context {
 
     async fn history(&self, key: &RowKey) -> anyhow::Result<Vec<StoredEntry>> {
         Ok(self.table()?.history(key)?)
+    }
+
+    async fn releases(&self, key: &RowKey) -> anyhow::Result<Releases> {
+        Ok(self.table()?.releases(key)?)
     }
 
     /// Those of the platform at work.

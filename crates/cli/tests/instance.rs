@@ -213,6 +213,8 @@ impl<'a> Machine<'a> {
             House::new(&["--only", "shop", "--domain", "apps.example.com", "--max-scale", "1"]);
         let supply = house.room().join("supply").display().to_string();
         house.arguments.extend(["--supply".to_owned(), supply]);
+        // The apps leave marks and wait for signs outside of their folders.
+        house.arguments.push("--trust-apps".to_owned());
         house.up();
         Machine { account, id, house, instance: None, port: free_port() }
     }

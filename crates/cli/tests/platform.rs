@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use house::House as Room;
 use rowhouse_core::testing::{Kind, PlatformDriver, platform_contract};
 use rowhouse_core::{AppName, Commit, Platform};
-use rowhouse_machine::config::Config;
+use rowhouse_machine::config::{Apartness, Config};
 use rowhouse_machine::up::House;
 
 struct Driver<'a, P> {
@@ -62,6 +62,8 @@ async fn the_machine_keeps_the_contract_of_a_platform() {
         steady: Duration::ZERO,
         connections_per_client: None,
         program: house::PROGRAM.into(),
+        apart: Apartness::Enforced,
+        shared: Vec::new(),
         failpoint: None,
     };
     let platform = House::open(config, None).await.unwrap().platform();

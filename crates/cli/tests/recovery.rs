@@ -270,15 +270,12 @@ fn a_platform_is_replaced_by_a_new_process_without_a_lost_connection() {
 fn a_stop_in_the_middle_of_a_build_leaves_no_process_and_the_next_start_builds() {
     let mut house = House::start();
     let repository = house.repository("app");
-    let go = house.room().join("go");
+    let go = house.build_home_of("shop").join("go");
     repository.web("base");
     let commit = repository.procfile(
         "v1",
-        &format!(
-            "build: setsid sh -c 'while [ ! -e {} ]; do sleep 0.05; done'\nweb: exec python3 \
-            web.py\n",
-            go.display()
-        ),
+        "build: setsid sh -c 'while [ ! -e ~/go ]; do sleep 0.05; done'\n\
+         web: exec python3 web.py\n",
     );
     house.put("shop", "v1", 1, &repository);
     wait_for("the build", || {

@@ -74,7 +74,7 @@ fn a_health_check_that_what_runs_does_not_pass_costs_nothing() {
     let house = House::start();
     let repository = house.repository("app");
     let commit = repository.web("v1");
-    let sick = house.room().join("sick");
+    let sick = house.data_of("shop").join("sick");
     std::fs::write(&sick, "").unwrap();
     house.put("shop", "v1", 2, &repository);
     house.set("shop", &format!("env = '{{\"SICK\": \"{}\"}}'", sick.display()));
@@ -100,15 +100,12 @@ fn a_build_that_is_overtaken_has_ended_before_the_next_begins() {
     let house = House::start();
     let repository = house.repository("app");
     repository.web("base");
-    let (begun, go) = (house.room().join("begun"), house.room().join("go"));
+    let home = house.build_home_of("shop");
+    let (begun, go) = (home.join("begun"), home.join("go"));
     let commit = repository.procfile(
         "v1",
-        &format!(
-            "build: trap '' TERM; echo $$ >> {}; while [ ! -e {} ]; do sleep 0.05; done\n\
-             web: exec python3 web.py\n",
-            begun.display(),
-            go.display()
-        ),
+        "build: trap '' TERM; echo $$ >> ~/begun; while [ ! -e ~/go ]; do sleep 0.05; done\n\
+         web: exec python3 web.py\n",
     );
     house.put("shop", "v1", 1, &repository);
     let builds = || -> Vec<u32> {
@@ -250,7 +247,7 @@ fn a_version_that_answers_500_is_told_by_its_probe() {
     let house = House::start();
     let repository = house.repository("app");
     let commit = repository.web("v1");
-    let sick = house.room().join("sick");
+    let sick = house.data_of("shop").join("sick");
     std::fs::write(&sick, "").unwrap();
     house.put("shop", "v1", 1, &repository);
     house.deployed("shop", &commit, 1);

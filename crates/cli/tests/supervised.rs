@@ -47,6 +47,7 @@ impl Room {
             stop_grace_ms: 2_000,
             time_limit_ms: None,
             open_files: None,
+            sandbox: None,
         }
     }
 

@@ -538,10 +538,10 @@ fn history_is_newest_first_and_outlives_the_row() {
     let text = run(&house, &["history", "shop"]).out;
     assert_eq!(
         text,
-        "AT                    STATUS         VERSION  REVISION  SCALE  REASON\n\
-         2026-01-03T10:00:00Z  deployed       main     fedcba9   2\n\
-         2026-01-02T10:00:00Z  deploy_failed  v3       0123456   2\n\
-         2026-01-01T10:00:00Z  deployed       main     0123456   2\n"
+        "RELEASE  AT                    STATUS         VERSION  REVISION  SCALE  REASON\n\
+         -        2026-01-03T10:00:00Z  deployed       main     fedcba9   2\n\
+         -        2026-01-02T10:00:00Z  deploy_failed  v3       0123456   2\n\
+         -        2026-01-01T10:00:00Z  deployed       main     0123456   2\n"
     );
     let document = json(&run(&house, &["history", "shop", "--json"]).out);
     assert_eq!(document["Name"], "shop");
@@ -551,18 +551,117 @@ fn history_is_newest_first_and_outlives_the_row() {
 }
 
 #[test]
-fn rollback_writes_the_commit_and_turns_following_off_and_nothing_else() {
+fn rollback_to_what_was_told_before_releases_were_kept_writes_the_commit_alone_and_says_so() {
     let house = shop();
     house.set("shop", "follow = 1");
-    let rest = "select scale, repo, env, redeploy from apps";
+    let rest = "select scale, repo, env from apps";
     let before = house.sql(rest);
     let said = run(&house, &["rollback", "shop"]);
     assert_eq!(said.status, Some(2), "{}", said.err);
     assert!(said.err.starts_with("shop: rolling back to 0123456\n"), "{}", said.err);
+    assert!(said.err.contains("the history has the commit alone"), "{}", said.err);
+    assert!(said.err.contains("shop: Version: `main` → 0123456\n"), "{}", said.err);
+    assert!(said.err.contains("shop: Follow: true → false\n"), "{}", said.err);
     let back = "to return to the branch: rowhouse put shop --version main --follow true --data";
     assert!(said.err.contains(back), "{}", said.err);
-    assert_eq!(house.sql("select version, follow from apps"), format!("{}|0", commits()[0]));
+    let written = house.sql("select version, follow, redeploy from apps");
+    assert_eq!(written, format!("{}|0|1", commits()[0]));
     assert_eq!(house.sql(rest), before);
+}
+
+/// As a reactor tells of a rollout.
+fn told(house: &House, number: u32, revision: &str, generation: &str, attributes: &str) {
+    house.sql(&format!(
+        "insert into history (name, at, version, repo, path, revision, scale, status, generation, \
+         number) values ('shop', '2026-02-0{number}T10:00:00.000Z', 'main', '/srv/shop.git', '', \
+         '{revision}', 2, 'deployed', '{generation}', {number}); \
+         insert into apps_releases values ('shop', '{generation}', '{attributes}')"
+    ));
+}
+
+#[test]
+fn rollback_shows_what_changes_and_no_secret_and_writes_it_all() {
+    let house = shop();
+    let [one, two] = commits();
+    let then = r#"{"Version":"main","Scale":1,"Env":{"SECRET":"hunter3","B":"x"},"Follow":1}"#;
+    told(&house, 1, &one, "g1", then);
+    let repo = r#"{"Version":"main","Scale":1,"Repo":"https://bot:hunter2@git/a"}"#;
+    told(&house, 2, &two, "g2", repo);
+    let said = run(&house, &["rollback", "shop", "1"]);
+    for line in [
+        "shop: rolling back to 0123456, release 1 of 2026-02-01T10:00:00Z\n",
+        "shop: Version: `main` → 0123456\n",
+        "shop: Env: B=(none) → ***, SECRET=*** → ***\n",
+        "shop: BuildEnv: TOKEN=*** → (none)\n",
+        "shop: Redeploy: (none) → 1\n",
+    ] {
+        assert!(said.err.contains(line), "{line}: {}", said.err);
+    }
+    assert!(!said.err.contains("hunter"), "{}", said.err);
+    assert_eq!(
+        house.sql("select version, scale, repo, path, env, build_env, follow, redeploy from apps"),
+        format!(r#"{one}|2|/srv/shop.git||{{"B":"x","SECRET":"hunter3"}}||0|1"#),
+        "the repository of the platform of then is named, for nobody knows today's"
+    );
+    let said = run(&house, &["rollback", "shop", "2"]);
+    assert!(said.err.contains("Repo: `/srv/shop.git` → `https://bot:***@git/a`\n"), "{}", said.err);
+    assert!(!said.err.contains("hunter"), "{}", said.err);
+    assert_eq!(house.sql("select repo from apps"), "https://bot:hunter2@git/a");
+}
+
+#[test]
+fn a_release_that_was_cut_or_lost_offers_its_commit() {
+    for damage in [
+        "update apps_releases set attributes = '{\"Env'",
+        "update apps_releases set attributes = x'00'",
+        "delete from apps_releases",
+    ] {
+        let house = shop();
+        told(&house, 1, &commits()[0], "g1", r#"{"Version":"main","Env":{}}"#);
+        house.sql(damage);
+        let said = run(&house, &["rollback", "shop", "1"]);
+        assert!(said.err.contains("the history has the commit alone"), "{damage}: {}", said.err);
+        assert!(house.sql("select env from apps").contains("hunter2"), "{damage}");
+    }
+}
+
+#[test]
+fn a_release_that_could_not_run_is_refused_before_anything_is_written() {
+    let house = shop();
+    told(&house, 1, &commits()[0], "g1", r#"{"Version":"main","Repo":"http://git/a"}"#);
+    let before = house.sql("select * from apps");
+    refused(&house, &["rollback", "shop", "1"], "`Repo` is `http://git/a`");
+    assert_eq!(house.sql("select * from apps"), before);
+    house.sql("update history set status = 'deploy_failed'");
+    refused(&house, &["rollback", "shop", "1"], "release `1` failed: it never served");
+    refused(&house, &["rollback", "shop", "7"], "`7` is no revision of the history");
+}
+
+/// What another program writes just before the rollback does.
+#[test]
+fn a_row_that_is_another_than_was_shown_is_not_rolled_back() {
+    let house = shop();
+    let writer = "begin immediate; update apps set scale = 3; ";
+    let mut other = Command::new("sqlite3");
+    let other = other.arg(house.table()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut other = other.spawn().unwrap();
+    let mut statements = other.stdin.take().unwrap();
+    // It holds the table until the rollback has read the row and waits to write it.
+    writeln!(statements, "{writer} select 'held';").unwrap();
+    let mut answers = BufReader::new(other.stdout.take().unwrap()).lines();
+    assert_eq!(answers.next().unwrap().unwrap(), "held");
+    let mut command = program(house.room());
+    command.args(["rollback", "shop", "--data"]).arg(house.data());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(told.next().unwrap().unwrap().contains("rolling back to 0123456"));
+    writeln!(statements, "commit;").unwrap();
+    drop(statements);
+    other.wait().unwrap();
+    let rest: Vec<String> = told.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("superseded: `shop`")), "{rest:?}");
+    assert_eq!(house.sql("select version, scale from apps"), "main|3");
 }
 
 #[test]
@@ -600,7 +699,7 @@ fn rollback_takes_a_revision_by_its_first_digits_if_that_is_clear() {
     run(&house, &["rollback", "shop"]);
     assert_ne!(house.sql("select version from apps"), other, "it is in another repository");
     house.sql("delete from history");
-    refused(&house, &["rollback", "shop"], "has no earlier revision to go back to");
+    refused(&house, &["rollback", "shop"], "has no earlier release to go back to");
 }
 
 #[test]

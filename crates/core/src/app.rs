@@ -100,6 +100,21 @@ pub fn objections(user: &UserAttributes, limits: &Limits) -> Vec<Objection> {
     read(user, limits).err().unwrap_or_default()
 }
 
+/// The repository and the folder in it that a row's attributes come to; `None`: nobody names a
+/// repository. The platform's path is a folder of the platform's repository, so it goes with that
+/// one only.
+pub(crate) fn place(
+    repository: Option<Repository>,
+    path: Option<String>,
+    settings: &Settings,
+) -> Option<(Repository, String)> {
+    let (repository, default_path) = match (repository, &settings.repository) {
+        (Some(repository), _) => (repository, None),
+        (None, default) => (default.clone()?, settings.path.clone()),
+    };
+    Some((repository, path.or(default_path).unwrap_or_default()))
+}
+
 /// Every attribute, understood; the platform's defaults are not filled in.
 struct Attributes {
     version: Version,
@@ -172,19 +187,14 @@ fn kept<T>(meaning: Result<T, Objection>, objections: &mut Vec<Objection>) -> Op
 
 impl Attributes {
     fn of(self, name: AppName, settings: &Settings) -> Result<App, Objection> {
-        // The platform's path is a folder of the platform's repository, so it goes with that one
-        // only.
-        let (repository, default_path) = match (self.repository, &settings.repository) {
-            (Some(repository), _) => (repository, None),
-            (None, Some(repository)) => (repository.clone(), settings.path.clone()),
-            (None, None) => return Err(meaning::no_repository()),
-        };
+        let (repository, path) =
+            place(self.repository, self.path, settings).ok_or_else(meaning::no_repository)?;
         Ok(App {
             name,
             version: self.version,
             scale: self.scale,
             repository,
-            path: self.path.or(default_path).unwrap_or_default(),
+            path,
             env: self.env,
             build_env: self.build_env,
             health: self.health,

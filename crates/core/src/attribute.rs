@@ -54,6 +54,21 @@ impl Attribute {
         Attribute::Hook,
     ];
 
+    /// The attribute that somebody means by a name: the contract's or a column's, in any case.
+    pub fn named(text: &str) -> Option<Attribute> {
+        let plain = |text: &str| text.replace(['_', '-'], "").to_ascii_lowercase();
+        Attribute::ALL.into_iter().find(|attribute| plain(attribute.name()) == plain(text))
+    }
+
+    /// Whether both values mean the same in this attribute, where an absent one equals its default.
+    pub fn means_the_same(self, one: Option<&Value>, other: Option<&Value>) -> bool {
+        let form = |value: Option<&Value>| {
+            let given = value.filter(|value| !is_default(self, value));
+            given.map(|value| canonical(self, value))
+        };
+        form(one) == form(other)
+    }
+
     /// The name in the contract, the same on both platforms.
     pub fn name(self) -> &'static str {
         match self {

@@ -61,7 +61,8 @@ impl HostName {
         if name.len() > 253 {
             return Err(HostNameObjection::NoName);
         }
-        // What browsers take for an address. <https://url.spec.whatwg.org/#ends-in-a-number-checker>
+        // What browsers take for an address.
+        // <https://url.spec.whatwg.org/#ends-in-a-number-checker>
         let last = ascii.rsplit('.').next().unwrap_or_default();
         let is_hex = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         if last.bytes().all(|byte| byte.is_ascii_digit())

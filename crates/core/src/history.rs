@@ -1,10 +1,9 @@
 //! The history: one entry at each end of a rollout.
 
-use serde::{Deserialize, Serialize};
-
 use crate::app::App;
 use crate::commit::Commit;
 use crate::digest::{EnvDigest, Generation, Target};
+use crate::release::Release;
 use crate::row::{Report, Row, Status};
 
 /// How many entries are kept per app.
@@ -12,29 +11,39 @@ pub const KEPT_ENTRIES: usize = 100;
 /// How long they are kept after the row is gone, in days.
 pub const KEPT_DAYS: u32 = 30;
 
-/// How one rollout ended. The table adds the time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How one rollout ended. The table adds the time and the number.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
+    /// Of which `release` is the one.
     pub generation: Generation,
     pub target: Target,
     pub version: String,
+    /// The effective one: the platform's where the row named none.
     pub repository: String,
+    /// The effective one, in that repository.
+    pub path: String,
     /// The commit that serves from then on.
     pub revision: Option<Commit>,
     pub scale: u32,
     pub status: Status,
     pub reason: Option<String>,
     pub env: EnvDigest,
+    /// The user's part of the row, as it was.
+    pub release: Release,
 }
 
 /// A history entry as it stands in the table, where anybody may have written it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEntry {
     pub at: String,
+    /// By which people name it: one more than the app's last; `None` in entries of the first form.
+    pub number: Option<u64>,
     pub generation: Option<String>,
     pub target: Option<String>,
     pub version: Option<String>,
     pub repository: Option<String>,
+    /// `None` in entries of the first form.
+    pub path: Option<String>,
     pub revision: Option<Commit>,
     pub scale: Option<i64>,
     pub status: Option<String>,
@@ -56,11 +65,13 @@ pub fn entry(row: &Row, app: &App, report: &Report) -> Option<Entry> {
             target: report.target.clone()?,
             version: app.version.as_str().to_owned(),
             repository: app.repository.as_str().to_owned(),
+            path: app.path.clone(),
             revision: report.revision.clone(),
             scale: app.scale,
             status,
             reason: report.reason.clone(),
             env: EnvDigest::of(app),
+            release: Release::of(row),
         })
     })?
 }

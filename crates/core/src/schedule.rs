@@ -60,7 +60,8 @@ impl Schedule {
     pub const ALLOWED: &str = "five fields (minute, hour, day of the month, month, day of the \
                                week) or a word from `@hourly` to `@yearly`, then a command or a \
                                process type, such as `30 4 * * 1-5 ./tidy`, with a time zone \
-                               before it where it is not UTC (`TZ=Europe/Berlin 30 4 * * * ./tidy`)";
+                               before it where it is not UTC (`TZ=Europe/Berlin 30 4 * * * \
+                               ./tidy`)";
 
     /// Reads a schedule.
     ///
@@ -215,7 +216,8 @@ struct Times {
     months: u64,
     weekdays: u64,
     /// Whether a day must be one of the month's and of the week's: so it is where one of the two
-    /// begins with `*`; else one of them is enough. <https://man7.org/linux/man-pages/man5/crontab.5.html>
+    /// begins with `*`; else one of them is enough.
+    /// <https://man7.org/linux/man-pages/man5/crontab.5.html>
     both: bool,
 }
 

@@ -54,7 +54,8 @@ pub trait AppTable {
     /// its `Seq` and **every user attribute** are as in `seen`; else writes nothing and answers
     /// `Lost`. Raises `Seq` by one; stamps `ChangedAt` when the status changes. Touches no user
     /// attribute and no unknown one. An entry equal to the app's last one in target and status is
-    /// not repeated.
+    /// not repeated. Its release is kept by its generation for as long as an entry speaks of it;
+    /// the last `KEPT_ENTRIES` are kept.
     fn write(
         &self,
         seen: &Row,

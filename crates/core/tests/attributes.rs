@@ -1,5 +1,5 @@
-//! The attributes that are understood and not offered yet: what is wrong with one is said first, and
-//! what is right says that nobody does it. What they are part of is pinned.
+//! The attributes that are understood and not offered yet: what is wrong with one is said first,
+//! and what is right says that nobody does it. What they are part of is pinned.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -77,7 +77,16 @@ fn valid(attribute: Attribute) -> Vec<Value> {
         Attribute::Memory => vec![Value::Whole(16), Value::Whole(512)],
         Attribute::Protocol => vec![text("h2c")],
         Attribute::Hook => vec![text("s3cret"), text(&"x".repeat(256))],
-        _ => Vec::new(),
+        Attribute::Version
+        | Attribute::Scale
+        | Attribute::Repo
+        | Attribute::Path
+        | Attribute::Env
+        | Attribute::BuildEnv
+        | Attribute::Health
+        | Attribute::HealthTimeout
+        | Attribute::Follow
+        | Attribute::Redeploy => Vec::new(),
     }
 }
 
@@ -87,7 +96,18 @@ fn default(attribute: Attribute) -> Option<Value> {
         Attribute::Procfile | Attribute::Workers | Attribute::Cron => Some(object([])),
         Attribute::Domains => Some(list(&[])),
         Attribute::Protocol => Some(text("http1")),
-        _ => None,
+        Attribute::Version
+        | Attribute::Scale
+        | Attribute::Repo
+        | Attribute::Path
+        | Attribute::Env
+        | Attribute::BuildEnv
+        | Attribute::Health
+        | Attribute::HealthTimeout
+        | Attribute::Follow
+        | Attribute::Redeploy
+        | Attribute::Memory
+        | Attribute::Hook => None,
     }
 }
 
@@ -172,7 +192,7 @@ fn a_bad_schedule_is_named_with_what_is_allowed() {
         ("@reboot ./tidy", "`@reboot`"),
     ] {
         let value = object([("fine", text("@daily a")), ("tidy", text(schedule))]);
-        refused(Attribute::Cron, value, &format!("a schedule `tidy` that"));
+        refused(Attribute::Cron, value, "a schedule `tidy` that");
         refused(Attribute::Cron, object([("tidy", text(schedule))]), said);
     }
 }
@@ -331,11 +351,9 @@ fn what_is_written_of_them_keeps_its_form() {
     assert!(bytes.ends_with(further), "{bytes}");
     assert_eq!(serde_json::from_str::<Manifest>(&bytes).unwrap(), manifest);
     let row = manifest.row();
-    for attribute in [Attribute::Procfile, Attribute::Memory, Attribute::Protocol] {
-        let expected = match attribute {
-            Attribute::Procfile => object([("web", text("./serve")), ("build", text("make"))]),
-            other => user[&other].clone(),
-        };
-        assert_eq!(row.get(&attribute), Some(&expected), "{attribute:?}");
+    let lines = object([("web", text("./serve")), ("build", text("make"))]);
+    assert_eq!(row.get(&Attribute::Procfile), Some(&lines));
+    for attribute in [Attribute::Memory, Attribute::Protocol] {
+        assert_eq!(row.get(&attribute), user.get(&attribute), "{attribute:?}");
     }
 }

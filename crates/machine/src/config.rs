@@ -1,16 +1,18 @@
 //! How a platform is to run: what `rowhouse up` was asked for.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rowhouse_core::{AppName, Repository, Settings, SettingsDigest};
 
+use crate::sandbox::layers::Layers;
+use crate::sandbox::probe;
 use crate::supply::Supply;
 
 /// What instances are made from here, apart from the row. Change it when the way they are run
 /// changes.
-const TEMPLATE: &str = "machine-1";
+const TEMPLATE: &str = "machine-2";
 
 /// How a platform is to run.
 #[derive(Clone, Debug)]
@@ -40,20 +42,44 @@ pub struct Config {
     pub connections_per_client: Option<usize>,
     /// This program's own file, started again as the small parent of each process.
     pub program: PathBuf,
+    /// Whether apps are kept apart.
+    pub apart: Apartness,
+    /// Files and folders of this machine that every app may read, sockets in them included.
+    pub shared: Vec<PathBuf>,
     /// What goes wrong on purpose; only tests ask for it.
     pub failpoint: Option<Failpoint>,
 }
 
 impl Config {
     /// What instances are made from under this configuration, and the defaults and limits of rows.
-    pub(crate) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self, layers: Option<&Layers>) -> Settings {
         Settings {
-            digest: SettingsDigest::of(TEMPLATE),
+            digest: SettingsDigest::of(&format!("{TEMPLATE}, {layers:?}")),
             repository: self.repository.clone(),
             path: self.path.clone(),
             max_scale: self.max_scale,
             local_repositories: true,
             domain: Some(self.domain.clone()),
+        }
+    }
+}
+
+/// Whether apps are kept apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Apartness {
+    /// By all that this machine has for it.
+    #[default]
+    Enforced,
+    /// They are all trusted with each other and with this machine.
+    Trusted,
+}
+
+impl Apartness {
+    /// What is put on each process; see [`probe::layers`].
+    pub(crate) fn layers(self, program: &Path, folder: &Path) -> Option<Layers> {
+        match self {
+            Apartness::Enforced => Some(probe::layers(program, folder)),
+            Apartness::Trusted => None,
         }
     }
 }

@@ -121,10 +121,14 @@ impl DataFolder {
         self.root.join("builds")
     }
 
-    /// The home folder of builds, where package managers keep their caches. It is never tidied: all
-    /// apps share it, and their builds may lean on what is in it, such as a Python that uv has
-    /// fetched.
-    pub fn build_home(&self) -> PathBuf {
+    /// The home folder of an app's builds, where package managers keep their caches. It goes with
+    /// the app: its builds may lean on what is in it, such as a Python that uv has fetched.
+    pub fn build_home(&self, app: &AppName) -> PathBuf {
+        self.root.join("build-homes").join(app.as_str())
+    }
+
+    /// The one that all apps shared once: builds that were made then may still lean on it.
+    pub fn shared_build_home(&self) -> PathBuf {
         self.root.join("build-home")
     }
 
@@ -159,7 +163,8 @@ impl DataFolder {
     /// What a platform makes at the folder's top, but `state`.
     fn parts(&self) -> Vec<PathBuf> {
         let of_apps = ["logs", "instances", "data", "home"].map(|name| self.root.join(name));
-        let mut parts = vec![self.mirrors(), self.builds(), self.build_home()];
+        let homes = self.root.join("build-homes");
+        let mut parts = vec![self.mirrors(), self.builds(), self.shared_build_home(), homes];
         parts.extend(of_apps);
         parts.extend(database(&self.table()));
         parts

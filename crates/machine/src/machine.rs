@@ -2,24 +2,26 @@
 //! doorbell. Which stacks there are is not known here.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use rowhouse_core::{AppName, Plan, RowKey, Unreachable};
+use rowhouse_core::{AppName, Plan, RowKey, Settings, Unreachable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::build::Builds;
 use crate::build::request::BuildRequest;
+use crate::build::{Builds, toolchain};
 use crate::config::{Config, Failpoint};
 use crate::folder::DataFolder;
 use crate::git::mirror::Mirrors;
 use crate::process::port::{Ports, Reservation};
 use crate::process::program::Program;
 use crate::proxy::Routes;
+use crate::sandbox::isolation::{Isolation, Outside};
 use crate::stack::journal::Journal;
 
 /// One platform.
@@ -30,6 +32,8 @@ pub(crate) struct Machine {
     pub(crate) program: Program,
     pub(crate) folder: DataFolder,
     pub(crate) journal: Journal,
+    /// What keeps the apps' processes apart.
+    pub(crate) isolation: Isolation,
     pub(crate) mirrors: Arc<Mirrors>,
     pub(crate) builds: Builds,
     pub(crate) ports: Ports,
@@ -64,10 +68,22 @@ impl Machine {
         let path = environment.get("PATH").cloned().unwrap_or_else(|| {
             "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
         });
+        let isolation = Isolation::new(
+            config.apart.layers(&config.program, &folder.root().join("state/probe")),
+            Outside {
+                data: folder.root(),
+                program: &config.program,
+                path: &path,
+                home: environment.get("HOME").map(Path::new),
+                settings: &toolchain::settings(&environment),
+                shared: &config.shared,
+            },
+        );
         let mirrors = Arc::new(Mirrors::new(folder.mirrors()).with_supply(config.supply.clone()));
         let builds = Builds::new(folder.builds(), Arc::clone(&mirrors), environment)
             .with_supply(config.supply.clone());
         let machine = Machine {
+            isolation,
             journal: Journal::open(&folder.journal())?,
             mirrors,
             builds,
@@ -91,6 +107,11 @@ impl Machine {
             config,
         };
         Ok((Arc::new(machine), doorbell))
+    }
+
+    /// What instances are made from here, and the defaults and limits of rows.
+    pub(crate) fn settings(&self) -> Settings {
+        self.config.settings(self.isolation.layers())
     }
 
     /// Asks the reactor to look at this app.
@@ -134,8 +155,9 @@ impl Machine {
             path: plan.app.path.clone(),
             commit: plan.deployment.commit.clone(),
             build_env: plan.app.build_env.revealed().clone(),
+            app: plan.app.name.clone(),
             build_line: plan.app.procfile.line("build").map(str::to_owned),
-            home: self.folder.build_home(),
+            home: self.folder.build_home(&plan.app.name),
         }
     }
 

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tokio::task::spawn_blocking;
 
 /// With less than this left (bytes), what failed is taken to have failed for want of it: programs
 /// that others wrote seldom say.
@@ -29,6 +31,11 @@ pub(crate) fn remove_now(path: &Path) -> io::Result<()> {
         }
         result => result,
     }
+}
+
+/// The same, for who may not block.
+pub(crate) async fn remove(path: PathBuf) -> io::Result<()> {
+    spawn_blocking(move || remove_now(&path)).await.map_err(io::Error::other).flatten()
 }
 
 fn open_up(folder: &Path) -> io::Result<()> {

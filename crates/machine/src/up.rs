@@ -22,6 +22,8 @@ use crate::machine::{Machine, raise_open_files};
 use crate::process::supervised::{Adopted, Supervised};
 use crate::proxy::{Limits, Proxy};
 use crate::reactor;
+use crate::room::remove_now;
+use crate::sandbox::layers::Layers;
 use crate::stack::adoption::{self, is_settled};
 use crate::stack::answer::Answers;
 use crate::stack::journal;
@@ -109,6 +111,11 @@ impl House {
             None => House::begin(config).await,
             Some(predecessor) => House::succeed(config, predecessor).await,
         }
+    }
+
+    /// What keeps the apps apart; `None`: they are trusted.
+    pub fn layers(&self) -> Option<&Layers> {
+        self.machine.isolation.layers()
     }
 
     async fn begin(config: Config) -> Result<House, UpError> {
@@ -394,7 +401,7 @@ async fn end_leftovers(data: &DataFolder, stacks: &Stacks) {
     end_processes(data, |folder| !known.contains(folder)).await;
     for folder in data.process_folders() {
         if !known.contains(&folder) {
-            let _ = std::fs::remove_dir_all(&folder);
+            let _ = remove_now(&folder);
         }
     }
 }

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use rowhouse_core::{Commit, Repository};
+use rowhouse_core::{AppName, Commit, Repository};
 use rowhouse_machine::build::error::{BuildError, RecipeError};
 use rowhouse_machine::build::recipe::Web;
-use rowhouse_machine::build::request::{BuildKey, BuildRequest};
+use rowhouse_machine::build::request::{BuildId, BuildKey, BuildRequest};
 use rowhouse_machine::build::step::{Runner, Step};
 use rowhouse_machine::build::toolchain::{Python, Toolchains};
 use rowhouse_machine::build::{Builds, Built};
@@ -98,6 +98,7 @@ impl Workshop {
         git(&origin, &["add", "--all"]);
         git(&origin, &["commit", "--quiet", "--allow-empty", "--message", "files"]);
         BuildRequest {
+            app: AppName::parse("shop").unwrap(),
             repository: Repository::parse(origin.to_str().unwrap()).unwrap(),
             path: String::new(),
             commit: Commit::parse(&git(&origin, &["rev-parse", "HEAD"])).unwrap(),
@@ -112,7 +113,7 @@ impl Workshop {
     }
 
     fn there(&self) -> BTreeSet<String> {
-        let entries = fs::read_dir(self.room.path().join("builds")).into_iter().flatten();
+        let entries = fs::read_dir(self.room.path().join("builds/shop")).into_iter().flatten();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 }
@@ -166,12 +167,12 @@ fn shell() -> (Workshop, BuildRequest) {
 #[tokio::test]
 async fn build_of_a_procfile_runs_in_a_shell_with_the_build_environment() {
     let (workshop, request) = shell();
-    assert_eq!(workshop.builds.finished(&request.key()), None);
+    assert_eq!(workshop.builds.finished(&request.id()), None);
     let runner = Plain::new();
     let built = workshop.builds.build(&request, &runner).await.unwrap();
     assert_eq!(fs::read_to_string(built.folder.join("out put")).unwrap(), "built\n");
     assert_eq!(built.recipe.web, Web::Command("serve".to_owned()));
-    assert_eq!(workshop.builds.finished(&request.key()), Some(built));
+    assert_eq!(workshop.builds.finished(&request.id()), Some(built));
     let (_, environment) = runner.ran.lock().unwrap().remove(0);
     assert_eq!(environment["HOME"], request.home.display().to_string());
     assert_eq!(environment["LANG"], "C.UTF-8");
@@ -197,8 +198,8 @@ async fn supplied(request: &BuildRequest, workshop: &Workshop) -> (Builds, PathB
     let folder = workshop.room.path().join("supply");
     fs::create_dir(&folder).unwrap();
     let supply = Supply::new(&folder);
-    let file = supply.build(&built.key);
-    workshop.builds.pack(&built.key, &file).unwrap();
+    let file = supply.build(&built.id.key);
+    workshop.builds.pack(&built.id, &file).unwrap();
     workshop.builds.prune(&BTreeSet::new(), 0).unwrap();
     assert_eq!(workshop.there(), BTreeSet::new());
     (builds(workshop.room.path()).with_supply(Some(supply)), file)
@@ -218,7 +219,7 @@ async fn a_supplied_build_takes_the_place_of_building() {
     assert_eq!(fs::read_to_string(built.folder.join("link")).unwrap(), "built\n");
     assert!(built.checkout.join("README").is_file());
     assert_eq!(built.recipe.web, Web::Command("serve".to_owned()));
-    assert_eq!(builds(workshop.room.path()).finished(&request.key()), Some(built));
+    assert_eq!(builds(workshop.room.path()).finished(&request.id()), Some(built));
 }
 
 #[tokio::test]
@@ -241,7 +242,7 @@ async fn a_virtual_environment_of_the_systems_python_works_where_it_was_not_made
     let folder = workshop.room.path().join("supply");
     fs::create_dir(&folder).unwrap();
     let supply = Supply::new(&folder);
-    builds(None).pack(&built.key, &supply.build(&built.key)).unwrap();
+    builds(None).pack(&built.id, &supply.build(&built.id.key)).unwrap();
     builds(None).prune(&BTreeSet::new(), 0).unwrap();
     let runner = Plain::new();
     let taken = builds(Some(supply)).build(&request, &runner).await.unwrap();
@@ -290,11 +291,11 @@ async fn requests_at_the_same_time_build_once() {
 #[tokio::test]
 async fn an_interrupted_build_is_begun_again() {
     let (workshop, request) = shell();
-    let left = workshop.room.path().join("builds").join(request.key().as_str());
+    let left = workshop.builds.place(&request.id());
     fs::create_dir_all(left.join("checkout")).unwrap();
     fs::write(left.join("checkout/log"), "half\n").unwrap();
     fs::write(left.join("built.json.new"), "{").unwrap();
-    assert_eq!(workshop.builds.finished(&request.key()), None);
+    assert_eq!(workshop.builds.finished(&request.id()), None);
     let built = workshop.build(&request).await.unwrap();
     assert_eq!(fs::read_to_string(built.folder.join("log")).unwrap(), "x\n");
 }
@@ -355,7 +356,7 @@ async fn an_app_in_a_folder_of_the_repository_is_built_there() {
     let built = workshop.build(&request).await.unwrap();
     assert!(built.folder.ends_with("checkout/apps/shop") && built.checkout.join("a").exists());
     request.path = "apps/shop".to_owned();
-    assert_eq!(request.key(), built.key);
+    assert_eq!(request.key(), built.id.key);
 }
 
 #[tokio::test]
@@ -426,20 +427,49 @@ async fn errors_of_git_and_of_the_recipe_come_through() {
 #[tokio::test]
 async fn pruning_keeps_what_it_must_and_what_was_used_last() {
     let workshop = Workshop::new();
-    let mut keys = Vec::new();
+    let mut ids = Vec::new();
     for text in ["one", "two", "three", "four"] {
         let request = workshop.request(&[("index.html", text)]);
-        keys.push(workshop.build(&request).await.unwrap().key);
+        ids.push(workshop.build(&request).await.unwrap().id);
     }
-    fs::create_dir(workshop.room.path().join("builds").join("ab".repeat(16))).unwrap();
+    fs::create_dir(workshop.room.path().join("builds/shop").join("ab".repeat(16))).unwrap();
     // Asking for it is a use.
-    workshop.builds.finished(&keys[1]).unwrap();
-    workshop.builds.prune(&BTreeSet::from([keys[0].clone()]), 1).unwrap();
-    let kept = [&keys[0], &keys[1]].map(|key| key.as_str().to_owned());
+    workshop.builds.finished(&ids[1]).unwrap();
+    workshop.builds.prune(&BTreeSet::from([ids[0].clone()]), 1).unwrap();
+    let kept = [&ids[0], &ids[1]].map(|id| id.key.as_str().to_owned());
     assert_eq!(workshop.there(), BTreeSet::from(kept));
-    assert!(workshop.builds.finished(&keys[3]).is_none());
+    assert!(workshop.builds.finished(&ids[3]).is_none());
     workshop.builds.prune(&BTreeSet::new(), 0).unwrap();
     assert!(workshop.there().is_empty());
+}
+
+#[tokio::test]
+async fn a_build_that_apps_shared_once_is_used_as_long_as_it_is_wanted_and_then_goes() {
+    let (workshop, request) = shell();
+    let built = workshop.build(&request).await.unwrap();
+    let shared = workshop.room.path().join("builds").join(request.key().as_str());
+    fs::rename(workshop.builds.place(&request.id()), &shared).unwrap();
+    for name in ["shop", "blog"] {
+        let id = BuildId { app: AppName::parse(name).unwrap(), ..request.id() };
+        let found = workshop.builds.finished(&id).unwrap();
+        assert_eq!(found.checkout, shared.join("checkout"));
+        workshop.builds.prune(&BTreeSet::from([id]), 0).unwrap();
+    }
+    workshop.builds.prune(&BTreeSet::new(), 0).unwrap();
+    assert!(!shared.exists());
+    assert_eq!(workshop.build(&request).await.unwrap(), built);
+}
+
+#[tokio::test]
+async fn an_app_whose_name_looks_like_a_build_keeps_its_own() {
+    let (workshop, request) = shell();
+    let app = AppName::parse(&"ab".repeat(16)).unwrap();
+    let request = BuildRequest { app, ..request };
+    let built = workshop.build(&request).await.unwrap();
+    workshop.builds.prune(&BTreeSet::from([request.id()]), 0).unwrap();
+    assert_eq!(workshop.builds.finished(&request.id()), Some(built));
+    workshop.builds.prune(&BTreeSet::new(), 0).unwrap();
+    assert_eq!(workshop.builds.finished(&request.id()), None);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Of what an app is made here, as far as a row says it by an attribute that not every row has: what
-//! touches a running instance, what touches a build, and what neither.
+//! Of what an app is made here, as far as a row says it by an attribute that not every row has:
+//! what touches a running instance, what touches a build, and what neither.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

@@ -161,7 +161,7 @@ fn the_triggers_use_nothing_that_an_old_sqlite_lacks() {
         raw.prepare("select sql from sqlite_master where type = 'trigger'").unwrap();
     let triggers: Vec<String> =
         statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
-    assert_eq!(triggers.len(), 7);
+    assert_eq!(triggers.len(), 8);
     // Newer than 3.31: `returning`, `strict`, `->`, `is distinct from`, `iif`, math functions.
     for word in ["returning", "->", "distinct", "iif", "unixepoch", "string_agg"] {
         assert!(!triggers.iter().any(|trigger| trigger.contains(word)), "{word}");
@@ -196,7 +196,9 @@ async fn a_name_that_a_rename_brought_back_is_not_deleted_and_the_one_before_is(
         .raw
         .execute_batch(
             "insert into apps (name) values ('shop'), ('web'); \
-             insert into history (name, at) values ('shop', '2020'), ('web', '2020'); \
+             insert into history (name, at, generation) values \
+             ('shop', '2020', 'one'), ('web', '2020', 'one'); \
+             insert into apps_releases values ('shop', 'one', '{}'), ('web', 'one', '{}'); \
              delete from apps where name = 'shop'",
         )
         .unwrap();
@@ -210,6 +212,60 @@ async fn a_name_that_a_rename_brought_back_is_not_deleted_and_the_one_before_is(
     let kept: String =
         house.raw.query_row("select name from history", [], |row| row.get(0)).unwrap();
     assert_eq!(kept, "shop");
+    let file = TableFile::open(&house.path).unwrap();
+    let releases = |name| file.releases(&key(name)).unwrap().len();
+    assert_eq!((releases("shop"), releases("web")), (1, 0), "a release goes with its entries");
+}
+
+#[test]
+fn a_history_of_an_earlier_format_is_read_before_and_after_it_was_brought_up_to_date() {
+    for format in [include_str!("formats/0.sql"), include_str!("formats/1.sql")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rowhouse.db");
+        let raw = Connection::open(&path).unwrap();
+        raw.execute_batch(&format!("{format}{}", include_str!("formats/rows.sql"))).unwrap();
+        let file = TableFile::open(&path).unwrap();
+        let read = || {
+            assert_eq!(file.releases(&key("full")).unwrap().len(), 0);
+            let entries = file.history(&key("full")).unwrap();
+            assert_eq!((entries[0].number, entries[0].path.as_deref()), (None, None));
+            entries
+        };
+        let before = read();
+        TableFile::migrate(&path).unwrap();
+        assert_eq!(read(), before);
+    }
+}
+
+#[tokio::test]
+async fn what_was_deleted_of_a_history_gives_its_numbers_to_no_other_entry() {
+    let house = house();
+    house
+        .raw
+        .execute_batch(
+            "insert into apps (name, version, scale) values ('shop', 'main', 1); \
+             insert into history (name, at, number) values ('shop', '2020', 6), \
+             ('shop', '2020', 7), ('shop', '2020', 'many'), ('web', '2020', 9)",
+        )
+        .unwrap();
+    let row = house.table.get(&key("shop")).await.unwrap().row().unwrap();
+    let settings = Settings::for_tests();
+    let app = App::parse(&row, &settings).unwrap();
+    let target = rowhouse_core::Target::stored("v1-t");
+    let report = Report {
+        status: Some(Status::Deployed),
+        generation: Some(row.generation()),
+        target: Some(target),
+        ..Report::default()
+    };
+    let entry = rowhouse_core::entry(&row, &app, &report);
+    let written = house.table.write(&row, &report, entry.as_ref()).await.unwrap();
+    assert!(matches!(written, Written::Done(_)));
+    let file = TableFile::open(&house.path).unwrap();
+    let entries = file.history(&key("shop")).unwrap();
+    let numbers: Vec<_> = entries.iter().map(|entry| entry.number).collect();
+    assert_eq!(numbers, [Some(8), None, Some(7), Some(6)]);
+    assert_eq!(entries[0].path.as_deref(), Some("apps"), "the platform's own");
 }
 
 #[tokio::test]
@@ -318,6 +374,15 @@ impl rowhouse_core::testing::TableUser for Contract {
 
     fn entries(&self, key: &str) -> usize {
         TableFile::open(&self.path).unwrap().history(&RowKey(key.to_owned())).unwrap().len()
+    }
+
+    fn release(
+        &self,
+        key: &str,
+        generation: &rowhouse_core::Generation,
+    ) -> Option<rowhouse_core::Release> {
+        let file = TableFile::open(&self.path).unwrap();
+        file.releases(&RowKey(key.to_owned())).unwrap().remove(generation)
     }
 }
 

@@ -6,7 +6,9 @@ use std::process::Command;
 
 use rowhouse_command::finding::{self, Finding, State};
 use rowhouse_command::rows::orphans;
-use rowhouse_machine::folder::{FolderError, Presence};
+use rowhouse_machine::folder::{DataFolder, FolderError, Presence};
+use rowhouse_machine::process::supervised::unconfined;
+use rowhouse_machine::sandbox::probe;
 use serde_json::json;
 
 use crate::context::{Context, Missing, OPEN, folder_hint};
@@ -35,7 +37,8 @@ pub(crate) fn doctor(data: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
         },
     };
     findings.extend(tools());
-    findings.extend([kernel(), isolation()]);
+    findings.push(kernel());
+    findings.extend(isolation(context.as_ref().ok().map(|context| &context.folder)));
     let root = context.as_ref().ok().map(|context| context.folder.root());
     Ok(finding::tell(&findings, json!({ "Data": root }), as_json))
 }
@@ -202,11 +205,32 @@ fn kernel() -> Finding {
     Finding::bad("kernel", State::Broken, format!("Linux {release}: {}", lacks.0), lacks.1)
 }
 
-fn isolation() -> Finding {
-    Finding::bad(
-        "isolation",
-        State::Warning,
-        "apps run as this user, without a sandbox between them",
-        "run only apps on one machine that may know of each other",
-    )
+/// What keeps apps apart here, and what does not; and which processes run without it.
+fn isolation(folder: Option<&DataFolder>) -> Vec<Finding> {
+    let what = "isolation";
+    let probed = std::env::current_exe().and_then(|program| {
+        let room = tempfile::tempdir()?;
+        Ok(probe::layers(&program, &room.path().join("probe")))
+    });
+    let layers = match probed {
+        Ok(layers) => layers,
+        Err(error) => {
+            let said = format!("cannot be tried: {error}");
+            return vec![Finding::bad(what, State::Broken, said, "make room in `$TMPDIR`")];
+        }
+    };
+    let mut findings = vec![Finding::fine(what, layers.to_string())];
+    for gap in layers.gaps() {
+        findings.push(Finding::bad(what, State::Warning, gap.lacking, gap.cure));
+    }
+    let free = folder.map(unconfined).unwrap_or_default();
+    if !free.is_empty() {
+        findings.push(Finding::bad(
+            what,
+            State::Warning,
+            format!("not kept apart from others: {}", free.join(", ")),
+            "`rowhouse up` without `--trust-apps` replaces them by and by",
+        ));
+    }
+    findings
 }

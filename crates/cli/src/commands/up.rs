@@ -1,12 +1,14 @@
 //! `rowhouse up`: the platform at work, and a line for each app that changes.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use anyhow::Context as _;
 use rowhouse_command::rows::{orphans, repository, row_text};
 use rowhouse_core::{Repository, Row};
-use rowhouse_machine::config::{Config, Failpoint};
+use rowhouse_machine::config::{Apartness, Config, Failpoint};
+use rowhouse_machine::sandbox::layers::Layers;
 use rowhouse_machine::succession::{Predecessor, Successor};
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::up::{Ended, House, Leaving, Shutdown};
@@ -42,6 +44,8 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         connections_per_client: up
             .connections_per_client
             .map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+        apart: if up.trust_apps { Apartness::Trusted } else { Apartness::Enforced },
+        shared: up.share.iter().map(|path| shared(path)).collect::<anyhow::Result<_>>()?,
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: std::env::var("ROWHOUSE_FAILPOINT")
             .ok()
@@ -69,6 +73,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         if has_repository { "" } else { ", repo" },
         if has_repository { "" } else { ", 'URL'" },
     ));
+    tell_gaps(house.layers(), context);
     orphans::tell(house.orphans(), &context.location, output::announce);
     match run(house, signals, HangUp::HandsOver, || true).await? {
         Worked::Ended(ended) => tell_end(context, &ended),
@@ -77,6 +82,29 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Says where apps are not kept apart.
+fn tell_gaps(layers: Option<&Layers>, context: &Context) {
+    let gaps = layers.map(Layers::gaps);
+    let said = match gaps.as_deref() {
+        None => "apps are trusted: nothing keeps them apart (`--trust-apps`)".to_owned(),
+        Some([]) => return,
+        Some([gap, ..]) => {
+            let command = context.location.command("doctor");
+            format!("{}; `{command}` tells what else, and the cure", gap.lacking)
+        }
+    };
+    output::announce(&said);
+}
+
+/// What is shared, as apps name it.
+fn shared(path: &Path) -> anyhow::Result<PathBuf> {
+    let found = std::path::absolute(path).and_then(|path| path.metadata().map(|_| path));
+    found.map_err(|error| {
+        let message = format!("`{}` cannot be shared: {error}", path.display());
+        bad_input(message, "name a file or folder that is there, or leave `--share` away")
+    })
 }
 
 fn tell_end(context: &Context, ended: &Ended) {

@@ -10,7 +10,8 @@ pub mod systemd;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -120,6 +121,8 @@ pub struct House {
     /// More arguments of `rowhouse up`.
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// Who runs the platform, where that is not who runs the test.
+    pub user: Option<u32>,
 }
 
 impl House {
@@ -143,7 +146,24 @@ impl House {
             program: PROGRAM.into(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             environment: Vec::new(),
+            user: None,
         }
+    }
+
+    /// Another user is to run the platform, who has nothing but this folder. The test must be
+    /// root's.
+    pub fn belongs_to(&mut self, user: u32) {
+        let open = |path: &Path| {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let program = self.room().join("rowhouse");
+        fs::copy(&self.program, &program).unwrap();
+        for path in [self.room(), &program] {
+            open(path);
+            chown(path, Some(user), Some(user)).unwrap();
+        }
+        self.program = program;
+        self.user = Some(user);
     }
 
     pub fn data(&self) -> PathBuf {
@@ -152,6 +172,20 @@ impl House {
 
     pub fn room(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The app's `DATA_DIR`, which is there from now on.
+    pub fn data_of(&self, name: &str) -> PathBuf {
+        let folder = self.data().join("data").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// `HOME` of the app's builds, which is there from now on.
+    pub fn build_home_of(&self, name: &str) -> PathBuf {
+        let folder = self.data().join("build-homes").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
     }
 
     pub fn table(&self) -> PathBuf {
@@ -180,7 +214,12 @@ impl House {
         // What does not test steadiness does not wait for it.
         let is_given = self.arguments.iter().any(|argument| argument == "--steady");
         let steady: &[&str] = if is_given { &[] } else { &["--steady", "0"] };
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user).env_clear().env("HOME", self.room());
+            command.env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir("/");
+        }
+        let child = command
             .args(["up", "--data"])
             .arg(self.data())
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])

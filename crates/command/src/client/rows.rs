@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rowhouse_core::{Attribute, Row, RowKey, Settings, StoredEntry, StoredRow, Value};
+use rowhouse_core::{Attribute, Releases, Row, RowKey, Settings, StoredEntry, StoredRow, Value};
 
 /// User attributes to write; `None` clears one.
 pub type Changes = BTreeMap<Attribute, Option<Value>>;
@@ -47,6 +47,10 @@ pub trait Rows {
 
     /// Reads an app's history, newest first; it outlives the row.
     async fn history(&self, key: &RowKey) -> anyhow::Result<Vec<StoredEntry>>;
+
+    /// Reads the releases that an app's history speaks of: with every value that it had, so only
+    /// for who goes back to one.
+    async fn releases(&self, key: &RowKey) -> anyhow::Result<Releases>;
 
     /// The platform's settings, which a row is checked against before it is written; `None`: nobody
     /// can tell here.

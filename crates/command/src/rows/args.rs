@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
 
+use rowhouse_core::Attribute;
+
 use crate::argument::duration;
 
 /// A command that reads or writes rows.
@@ -17,7 +19,7 @@ pub enum RowCommand {
     Scale(Scale),
     /// Deploy the same row again: a failed one, or a branch that has moved
     Redeploy(Changed),
-    /// Go back to an earlier revision of the history
+    /// Go back to an earlier release of the history
     Rollback(Rollback),
     /// Delete apps
     Rm(Remove),
@@ -104,9 +106,12 @@ pub struct Changed {
 #[derive(Debug, Args)]
 pub struct Rollback {
     pub name: String,
-    /// A commit of the history, in full or its first digits [default: after a failed change what
-    /// serves, else what served before that; so a second rollback takes the first one back]
+    /// A release's number, or the first digits of its commit [default: after a failed change what
+    /// was deployed last, else what was before that; so a second rollback takes the first one back]
     pub revision: Option<String>,
+    /// Leave this attribute of the row as it is
+    #[arg(long, value_name = "ATTRIBUTE", value_parser = attribute)]
+    pub keep: Vec<Attribute>,
     #[command(flatten)]
     pub waiting: Waiting,
 }
@@ -170,4 +175,11 @@ pub struct Logs {
 #[derive(Debug, Args)]
 pub struct Open {
     pub name: String,
+}
+
+/// An attribute by its name.
+fn attribute(text: &str) -> Result<Attribute, String> {
+    let names = || Attribute::ALL.map(|attribute| format!("`{}`", attribute.name()));
+    Attribute::named(text)
+        .ok_or_else(|| format!("it must be an attribute of users: {}", names().join(", ")))
 }

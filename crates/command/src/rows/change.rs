@@ -14,7 +14,7 @@ use crate::rows::wait::{self, Progress};
 use crate::rows::{following, names, reactor, row_text};
 
 /// How often a change is made anew, because somebody else wrote the row just then.
-const TRIES: usize = 20;
+pub(crate) const TRIES: usize = 20;
 
 /// What to do where the changes change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +40,9 @@ pub fn number(text: &str) -> Value {
 
 /// `Redeploy`, one higher.
 pub fn raised(user: Option<&UserAttributes>) -> Changes {
-    let count = match user.and_then(|user| user.get(&Attribute::Redeploy)) {
-        Some(Value::Whole(count)) => *count,
-        Some(_) | None => 0,
-    };
-    Changes::from([(Attribute::Redeploy, Some(Value::Whole(count.saturating_add(1))))])
+    let none = UserAttributes::new();
+    let count = rowhouse_core::raised(user.unwrap_or(&none));
+    Changes::from([(Attribute::Redeploy, Some(count))])
 }
 
 /// The key of a row that is there, or an error that says which are.
@@ -120,7 +118,7 @@ pub async fn carry_out(
 }
 
 /// What is given is refused where it could never run.
-fn check(
+pub(crate) fn check(
     client: &impl Client,
     key: &RowKey,
     changes: &Changes,
@@ -188,7 +186,8 @@ fn again(row: &Row, has_moved: bool) -> Again {
     }
 }
 
-fn after(before: Option<&Row>, changes: &Changes) -> UserAttributes {
+/// The user's part of a row with these changes.
+pub(crate) fn after(before: Option<&Row>, changes: &Changes) -> UserAttributes {
     let mut user = before.map(|row| row.user.clone()).unwrap_or_default();
     for (attribute, value) in changes {
         match value {

@@ -34,6 +34,7 @@ pub(crate) async fn history(client: &impl Client, one: &One) -> anyhow::Result<E
         .into_iter()
         .map(|entry| {
             vec![
+                entry.number.map_or_else(|| "-".to_owned(), |number| number.to_string()),
                 seconds(&entry.at),
                 entry.status.unwrap_or_default(),
                 entry.version.as_deref().map_or_else(|| "-".to_owned(), row_text::version),
@@ -43,11 +44,11 @@ pub(crate) async fn history(client: &impl Client, one: &One) -> anyhow::Result<E
             ]
         })
         .collect();
-    output::table(&["at", "status", "version", "revision", "scale", "reason"], &rows);
+    output::table(&["release", "at", "status", "version", "revision", "scale", "reason"], &rows);
     Ok(Exit::Done)
 }
 
 /// A time to the second.
-fn seconds(at: &str) -> String {
+pub(crate) fn seconds(at: &str) -> String {
     at.parse::<jiff::Timestamp>().map_or_else(|_| at.to_owned(), |at| format!("{at:.0}"))
 }

@@ -2,6 +2,7 @@
 
 mod args;
 pub mod change;
+mod difference;
 mod environment;
 mod events;
 mod following;

@@ -68,9 +68,11 @@ fn value(attribute: Attribute, value: &Value, reveal: bool) -> serde_json::Value
 /// One entry of a history.
 pub fn entry(entry: &StoredEntry) -> serde_json::Value {
     json!({
+        "Release": entry.number,
         "At": entry.at,
         "Version": entry.version,
         "Repo": entry.repository.as_deref().map(without_password),
+        "Path": entry.path,
         "Revision": entry.revision,
         "Scale": entry.scale,
         "status": entry.status,

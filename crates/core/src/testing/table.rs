@@ -6,10 +6,11 @@ use std::sync::Mutex;
 use crate::app::App;
 use crate::attribute::{Attribute, UserAttributes, Value};
 use crate::commit::NoCommit;
-use crate::digest::Target;
-use crate::history::{Entry, entry};
+use crate::digest::{Generation, Target};
+use crate::history::{Entry, KEPT_ENTRIES, entry};
 use crate::name::RowKey;
 use crate::outcome::Unreachable;
+use crate::release::Release;
 use crate::row::{Report, Row, Status};
 use crate::settings::Settings;
 use crate::table::{AppTable, Found, Written};
@@ -51,6 +52,12 @@ impl AppTable for MemoryTable {
                 (&last.target, last.status) != (&entry.target, entry.status)
             }) {
                 history.push((seen.key.clone(), entry.clone()));
+                let mine = history.iter().filter(|(key, _)| *key == seen.key).count();
+                if mine > KEPT_ENTRIES
+                    && let Some(first) = history.iter().position(|(key, _)| *key == seen.key)
+                {
+                    history.remove(first);
+                }
             }
         }
         Ok(Written::Done(row.clone()))
@@ -70,6 +77,8 @@ pub trait TableUser {
     fn delete(&self, key: &str);
     /// How many history entries there are.
     fn entries(&self, key: &str) -> usize;
+    /// What is kept of a release.
+    fn release(&self, key: &str, generation: &Generation) -> Option<Release>;
     /// Whether the table lets a user write a row of this key at all. One that it refuses is
     /// nobody's row.
     fn takes(&self, key: &str) -> bool {
@@ -113,6 +122,13 @@ impl TableUser for MemoryTable {
 
     fn entries(&self, key: &str) -> usize {
         lock(&self.history).iter().filter(|(of, _)| of.as_str() == key).count()
+    }
+
+    fn release(&self, key: &str, generation: &Generation) -> Option<Release> {
+        let history = lock(&self.history);
+        let mut mine = history.iter().filter(|(of, _)| of.as_str() == key);
+        let (_, entry) = mine.find(|(_, entry)| entry.generation == *generation)?;
+        Some(entry.release.clone())
     }
 }
 
@@ -173,6 +189,7 @@ pub async fn table_contract(table: &(impl AppTable + TableUser)) {
     a_row_that_is_put_again_was_not_removed(table).await;
     odd_keys_and_values_can_be_answered(table).await;
     the_history_has_each_end_once(table).await;
+    a_release_is_kept_as_long_as_an_entry_speaks_of_it(table).await;
 }
 
 async fn read(table: &impl AppTable, key: &str) -> Row {
@@ -299,4 +316,39 @@ async fn the_history_has_each_end_once(table: &(impl AppTable + TableUser)) {
     assert_eq!(table.entries("told"), expected);
     table.delete("told");
     assert_eq!(table.entries("told"), expected, "the history outlives the row");
+}
+
+async fn a_release_is_kept_as_long_as_an_entry_speaks_of_it(table: &(impl AppTable + TableUser)) {
+    let settings = Settings::for_tests();
+    table.replace("kept", &valid());
+    let first = read(table, "kept").await;
+    let ends = async |status: Status| {
+        let row = read(table, "kept").await;
+        let Ok(app) = App::parse(&row, &settings) else { panic!("the row is valid") };
+        let generation = row.generation();
+        let target = Target::without_commit(&generation, NoCommit::Denied, &settings.digest);
+        let report = Report {
+            status: Some(status),
+            generation: Some(generation),
+            target: Some(target),
+            ..Report::default()
+        };
+        let entry = entry(&row, &app, &report);
+        assert!(entry.is_some());
+        assert!(matches!(table.write(&row, &report, entry.as_ref()).await, Ok(Written::Done(_))));
+    };
+    ends(Status::Deployed).await;
+    let release = |row: &Row| table.release("kept", &row.generation());
+    assert_eq!(release(&first), Some(Release::of(&first)));
+    table.set("kept", Attribute::Env, None);
+    let second = read(table, "kept").await;
+    assert_eq!(release(&second), None, "no rollout of it has ended");
+    for count in 1..=KEPT_ENTRIES {
+        assert_eq!(release(&first), Some(Release::of(&first)), "after {count}");
+        ends(if count % 2 == 0 { Status::Deployed } else { Status::DeployFailed }).await;
+    }
+    assert_eq!((release(&first), release(&second)), (None, Some(Release::of(&second))));
+    assert_eq!(table.entries("kept"), KEPT_ENTRIES);
+    table.delete("kept");
+    assert_eq!(release(&second), Some(Release::of(&second)), "it outlives the row");
 }

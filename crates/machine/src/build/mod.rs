@@ -19,12 +19,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::{Mutex, MutexGuard};
+use rowhouse_core::AppName;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::build::error::BuildError;
 use crate::build::recipe::{Recipe, recipe};
-use crate::build::request::{BuildKey, BuildRequest, inside};
+use crate::build::request::{BuildId, BuildKey, BuildRequest, inside};
 use crate::build::step::Runner;
 use crate::build::toolchain::Toolchains;
 use crate::git::mirror::Mirrors;
@@ -40,7 +41,7 @@ const GONE: &str = ".gone-";
 /// A finished build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
-    pub key: BuildKey,
+    pub id: BuildId,
     /// The app's folder, in which its commands run. Nothing in it is changed any more.
     pub folder: PathBuf,
     /// All that was checked out, of which `folder` is a part.
@@ -65,6 +66,14 @@ struct Mark {
 
 type Lock = Arc<tokio::sync::Mutex<()>>;
 
+/// A build that lies there, finished or not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    OfApp(BuildId),
+    /// One of those that apps shared.
+    ForAll(BuildKey),
+}
+
 /// All builds of a machine, in one folder.
 #[derive(Debug)]
 pub struct Builds {
@@ -73,7 +82,7 @@ pub struct Builds {
     platform: BTreeMap<String, String>,
     supply: Option<Supply>,
     /// Who holds a key builds it, or removes it.
-    busy: Mutex<HashMap<BuildKey, Lock>>,
+    busy: Mutex<HashMap<BuildId, Lock>>,
 }
 
 impl Builds {
@@ -96,18 +105,26 @@ impl Builds {
     }
 
     /// The build, if it is finished. Fast, and counts as a use of it.
-    pub fn finished(&self, key: &BuildKey) -> Option<Built> {
+    pub fn finished(&self, id: &BuildId) -> Option<Built> {
         // Pruning holds this while it looks and moves, so that it sees this use or comes first.
         let _held = self.busy();
-        let place = self.folder.join(key.as_str());
-        let record = place.join(RECORD);
-        let Mark { folder, recipe } = serde_json::from_slice(&fs::read(&record).ok()?).ok()?;
-        // The order of use is all that is lost if this fails.
-        let _ = fs::File::open(&record).and_then(|file| file.set_modified(SystemTime::now()));
-        let checkout = place.join(CHECKOUT);
-        let folder =
-            if folder.as_os_str().is_empty() { checkout.clone() } else { checkout.join(folder) };
-        Some(Built { key: key.clone(), folder, checkout, recipe })
+        [self.place(id), self.place_for_all(&id.key)].iter().find_map(|place| found(id, place))
+    }
+
+    /// Where a build of an app lies.
+    pub fn place(&self, id: &BuildId) -> PathBuf {
+        self.folder.join(id.app.as_str()).join(id.key.as_str())
+    }
+
+    /// Whether a build was made when apps shared them.
+    pub(crate) fn is_for_all(&self, built: &Built) -> bool {
+        built.checkout.parent() == Some(&self.place_for_all(&built.id.key))
+    }
+
+    /// Where builds lay that were made when apps shared them. They are used as long as they are
+    /// wanted, and no new ones come.
+    fn place_for_all(&self, key: &BuildKey) -> PathBuf {
+        self.folder.join(key.as_str())
     }
 
     /// Builds what is not built yet. Requests for one build at the same time build it once; an
@@ -120,19 +137,19 @@ impl Builds {
         request: &BuildRequest,
         runner: &impl Runner,
     ) -> Result<Built, BuildError> {
-        let key = request.key();
-        if let Some(built) = self.finished(&key) {
+        let id = request.id();
+        if let Some(built) = self.finished(&id) {
             return Ok(built);
         }
-        let lock = Arc::clone(self.busy().entry(key.clone()).or_default());
+        let lock = Arc::clone(self.busy().entry(id.clone()).or_default());
         let _held = lock.lock().await;
-        if let Some(built) = self.finished(&key) {
+        if let Some(built) = self.finished(&id) {
             return Ok(built);
         }
-        let place = self.folder.join(key.as_str());
+        let place = self.place(&id);
         remove(place.clone()).await?;
-        if self.unpacked(&key, &place).await?
-            && let Some(built) = self.finished(&key)
+        if self.unpacked(&id.key, &place).await?
+            && let Some(built) = self.finished(&id)
         {
             return Ok(built);
         }
@@ -146,7 +163,7 @@ impl Builds {
             remove(place).await?;
             return Err(error);
         }
-        self.finished(&key).ok_or_else(|| {
+        self.finished(&id).ok_or_else(|| {
             let source = io::Error::from(io::ErrorKind::NotFound);
             BuildError::Io { what: format!("read `{}`", place.join(RECORD).display()), source }
         })
@@ -157,65 +174,91 @@ impl Builds {
     ///
     /// # Errors
     /// The first thing that could not be removed; the rest is removed all the same.
-    pub fn prune(&self, keep: &BTreeSet<BuildKey>, also_recent: usize) -> io::Result<()> {
+    pub fn prune(&self, keep: &BTreeSet<BuildId>, also_recent: usize) -> io::Result<()> {
+        let keys: BTreeSet<&BuildKey> = keep.iter().map(|id| &id.key).collect();
         let mut finished = Vec::new();
         let mut doomed = Vec::new();
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries?,
-        };
-        for entry in entries {
-            let name = entry?.file_name();
-            let Some(key) = name.to_str().and_then(BuildKey::parse) else { continue };
-            if keep.contains(&key) {
-                continue;
-            }
-            match self.used(&key) {
-                Some(used) => finished.push((used, key)),
-                None => doomed.push((None, key)),
+        for place in self.places()? {
+            let is_kept = match &place {
+                Place::OfApp(id) => keep.contains(id),
+                Place::ForAll(key) => keys.contains(key),
+            };
+            match self.used(&place) {
+                _ if is_kept => {}
+                Some(used) => finished.push((used, place)),
+                None => doomed.push((None, place)),
             }
         }
         finished.sort();
         finished.reverse();
         let old = finished.into_iter().skip(also_recent);
-        doomed.extend(old.map(|(used, key)| (Some(used), key)));
+        doomed.extend(old.map(|(used, place)| (Some(used), place)));
         let mut result = Ok(());
-        for (used, key) in doomed {
-            result = result.and(self.take_away(&key, used));
+        for (used, place) in doomed {
+            result = result.and(self.take_away(&place, used));
         }
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(GONE) {
-                result = result.and(remove_now(&entry.path()));
+        for folder in entries(&self.folder)? {
+            if folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(GONE)) {
+                result = result.and(remove_now(&folder));
             }
         }
         self.busy().retain(|_, lock| Arc::strong_count(lock) > 1);
         result
     }
 
+    /// Every build that there is, finished or not.
+    fn places(&self) -> io::Result<Vec<Place>> {
+        let mut places = Vec::new();
+        for folder in entries(&self.folder)? {
+            let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
+            let key = BuildKey::parse(name).filter(|_| is_a_build(&folder));
+            if let Some(key) = key {
+                places.push(Place::ForAll(key));
+            } else if let Ok(app) = AppName::parse(name) {
+                let keys = entries(&folder)?;
+                let keys = keys.iter().filter_map(|path| path.file_name()?.to_str());
+                let ids = keys.filter_map(BuildKey::parse);
+                places.extend(ids.map(|key| Place::OfApp(BuildId { app: app.clone(), key })));
+            }
+        }
+        Ok(places)
+    }
+
     /// Moves a build out of the way, where it can no longer be found, unless somebody is at it or
     /// it was used or finished since it was looked at.
-    fn take_away(&self, key: &BuildKey, seen: Option<SystemTime>) -> io::Result<()> {
-        let gone = self.folder.join(format!("{GONE}{}", key.as_str()));
+    fn take_away(&self, place: &Place, seen: Option<SystemTime>) -> io::Result<()> {
+        let (folder, gone) = match place {
+            Place::OfApp(id) => (self.place(id), format!("{GONE}{}-{}", id.app, id.key.as_str())),
+            Place::ForAll(key) => (self.place_for_all(key), format!("{GONE}{}", key.as_str())),
+        };
+        let gone = self.folder.join(gone);
         remove_now(&gone)?;
         let mut busy = self.busy();
-        let lock = Arc::clone(busy.entry(key.clone()).or_default());
+        let lock = match place {
+            Place::OfApp(id) => Arc::clone(busy.entry(id.clone()).or_default()),
+            // Nobody makes those any more.
+            Place::ForAll(_) => Lock::default(),
+        };
         let Ok(_held) = lock.try_lock() else { return Ok(()) };
-        if self.used(key) != seen {
+        if self.used(place) != seen {
             return Ok(());
         }
-        match fs::rename(self.folder.join(key.as_str()), gone) {
+        match fs::rename(folder, gone) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
 
     /// When a finished build was last asked for.
-    fn used(&self, key: &BuildKey) -> Option<SystemTime> {
-        fs::metadata(self.folder.join(key.as_str()).join(RECORD)).ok()?.modified().ok()
+    fn used(&self, place: &Place) -> Option<SystemTime> {
+        let folder = match place {
+            Place::OfApp(id) => self.place(id),
+            Place::ForAll(key) => self.place_for_all(key),
+        };
+        fs::metadata(folder.join(RECORD)).ok()?.modified().ok()
     }
 
-    fn busy(&self) -> MutexGuard<'_, HashMap<BuildKey, Lock>> {
+    fn busy(&self) -> MutexGuard<'_, HashMap<BuildId, Lock>> {
         self.busy.lock()
     }
 
@@ -249,8 +292,8 @@ impl Builds {
     ///
     /// # Errors
     /// See [`archive::pack`].
-    pub fn pack(&self, key: &BuildKey, into: &Path) -> io::Result<()> {
-        let place = self.folder.join(key.as_str());
+    pub fn pack(&self, id: &BuildId, into: &Path) -> io::Result<()> {
+        let place = self.place(id);
         Whole::new(into).make(|new| archive::pack(&place, RECORD, CHECKOUT, new))
     }
 
@@ -314,6 +357,18 @@ impl Builds {
     }
 }
 
+/// The finished build at a place.
+fn found(id: &BuildId, place: &Path) -> Option<Built> {
+    let record = place.join(RECORD);
+    let Mark { folder, recipe } = serde_json::from_slice(&fs::read(&record).ok()?).ok()?;
+    // The order of use is all that is lost if this fails.
+    let _ = fs::File::open(&record).and_then(|file| file.set_modified(SystemTime::now()));
+    let checkout = place.join(CHECKOUT);
+    let folder =
+        if folder.as_os_str().is_empty() { checkout.clone() } else { checkout.join(folder) };
+    Some(Built { id: id.clone(), folder, checkout, recipe })
+}
+
 fn environment(
     request: &BuildRequest,
     recipe: &Recipe,
@@ -374,6 +429,19 @@ fn make(folder: &Path) -> Result<(), BuildError> {
     fs::create_dir_all(folder).map_err(|error| {
         BuildError::io(format!("make the folder `{}`", folder.display()), folder, error)
     })
+}
+
+/// What is in a folder; nothing, where there is none.
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries?.map(|entry| Ok(entry?.path())).collect(),
+    }
+}
+
+/// Whether a build lies in this very folder: an app's name may look like a build's.
+fn is_a_build(folder: &Path) -> bool {
+    [RECORD, CHECKOUT, "tmp"].iter().any(|part| folder.join(part).exists())
 }
 
 async fn remove(folder: PathBuf) -> Result<(), BuildError> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use rowhouse_core::{Commit, Repository};
+use rowhouse_core::{AppName, Commit, Repository};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::digest;
@@ -13,6 +13,8 @@ use crate::supply::Supply;
 /// What is to be built.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
+    /// Whose it is: apps share no builds, for one's could have been changed by another.
+    pub app: AppName,
     pub repository: Repository,
     /// The app's folder inside the repository; empty or `.` is its root.
     pub path: String,
@@ -36,6 +38,18 @@ impl BuildRequest {
         BuildKey::of(&self.repository, &self.path, commit, &self.build_env)
             .with_line(self.build_line.as_deref())
     }
+
+    /// Which build it is.
+    pub fn id(&self) -> BuildId {
+        BuildId { app: self.app.clone(), key: self.key() }
+    }
+}
+
+/// A build of an app.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BuildId {
+    pub app: AppName,
+    pub key: BuildKey,
 }
 
 /// Names a build: equal for equal repository, path, commit and build environment.

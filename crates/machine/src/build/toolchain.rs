@@ -171,7 +171,8 @@ fn find(name: &str, path: &str) -> Option<PathBuf> {
     })
 }
 
-fn settings(platform: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+/// The operator's settings that builds get: toolchain folders, certificates, registries, proxies.
+pub(crate) fn settings(platform: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let passed = |name: &str| {
         PASSED.contains(&name)
             || PASSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))

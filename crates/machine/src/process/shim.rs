@@ -7,7 +7,8 @@
 //! instruction), `end.json`.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use crate::process::end::End;
 use crate::process::ending::Ending;
 use crate::process::log::LogWriter;
 use crate::process::{ProcessId, boot_id};
+use crate::sandbox::Sandbox;
 use crate::whole::Whole;
 
 /// What a process is started with.
@@ -47,6 +49,9 @@ pub struct ShimSpec {
     /// How many files it may have open, where that is not as many as the platform itself.
     #[serde(default)]
     pub open_files: Option<u64>,
+    /// What it may reach; `None`: what the platform may.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
 }
 
 /// Who runs, written before the app's first instruction.
@@ -91,9 +96,11 @@ pub fn run(folder: &Path) -> ExitCode {
 /// `rowhouse shim-exec FOLDER PARENT`: records who it is, ties its life to the shim's, and becomes
 /// the command.
 pub fn exec(folder: &Path, parent: i32) -> ExitCode {
+    // Opened now: what is refused in the sandbox is written out of it.
+    let refusal = File::create(folder.join(REFUSAL));
     let refuse = |reason: String| {
         // The shim tells it; where even this cannot be written, the exit status has to do.
-        let _ = std::fs::write(folder.join(REFUSAL), reason);
+        let _ = refusal.as_ref().map(|mut file| file.write_all(reason.as_bytes()));
         ExitCode::from(127)
     };
     let Some(spec) = read::<ShimSpec>(folder, SPEC) else {
@@ -120,6 +127,11 @@ pub fn exec(folder: &Path, parent: i32) -> ExitCode {
     let Some((program, arguments)) = spec.command.split_first() else {
         return refuse("its command is empty".to_owned());
     };
+    if let Some(sandbox) = &spec.sandbox
+        && let Err(error) = sandbox.enter(folder)
+    {
+        return refuse(format!("cannot be kept apart from others: {error}"));
+    }
     let error = Command::new(program)
         .args(arguments)
         .current_dir(&spec.folder)
@@ -160,6 +172,7 @@ fn supervise(folder: &Path) -> io::Result<End> {
     let status = shim.wait()?;
     shim.drain_output();
     let refusal = std::fs::read_to_string(folder.join(REFUSAL)).ok();
+    let refusal = refusal.filter(|reason| !reason.is_empty());
     Ok(match (refusal, shim.timed_out, status) {
         (Some(reason), ..) => End::NotStarted(reason),
         (None, true, _) => End::TimedOut,

@@ -18,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::folder::DataFolder;
 use crate::process::end::End;
 use crate::process::shim::{END, LOCK, PROCESS, ProcessRecord, SPEC, ShimSpec, read, write};
 use crate::process::{ProcessId, boot_id, with_variable};
@@ -258,6 +259,20 @@ fn kill_remnants(folder: &Path) {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// The processes that run and may reach whatever the platform may, as `APP/INSTANCE`.
+pub fn unconfined(data: &DataFolder) -> Vec<String> {
+    let is_free = |folder: &Path| {
+        let spec: Option<ShimSpec> = read(folder, SPEC);
+        spec.is_some_and(|spec| spec.sandbox.is_none()) && snapshot(folder).running.is_some()
+    };
+    let shown = |folder: PathBuf| {
+        let mut names = folder.iter().rev().take(2).map(|name| name.to_string_lossy());
+        let (process, app) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+        format!("{app}/{process}")
+    };
+    data.process_folders().into_iter().filter(|folder| is_free(folder)).map(shown).collect()
 }
 
 /// What a reader without a platform sees of a folder's process.

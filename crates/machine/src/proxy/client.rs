@@ -7,16 +7,21 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::proxy::budget::USUAL;
 use crate::proxy::limits::HEADERS;
 use crate::proxy::meter::{Activity, Meter};
 use crate::proxy::refusal;
 use crate::proxy::socket::Socket;
+
+/// How long a client may go on sending after its answer.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// A client's socket.
 #[derive(Debug)]
@@ -127,11 +132,15 @@ impl ClientStream {
         self.is_roomy
     }
 
-    /// Says a last word, and ends.
-    pub(super) async fn end(&mut self, page: Option<&[u8]>) {
-        if let Some(page) = page {
-            self.refuse(page);
-        }
+    /// Refuses the client, in these words.
+    pub(super) async fn end_with(&mut self, page: &[u8]) {
+        self.refuse(page);
+        self.end().await;
+        self.linger().await;
+    }
+
+    /// Writes what was put aside, and ends.
+    pub(super) async fn end(&mut self) {
         // A client that takes it not any more has left.
         let _ = std::future::poll_fn(|context| Pin::new(&mut *self).poll_shutdown(context)).await;
     }
@@ -156,12 +165,18 @@ impl ClientStream {
         Poll::Ready(Ok(()))
     }
 
-    /// The socket, no longer watched.
-    pub(super) fn socket(&mut self) -> &mut TcpStream {
-        self.stream.get_mut()
+    /// Takes what the client still sends, so that it gets to read the answer: closing at once would
+    /// reset the connection, and with it what the client has not read yet.
+    pub(super) async fn linger(&mut self) {
+        let stream = self.stream.get_mut();
+        let mut buffer = vec![0; 16 * 1024];
+        let reading = async { while matches!(stream.read(&mut buffer).await, Ok(1..)) {} };
+        if timeout(LINGER, reading).await.is_err() {
+            tracing::debug!("a client did not stop sending");
+        }
     }
 
-    /// The socket alone.
+    /// The socket alone, no longer watched.
     pub(super) fn into_socket(self) -> TcpStream {
         self.stream.into_inner()
     }

@@ -19,9 +19,7 @@ use hyper::ext::on_informational;
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::proxy::body::ResponseBody;
 use crate::proxy::client::{ClientStream, Coming};
@@ -32,12 +30,10 @@ use crate::proxy::limits::Limits;
 use crate::proxy::link::Link;
 use crate::proxy::meter::{Activity, Meter};
 use crate::proxy::refusal;
+use crate::proxy::seen::{Seen, Wait};
 use crate::proxy::upgrade::Splice;
 use crate::proxy::upstream::Claim;
 use crate::proxy::worker::Worker;
-
-/// How long a client may go on sending after its answer.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// How long a client that has connected and said nothing yet may still begin when the proxy ends.
 const GRACE: Duration = Duration::from_secs(1);
@@ -78,31 +74,11 @@ enum Order {
     Cut,
 }
 
-/// Who keeps everybody waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
-    Request,
-    Head,
-    Client,
-    App,
-    Nobody,
-}
-
-/// What the last look at the times saw, and since when it has been so.
-#[derive(Clone, Copy)]
-struct Seen {
-    wait: Wait,
-    progress: u32,
-    requests: u32,
-    since: Instant,
-}
-
 impl Connection {
     pub(super) fn new(worker: Rc<Worker>, client: IpAddr) -> Rc<Connection> {
         let is_local = client.to_canonical().is_loopback();
         let client = HeaderValue::from_str(&client.to_canonical().to_string())
             .unwrap_or(HeaderValue::from_static("unknown"));
-        let seen = Seen { wait: Wait::Nobody, progress: 0, requests: 0, since: Instant::now() };
         let meter = worker.crowd().meter();
         Rc::new(Connection {
             worker,
@@ -114,7 +90,7 @@ impl Connection {
             finishing: Cell::new(false),
             folding: Cell::new(false),
             requests: Cell::new(0),
-            seen: Cell::new(seen),
+            seen: Cell::new(Seen::new()),
             claim: RefCell::new(None),
             link: RefCell::new(None),
             splice: RefCell::new(None),
@@ -153,11 +129,7 @@ impl Connection {
             return true;
         }
         if self.meter.waits_for_room() && self.order.get() == Order::GiveUp {
-            let work = async {
-                stream.end(Some(&refusal::no_room())).await;
-                linger(stream.socket()).await;
-            };
-            self.unless_cut(work).await;
+            self.unless_cut(stream.end_with(&refusal::no_room())).await;
         }
         false
     }
@@ -200,7 +172,7 @@ impl Connection {
                     return Some(stream);
                 }
                 Err(mut refused) => {
-                    refused.end(None).await;
+                    refused.end().await;
                     refused
                 }
             }
@@ -208,7 +180,7 @@ impl Connection {
             stream
         };
         if self.unread.get() || self.meter.was_refused() {
-            self.unless_cut(linger(stream.socket())).await;
+            self.unless_cut(stream.linger()).await;
         }
         None
     }
@@ -521,15 +493,5 @@ impl Connection {
         if let Some((gate, _)) = self.gate.get() {
             gate.forget();
         }
-    }
-}
-
-/// Takes what a client still sends, so that it gets to read the answer: closing at once would reset
-/// the connection, and with it what the client has not read yet.
-async fn linger(stream: &mut TcpStream) {
-    let mut buffer = vec![0; 16 * 1024];
-    let reading = async { while matches!(stream.read(&mut buffer).await, Ok(1..)) {} };
-    if timeout(LINGER, reading).await.is_err() {
-        tracing::debug!("a client did not stop sending");
     }
 }

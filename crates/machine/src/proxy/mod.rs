@@ -5,7 +5,7 @@
 //! instances; all of them accept from the one listener.  They share the [`Routes`], which they read
 //! without a lock.
 //!
-//! Worker, connection, exchange, body, link, upgrade and pages import one another in a circle: they
+//! Worker, connection, exchange, body, link and upgrade import one another in a circle: they
 //! are the parts of one organ, through which each request passes both ways, and each has to know
 //! whom it hands over to.
 
@@ -25,6 +25,7 @@ mod notice;
 mod pages;
 mod refusal;
 mod routes;
+mod seen;
 mod socket;
 mod upgrade;
 mod upstream;

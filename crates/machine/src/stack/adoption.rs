@@ -77,8 +77,8 @@ fn serve(stack: &Arc<LiveStack>, record: &StackRecord, plan: &Plan) {
         .filter(|known| !record.is_on_trial(known))
         .map(|known| known.id.clone())
         .collect();
-    let key = stack.machine.build_request(plan).key();
-    let built = stack.machine.builds.finished(&key);
+    let id = stack.machine.build_request(plan).id();
+    let built = stack.machine.builds.finished(&id);
     let note = built.as_ref().and_then(not_run);
     stack.move_traffic(serving, plan.app.scale, note);
 }

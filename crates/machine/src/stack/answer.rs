@@ -22,7 +22,7 @@ impl Answers {
                 ("retrying", Obstacle::of(report).map_or(reason.as_str(), Obstacle::why))
             }
             (Some(Status::DeployFailed), Some(reason))
-                if report.no_commit(&machine.config.settings().digest).is_some() =>
+                if report.no_commit(&machine.settings().digest).is_some() =>
             {
                 ("refused", reason.as_str())
             }

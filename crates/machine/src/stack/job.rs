@@ -14,6 +14,8 @@ use crate::machine::Machine;
 use crate::process::end::End;
 use crate::process::shim::ShimSpec;
 use crate::process::supervised::Supervised;
+use crate::room::remove_now;
+use crate::sandbox::Sandbox;
 
 /// Bytes of output that the steps of one build may leave in the log.
 const LOG_LIMIT: u64 = 10 << 20;
@@ -27,16 +29,18 @@ pub(crate) struct Job {
     log: PathBuf,
     limit: Option<Duration>,
     open_files: Option<u64>,
+    sandbox: Option<Sandbox>,
     stop: CancellationToken,
 }
 
 impl Job {
-    /// Output goes to `log`; each process may take `limit`.
+    /// Output goes to `log`; each process may take `limit`, and reach what its sandbox has.
     pub(crate) fn new(
         machine: &Machine,
         name: &AppName,
         log: PathBuf,
         limit: Option<Duration>,
+        sandbox: Option<Sandbox>,
     ) -> Job {
         Job {
             program: machine.program.path().to_owned(),
@@ -44,6 +48,7 @@ impl Job {
             log,
             limit,
             open_files: machine.open_files,
+            sandbox,
             stop: CancellationToken::new(),
         }
     }
@@ -76,6 +81,7 @@ impl Job {
             stop_grace_ms: STOP_GRACE_MS,
             time_limit_ms: limit_ms,
             open_files: self.open_files,
+            sandbox: self.sandbox.clone(),
         };
         let process = Supervised::start(&self.program, &self.folder, &spec)?;
         let end = tokio::select! {
@@ -85,7 +91,7 @@ impl Job {
                 Err(io::Error::other("it was given up"))
             }
         };
-        let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = remove_now(&self.folder);
         end
     }
 }

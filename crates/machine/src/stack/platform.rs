@@ -32,7 +32,7 @@ impl MachinePlatform {
 
 impl Platform for MachinePlatform {
     fn settings(&self) -> Settings {
-        self.machine.config.settings()
+        self.machine.settings()
     }
 
     async fn observe(&self, name: &AppName) -> Result<Observed, Unreachable> {

@@ -22,6 +22,7 @@ use crate::process::end::End;
 use crate::process::environment;
 use crate::process::log::words;
 use crate::process::shim::ShimSpec;
+use crate::sandbox::Sandbox;
 use crate::stack::InstanceDigest;
 use crate::stack::failure::Failure;
 use crate::stack::job::Job;
@@ -53,13 +54,17 @@ impl LiveStack {
     pub(crate) async fn built(&self, plan: &Plan) -> Result<Built, Failure> {
         let machine = &self.machine;
         let request = machine.build_request(plan);
-        if let Some(built) = machine.builds.finished(&request.key()) {
+        if let Some(built) = machine.builds.finished(&request.id()) {
             return Ok(built);
         }
         let commit = plan.deployment.commit.short();
         self.tell("building", format!("building {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("build-{commit}.log"));
-        let job = Job::new(machine, &self.name, log.clone(), Some(machine.config.build_timeout));
+        let sandbox = machine
+            .isolation
+            .of_build(vec![machine.builds.place(&request.id()), request.home.clone()]);
+        let limit = Some(machine.config.build_timeout);
+        let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
         let began = Timestamp::now();
         let (builder, stop) = (Arc::clone(machine), job.stop());
         let work = async move { builder.builds.build(&request, &job).await };
@@ -93,8 +98,8 @@ async fn offer(machine: &Arc<Machine>, built: &Built) {
     if !is_wanted || supply.is_taken() {
         return;
     }
-    let (owner, key) = (Arc::clone(machine), built.key.clone());
-    let packed = spawn_blocking(move || owner.builds.pack(&key, &owner.folder.offer())).await;
+    let (owner, id) = (Arc::clone(machine), built.id.clone());
+    let packed = spawn_blocking(move || owner.builds.pack(&id, &owner.folder.offer())).await;
     if let Err(error) = packed.map_err(std::io::Error::other).flatten() {
         // Others build it for themselves. Nothing is offered, and that is taken, too, so that the
         // app cannot offer anything later.
@@ -141,7 +146,9 @@ impl LiveStack {
         let commit = plan.deployment.commit.short();
         self.tell("releasing", format!("releasing {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("release-{commit}.log"));
-        let job = Job::new(machine, &self.name, log.clone(), Some(machine.config.build_timeout));
+        let sandbox = self.sandbox(built, None);
+        let limit = Some(machine.config.build_timeout);
+        let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
         let began = Timestamp::now();
         let environment = self
             .environment(plan, built, None, job.temporary())
@@ -196,7 +203,21 @@ impl LiveStack {
                 .unwrap_or(u64::MAX),
             time_limit_ms: None,
             open_files: self.machine.open_files,
+            sandbox: self.sandbox(built, Some(instance.port())),
         })
+    }
+
+    /// What a process of the app may reach that runs in a build.
+    fn sandbox(&self, built: &Built, port: Option<u16>) -> Option<Sandbox> {
+        let machine = &self.machine;
+        let folder = &machine.folder;
+        let mut readable = vec![folder.build_home(&self.name)];
+        if machine.builds.is_for_all(built) {
+            readable.push(folder.shared_build_home());
+        }
+        let writable = vec![folder.app_home(&self.name), folder.app_data(&self.name)];
+        let sandbox = machine.isolation.sandbox(readable, writable)?;
+        Some(Sandbox { release: Some(built.checkout.clone()), port, ..sandbox })
     }
 
     /// The environment of a process of the app.

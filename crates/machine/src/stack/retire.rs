@@ -10,6 +10,7 @@ use rowhouse_core::Unreachable;
 use tokio::task::JoinSet;
 
 use crate::instance::{Instance, InstanceId, instances};
+use crate::room::remove;
 use crate::stack::Ongoing;
 use crate::stack::live::LiveStack;
 
@@ -67,7 +68,7 @@ async fn retire(stack: &LiveStack, instance: &Instance) {
         stack.tell("cut", text).await;
     }
     // What is left of it is removed with the next tidying.
-    let _ = tokio::fs::remove_dir_all(instance.folder()).await;
+    let _ = remove(instance.folder().to_owned()).await;
 }
 
 /// Says what the end of an operation waits for, when it takes its time.
@@ -118,7 +119,7 @@ pub(crate) async fn delete(stack: &Arc<LiveStack>) -> Result<(), Unreachable> {
     stack.change_scene(|scene| scene.is_known = false);
     retire_others(stack, &BTreeSet::new()).await?;
     stack.forget().await?;
-    let _ = tokio::fs::remove_dir_all(stack.machine.folder.instances(&stack.name)).await;
+    let _ = remove(stack.machine.folder.instances(&stack.name)).await;
     let (kind, text) = if has_only_failed {
         ("removed", "removed what failed before")
     } else {

@@ -8,7 +8,7 @@ use rowhouse_core::Plan;
 use tokio::task::JoinSet;
 
 use crate::build::Built;
-use crate::build::request::BuildKey;
+use crate::build::request::BuildId;
 use crate::instance::{InstanceId, StartFailure};
 use crate::stack::failure::Failure;
 use crate::stack::live::LiveStack;
@@ -26,15 +26,15 @@ const KEPT_BUILDS: usize = 5;
 pub(crate) struct Rollout {
     stack: Arc<LiveStack>,
     plan: Box<Plan>,
-    key: BuildKey,
+    build: BuildId,
     digest: InstanceDigest,
 }
 
 impl Rollout {
     pub(crate) fn new(stack: Arc<LiveStack>, plan: Box<Plan>) -> Rollout {
-        let key = stack.machine.build_request(&plan).key();
-        let digest = InstanceDigest::of(&plan, &key);
-        Rollout { stack, plan, key, digest }
+        let build = stack.machine.build_request(&plan).id();
+        let digest = InstanceDigest::of(&plan, &build.key);
+        Rollout { stack, plan, build, digest }
     }
 
     /// Makes the plan what runs: build, release, new instances, health, traffic, and the end of the
@@ -45,7 +45,7 @@ impl Rollout {
             (0, _) => None,
             (_, false) => Some(self.stack.built(&self.plan).await?),
             // What serves was made from it.
-            (_, true) => self.stack.machine.builds.finished(&self.key),
+            (_, true) => self.stack.machine.builds.finished(&self.build),
         };
         if !moved {
             if let Some(built) = &built {
@@ -182,7 +182,7 @@ impl Rollout {
         self.stack
             .change(|record| {
                 if is_built {
-                    let key = self.key.as_str();
+                    let key = self.build.key.as_str();
                     record.builds.retain(|build| build != key);
                     record.builds.insert(0, key.to_owned());
                     record.builds.truncate(KEPT_BUILDS);

@@ -11,9 +11,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use crate::build::request::{BuildKey, BuildRequest};
+use crate::build::request::{BuildId, BuildKey, BuildRequest};
 use crate::machine::Machine;
 use crate::process::log;
+use crate::room::remove;
 use crate::stack::Ongoing;
 use crate::stack::live::LiveStack;
 use crate::stack::stacks::Stacks;
@@ -112,7 +113,12 @@ async fn folders_of_the_deleted(
     for key in table.deleted_before(KEPT_DATA_DAYS).await? {
         let Ok(name) = AppName::parse(key.as_str()) else { continue };
         let folder = &machine.folder;
-        for folder in [folder.app_data(&name), folder.app_home(&name), folder.logs(&name)] {
+        for folder in [
+            folder.app_data(&name),
+            folder.app_home(&name),
+            folder.build_home(&name),
+            folder.logs(&name),
+        ] {
             if !folder.exists() {
                 continue;
             }
@@ -122,7 +128,7 @@ async fn folders_of_the_deleted(
             if has_stack || !table.deleted_before(KEPT_DATA_DAYS).await?.contains(&key) {
                 break;
             }
-            if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
+            if let Err(error) = remove(folder.clone()).await {
                 let folder = folder.display();
                 warn!(%folder, reason = %error, "cannot remove a deleted app's folder");
             }
@@ -152,18 +158,19 @@ pub(crate) fn logs(stack: &LiveStack) {
 }
 
 /// What stacks run, aim at, or have run lately, and the requests for what they run and aim at.
-async fn kept(machine: &Machine, stacks: &Stacks) -> (BTreeSet<BuildKey>, Vec<BuildRequest>) {
+async fn kept(machine: &Machine, stacks: &Stacks) -> (BTreeSet<BuildId>, Vec<BuildRequest>) {
     let (mut builds, mut requests) = (BTreeSet::new(), Vec::new());
     for stack in stacks.all() {
         let Some(record) = stack.record().await else { continue };
-        builds.extend(record.builds.iter().filter_map(|key| BuildKey::parse(key)));
+        let keys = record.builds.iter().filter_map(|key| BuildKey::parse(key));
+        builds.extend(keys.map(|key| BuildId { app: stack.name.clone(), key }));
         let aimed = match &record.ongoing {
             Some(Ongoing::Create { plan, .. } | Ongoing::Update { plan, .. }) => Some(plan),
             Some(Ongoing::RollBack { .. } | Ongoing::Delete) | None => None,
         };
         for plan in [aimed, record.running.as_ref()].into_iter().flatten() {
             let request = machine.build_request(plan);
-            builds.insert(request.key());
+            builds.insert(request.id());
             requests.push(request);
         }
     }
@@ -176,7 +183,10 @@ async fn mirrors(machine: &Machine, stacks: &Stacks) {
     let named = requests.iter().map(|request| request.repository.clone()).collect();
     let is_needed = |repository: &Repository, commit: &Commit| {
         let mut requests = requests.iter().filter(|request| request.repository == *repository);
-        requests.any(|request| builds.contains(&request.key_at(commit)))
+        requests.any(|request| {
+            let key = request.key_at(commit);
+            builds.contains(&BuildId { app: request.app.clone(), key })
+        })
     };
     if let Err(error) = machine.mirrors.tidy(&named, is_needed).await {
         warn!(reason = %error, "cannot tidy the mirrors");

@@ -3,6 +3,7 @@
 mod column;
 pub(crate) mod database;
 pub mod feed;
+mod history;
 pub mod mark;
 mod schema;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_core::{
-    AppTable, Attribute, Commit, Entry, Found, Generation, KEPT_DAYS, KEPT_ENTRIES, Report, Row,
+    AppTable, Attribute, Commit, Entry, Found, Generation, KEPT_DAYS, Releases, Report, Row,
     RowKey, Status, StoredEntry, StoredRow, Target, Unreachable, Value, Written,
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -52,8 +53,8 @@ impl TableFile {
         TableFile::opened(path, schema::make)
     }
 
-    /// Opens the file as the platform does: one of an earlier format becomes one of today's. Whoever
-    /// calls this holds the folder's lock.
+    /// Opens the file as the platform does: one of an earlier format becomes one of today's.
+    /// Whoever calls this holds the folder's lock.
     pub fn migrate(path: &Path) -> Result<TableFile, Unreachable> {
         TableFile::opened(path, schema::migrate)
     }
@@ -206,7 +207,12 @@ impl TableFile {
 
     /// Reads an app's history, newest first; it outlives the row.
     pub fn history(&self, key: &RowKey) -> Result<Vec<StoredEntry>, Unreachable> {
-        history(&self.connection, key).map_err(|error| self.unreachable(&error))
+        history::entries(&self.connection, key).map_err(|error| self.unreachable(&error))
+    }
+
+    /// Reads the releases that an app's history speaks of, as far as there are any.
+    pub fn releases(&self, key: &RowKey) -> Result<Releases, Unreachable> {
+        history::releases(&self.connection, key).map_err(|error| self.unreachable(&error))
     }
 
     /// Changes whenever another process or thread has committed something.
@@ -297,7 +303,8 @@ impl SqliteTable {
         .await
     }
 
-    /// Forgets the history of apps whose rows are gone for longer than it is kept.
+    /// Forgets the history, and with it the releases, of apps whose rows are gone for longer than
+    /// it is kept.
     pub async fn prune_history(&self) -> Result<(), Unreachable> {
         let limit = days_ago(KEPT_DAYS);
         self.run(move |connection| {
@@ -452,71 +459,11 @@ fn write(
             changed_at,
         ])?;
     if let Some(entry) = entry {
-        append(&transaction, &seen.key, entry, &at)?;
+        history::append(&transaction, &seen.key, entry, &at)?;
     }
     transaction.commit()?;
     if let Some(renewed) = renewed {
         marks.forget_before(&renewed)?;
     }
     Ok(Written::Done(row.reported(report)))
-}
-
-fn append(connection: &Connection, key: &RowKey, entry: &Entry, at: &str) -> rusqlite::Result<()> {
-    let last: Option<(Option<String>, Option<String>)> = connection
-        .query_row(
-            "select target, status from history where name = ?1 order by id desc limit 1",
-            params![key.as_str()],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()?;
-    let this = (Some(entry.target.as_str().to_owned()), Some(entry.status.as_str().to_owned()));
-    if last == Some(this) {
-        return Ok(());
-    }
-    connection.execute(
-        "insert into history (name, at, generation, target, version, repo, revision, scale, \
-         status, reason, env) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        params![
-            key.as_str(),
-            at,
-            entry.generation.as_str(),
-            entry.target.as_str(),
-            entry.version,
-            entry.repository,
-            entry.revision.as_ref().map(Commit::as_str),
-            entry.scale,
-            entry.status.as_str(),
-            entry.reason,
-            entry.env.as_str(),
-        ],
-    )?;
-    connection.execute(
-        "delete from history where name = ?1 and id <= (select id from history where name = ?1 \
-         order by id desc limit 1 offset ?2)",
-        params![key.as_str(), i64::try_from(KEPT_ENTRIES).unwrap_or(i64::MAX)],
-    )?;
-    Ok(())
-}
-
-fn history(connection: &Connection, key: &RowKey) -> rusqlite::Result<Vec<StoredEntry>> {
-    connection
-        .prepare_cached(
-            "select at, generation, target, version, repo, revision, scale, status, reason, env \
-             from history where name = ?1 order by id desc",
-        )?
-        .query_map(params![key.as_str()], |row| {
-            Ok(StoredEntry {
-                at: row.get(0)?,
-                generation: row.get(1)?,
-                target: row.get(2)?,
-                version: row.get(3)?,
-                repository: row.get(4)?,
-                revision: row.get::<_, Option<String>>(5)?.and_then(|text| Commit::parse(&text)),
-                scale: row.get(6)?,
-                status: row.get(7)?,
-                reason: row.get(8)?,
-                env: row.get(9)?,
-            })
-        })?
-        .collect()
 }

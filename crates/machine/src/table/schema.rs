@@ -9,14 +9,15 @@ use crate::table::database::explain;
 /// number; one that programs of today could not work with begins at the next thousand.
 ///
 /// 0 is of November 2026; 1 has marks, and tombstones that can be void; 2 has the attributes from
-/// `procfile` to `hook`.
+/// `procfile` to `hook`, numbers in the history, and releases.
 const FORMAT: i64 = 2;
 const FIRST_INCOMPATIBLE: i64 = 1000;
 
 /// No checks: a bad row is answered, not refused. The triggers run inside the writer's SQLite,
 /// which may be as old as 3.31; they ring the old and the new name, and drop the reactor's own
 /// echo. `deletions` are what users removed, as far as they are not void; `apps_mark` is by what
-/// a folder knows its table; `apps_unmarked` are the names that were put since. A trigger is never
+/// a folder knows its table; `apps_unmarked` are the names that were put since. `apps_releases` are
+/// the releases that the history speaks of, and go with it, whoever deletes it. A trigger is never
 /// changed, for a program of an earlier format makes its own of that name where it finds none: what
 /// is new is rung by another one.
 const SCHEMA: &str = "
@@ -31,7 +32,11 @@ create table if not exists apps (
 create table if not exists history (
     id integer primary key autoincrement,
     name text not null, at text not null, generation text, version text, repo text, revision text,
-    scale integer, status text, reason text, env text, target text
+    scale integer, status text, reason text, env text, target text, number integer, path text
+);
+create table if not exists apps_releases (
+    name text not null, generation text not null, attributes text not null,
+    primary key (name, generation)
 );
 create index if not exists history_by_name on history (name, id);
 create table if not exists changes (id integer primary key autoincrement, name text not null);
@@ -80,10 +85,15 @@ when new.seq is ifnull(old.seq, 0) + 1 and not (
 ) begin
     insert into changes (name) values (new.name);
 end;
+create trigger if not exists history_deleted after delete on history begin
+    delete from apps_releases where name = old.name and generation = old.generation
+        and not exists (select 1 from history
+            where name = old.name and generation = old.generation);
+end;
 ";
 
 /// What `SCHEMA` makes.
-const MADE: [&str; 13] = [
+const MADE: [&str; 15] = [
     "apps",
     "history",
     "changes",
@@ -97,11 +107,13 @@ const MADE: [&str; 13] = [
     "apps_put",
     "apps_put_by_name",
     "apps_updated_further",
+    "apps_releases",
+    "history_deleted",
 ];
 
 /// The columns that tables of an earlier format lack: table, column and type. One of a user's own
 /// that bears such a name is left as it is, whatever its type.
-const ADDED: [(&str, &str, &str); 8] = [
+const ADDED: [(&str, &str, &str); 10] = [
     ("deletions", "void", "integer"),
     ("apps", "procfile", "text"),
     ("apps", "workers", "text"),
@@ -110,6 +122,8 @@ const ADDED: [(&str, &str, &str); 8] = [
     ("apps", "memory", "integer"),
     ("apps", "protocol", "text"),
     ("apps", "hook", "text"),
+    ("history", "number", "integer"),
+    ("history", "path", "text"),
 ];
 
 /// A file that cannot be made a table of today.
@@ -166,6 +180,11 @@ pub(crate) fn prove(connection: &Connection) -> Result<(), FormatError> {
 /// Whether the table can bear a mark, and a tombstone be void: not in one of the first format.
 pub(crate) fn bears_marks(connection: &Connection) -> rusqlite::Result<bool> {
     has(connection, "apps_mark")
+}
+
+/// Whether the history numbers its entries, and releases are kept: not in one of an earlier format.
+pub(crate) fn bears_releases(connection: &Connection) -> rusqlite::Result<bool> {
+    has(connection, "history_deleted")
 }
 
 /// Whether a table has such a column, whoever made it, in whatever case it is written.
