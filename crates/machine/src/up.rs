@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::Config;
@@ -63,12 +64,15 @@ pub struct Ended {
 pub struct Leaving {
     proxy: Proxy,
     drain: Duration,
+    alone: CancellationToken,
 }
 
 impl Leaving {
-    /// Ends them as their requests end, in the time that a drain may take.
+    /// Ends them as their requests end, in the time that a drain may take. Then waits for whoever
+    /// came before this process, which has as much time from an earlier moment on: of a row of
+    /// processes the first one goes first, so whoever sees the last but one gone is alone.
     pub async fn drained(self) {
-        self.proxy.leave(self.drain).await;
+        tokio::join!(self.proxy.leave(self.drain), self.alone.cancelled());
     }
 }
 
@@ -288,7 +292,7 @@ impl House {
         let House { machine, proxy, .. } = self;
         proxy.retreat();
         successor.go().await;
-        Leaving { proxy, drain: machine.config.drain }
+        Leaving { proxy, drain: machine.config.drain, alone: machine.alone.clone() }
     }
 
     /// Ends everything here, and what runs, if that is asked for.
