@@ -461,6 +461,34 @@ async fn a_build_that_apps_shared_once_is_used_as_long_as_it_is_wanted_and_then_
 }
 
 #[tokio::test]
+async fn what_a_build_left_in_its_home_leads_the_platform_nowhere() {
+    let (workshop, request) = shell();
+    let room = workshop.room.path();
+    let operator = room.join("operator");
+    fs::create_dir(&operator).unwrap();
+    fs::write(operator.join("config.toml"), "# the operator's\n").unwrap();
+    let precious = room.join("precious");
+    fs::create_dir(&precious).unwrap();
+    fs::write(precious.join("config.toml"), "precious").unwrap();
+    let mut platform: BTreeMap<String, String> = std::env::vars().collect();
+    platform.insert("CARGO_HOME".to_owned(), operator.display().to_string());
+    let mirrors = Arc::new(Mirrors::new(room.join("mirrors")));
+    let builds = Builds::new(room.join("builds"), mirrors, platform);
+    fs::create_dir_all(request.home.join(".cargo")).unwrap();
+    let own = request.home.join(".cargo/config.toml");
+    std::os::unix::fs::symlink(precious.join("config.toml"), &own).unwrap();
+    builds.build(&request, &Plain::new()).await.unwrap();
+    assert_eq!(fs::read_to_string(&own).unwrap(), "# the operator's\n");
+
+    fs::remove_dir_all(request.home.join(".cargo")).unwrap();
+    std::os::unix::fs::symlink(&precious, request.home.join(".cargo")).unwrap();
+    builds.prune(&BTreeSet::new(), 0).unwrap();
+    builds.build(&request, &Plain::new()).await.unwrap();
+    assert_eq!(fs::read_to_string(&own).unwrap(), "# the operator's\n");
+    assert_eq!(fs::read_to_string(precious.join("config.toml")).unwrap(), "precious");
+}
+
+#[tokio::test]
 async fn an_app_whose_name_looks_like_a_build_keeps_its_own() {
     let (workshop, request) = shell();
     let app = AppName::parse(&"ab".repeat(16)).unwrap();

@@ -13,7 +13,7 @@ pub mod toolchain;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -36,6 +36,7 @@ use crate::whole::Whole;
 
 const RECORD: &str = "built.json";
 const CHECKOUT: &str = "checkout";
+const TEMPORARY: &str = "tmp";
 const GONE: &str = ".gone-";
 
 /// A finished build.
@@ -114,6 +115,12 @@ impl Builds {
     /// Where a build of an app lies.
     pub fn place(&self, id: &BuildId) -> PathBuf {
         self.folder.join(id.app.as_str()).join(id.key.as_str())
+    }
+
+    /// What the steps of a build may write: not the mark beside it, which is the platform's.
+    pub(crate) fn writable(&self, request: &BuildRequest) -> Vec<PathBuf> {
+        let place = self.place(&request.id());
+        vec![place.join(CHECKOUT), place.join(TEMPORARY), request.home.clone()]
     }
 
     /// Whether a build was made when apps shared them.
@@ -305,7 +312,7 @@ impl Builds {
     ) -> Result<(), BuildError> {
         let inner = inside(&request.path)
             .map_err(|objection| BuildError::bad_path(&request.path, objection))?;
-        let (checkout, temporary) = (place.join(CHECKOUT), place.join("tmp"));
+        let (checkout, temporary) = (place.join(CHECKOUT), place.join(TEMPORARY));
         for folder in [place, &temporary, &request.home] {
             make(folder)?;
         }
@@ -350,10 +357,19 @@ impl Builds {
         if !settings.is_file() {
             return Ok(());
         }
-        make(&home.join(".cargo"))?;
-        let copied = fs::copy(settings, home.join(".cargo/config.toml"));
-        copied.map_err(|error| BuildError::io("copy the settings of cargo", home, error))?;
-        Ok(())
+        let folder = home.join(".cargo");
+        // An earlier build could write here. What it made of these two names is not followed.
+        let copy = || -> io::Result<()> {
+            if fs::symlink_metadata(&folder).is_ok_and(|about| !about.is_dir()) {
+                remove_now(&folder)?;
+            }
+            fs::create_dir_all(&folder)?;
+            let own = folder.join("config.toml");
+            remove_now(&own)?;
+            let text = fs::read(&settings)?;
+            fs::OpenOptions::new().write(true).create_new(true).open(own)?.write_all(&text)
+        };
+        copy().map_err(|error| BuildError::io("copy the settings of cargo", home, error))
     }
 }
 
@@ -441,7 +457,7 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Whether a build lies in this very folder: an app's name may look like a build's.
 fn is_a_build(folder: &Path) -> bool {
-    [RECORD, CHECKOUT, "tmp"].iter().any(|part| folder.join(part).exists())
+    [RECORD, CHECKOUT, TEMPORARY].iter().any(|part| folder.join(part).exists())
 }
 
 async fn remove(folder: PathBuf) -> Result<(), BuildError> {

@@ -61,7 +61,8 @@ impl Layers {
         }
         if self.landlock == 0 {
             lacks(
-                "no Landlock: apps can look into each other, and listen on each other's ports",
+                "no Landlock: apps can look into each other and listen on each other's ports, and \
+                 those of root's can change settings of the kernel",
                 "use Linux 5.13 or newer, with `landlock` in `lsm=` of its command line",
             );
         }

@@ -60,9 +60,7 @@ impl LiveStack {
         let commit = plan.deployment.commit.short();
         self.tell("building", format!("building {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("build-{commit}.log"));
-        let sandbox = machine
-            .isolation
-            .of_build(vec![machine.builds.place(&request.id()), request.home.clone()]);
+        let sandbox = machine.isolation.of_build(machine.builds.writable(&request));
         let limit = Some(machine.config.build_timeout);
         let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
         let began = Timestamp::now();
