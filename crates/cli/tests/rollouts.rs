@@ -540,8 +540,8 @@ fn no_value_of_a_rows_variables_that_a_process_prints_gets_into_a_reason_or_an_e
 fn no_value_of_a_rows_variables_gets_into_the_reason_of_what_served_and_ended() {
     let mut house = House::start();
     let repository = house.repository("app");
-    let line = "web: echo $TOKEN; test -e \"$DATA_DIR/down\" && exit 3; exec python3 -m http.server \
-                --bind $HOST $PORT\n";
+    let line = "web: echo $TOKEN; test -e \"$DATA_DIR/down\" && exit 3; \
+                exec python3 -m http.server --bind $HOST $PORT\n";
     let revision = repository.procfile("v1", line);
     house.put("shop", "v1", 1, &repository);
     house.set("shop", r#"env = '{"TOKEN": "hunter-two"}'"#);

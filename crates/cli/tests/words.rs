@@ -1434,6 +1434,9 @@ fn what_the_platform_warns_of_is_a_sentence_as_all_that_it_tells_and_in_its_orde
     house.environment.push(("RUST_LOG".to_owned(), "warn".to_owned()));
     house.up();
     house.deployed("shop", &revision, 1);
-    let _ = house.get("shop", "/");
-    house::wait_for("a raw line", || house.log().contains("app=\"shop\"").then_some(()));
+    house::wait_for("a raw line", || {
+        // What is adopted may not be in its place yet.
+        let _ = house.get("shop", "/");
+        house.log().contains("app=\"shop\"").then_some(())
+    });
 }
