@@ -166,8 +166,8 @@ const MUTANTS: [Mutant; 37] = [
     mutant(
         "absent is not removed",
         "sweep.rs",
-        "Found::Absent => without.orphans.push(name.clone()),",
-        "Found::Absent => without.removed.push(name.clone()),",
+        "Ok(Found::Absent) => without.orphans.push(name.clone()),",
+        "Ok(Found::Absent) => without.removed.push(name.clone()),",
     ),
     mutant(
         "a lost claim ends the look",

@@ -115,12 +115,15 @@ impl Context {
         }
     }
 
-    /// The table, opened once.
+    /// The table, opened once, and again where another file has taken its place.
     pub(crate) fn table(&self) -> anyhow::Result<RefMut<'_, TableFile>> {
         let mut table = self.table.borrow_mut();
-        if table.is_none() {
-            *table = Some(TableFile::open(&self.folder.table())?);
-        }
+        let path = self.folder.table();
+        *table = Some(match table.take() {
+            None => TableFile::open(&path)?,
+            Some(open) if open.is_current() => open,
+            Some(replaced) => replaced.reopen(&path)?,
+        });
         Ok(RefMut::map(table, |table| table.as_mut().expect("it was opened just now")))
     }
 

@@ -42,8 +42,7 @@ fn the_commands_of_the_readme_do_what_it_says() {
             // The output of a background job is looked at when it is there.
             format!(
                 "rowhouse up --listen 127.0.0.1:{port} > up.out 2>&1 &\n\
-                 until curl --silent --output /dev/null http://localhost:{port}/; do sleep 0.05; \
-                 done\ncat up.out"
+                 until grep --quiet '^or: ' up.out; do sleep 0.05; done\ncat up.out"
             )
         } else {
             command

@@ -501,7 +501,7 @@ fn no_value_of_a_rows_variables_that_a_process_prints_gets_into_a_reason_or_an_e
     let crash =
         "import os\nraise ValueError(f\"input_value={os.environ['TOKEN']!r}, and {BUILT}\")\n";
     let crash = crash.replace("{BUILT}", "{os.environ.get('KEY', 'builders-secret')}");
-    let files = |procfile: &str| [("Procfile", procfile.to_owned()), ("app.py", crash.to_owned())];
+    let files = |procfile: &str| [("Procfile", procfile.to_owned()), ("app.py", crash.clone())];
     let commit = |tag: &str, procfile: &str| {
         let files = files(procfile);
         let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));

@@ -215,7 +215,7 @@ fn an_upgrade_while_a_first_version_is_on_trial_loses_no_request() {
 fn more_instances_that_do_not_stay_are_told_and_touch_none_that_runs() {
     let house = House::start_with(&["--steady", "2"]);
     let repository = house.repository("app");
-    let flag = house.room().join("flag");
+    let flag = house.data_of("shop").join("flag");
     let procfile = format!(
         "web: if [ -e {} ]; then exec python3 fickle.py 1 end; fi; exec python3 web.py\n",
         flag.display()
@@ -242,7 +242,7 @@ fn more_instances_that_do_not_stay_are_told_and_touch_none_that_runs() {
 fn a_version_whose_predecessor_is_down_serves_at_once() {
     let house = House::start();
     let repository = house.repository("app");
-    let flag = house.room().join("flag");
+    let flag = house.data_of("shop").join("flag");
     let procfile =
         format!("web: if [ -e {} ]; then exit 7; fi; exec python3 web.py\n", flag.display());
     let app = include_str!("apps/web.py");
@@ -288,7 +288,7 @@ fn deploy_says_what_it_waits_for() {
 
 #[test]
 fn an_app_that_listens_elsewhere_is_told_where() {
-    let house = House::start();
+    let house = House::start_with(&["--trust-apps"]);
     let repository = house.repository("app");
     let listen = |family: &str, address: &str| {
         format!(
@@ -297,7 +297,7 @@ fn an_app_that_listens_elsewhere_is_told_where() {
              print(\"ready\", flush=True); time.sleep(1000)'\n"
         )
     };
-    let socket = house.room().join("a.sock").display().to_string();
+    let socket = house.data_of("shop").join("a.sock").display().to_string();
     let [one, every, other] = [(); 3].map(|()| house::free_port());
     let child = format!("{} ", listen("AF_INET", &format!("(\"127.0.0.1\", {other})")).trim_end());
     let child = child.replace("web: exec ", "web: sh -c \"sleep 1000\" & ") + "& wait\n";
@@ -341,5 +341,23 @@ fn an_app_that_listens_elsewhere_is_told_where() {
         };
         assert!(reason.ends_with(advice), "{name}: {reason}");
         assert!(*name == "nowhere" || reason.contains("; last output: ready;"), "{name}: {reason}");
+    }
+}
+
+#[test]
+fn an_app_that_may_not_listen_where_it_tries_to_is_told_where_it_may() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let python = "web: exec python3 -c 'import socket; \
+                  socket.create_server((\"127.0.0.1\", 20999))'\n";
+    let node = "web: exec node -e 'require(\"net\").createServer().listen(20998)'\n";
+    for (name, procfile, words) in
+        [("python", python, "Permission denied"), ("node", node, "listen EACCES")]
+    {
+        repository.procfile(name, procfile);
+        house.put(name, name, 1, &repository);
+        let reason = house.failed(name, words).reason;
+        let advice = "; an app may listen on the port in `PORT` alone";
+        assert!(reason.contains(advice), "{name}: {reason}");
     }
 }

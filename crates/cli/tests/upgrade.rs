@@ -5,14 +5,15 @@
 mod house;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
+use house::connection::{WebSocket, connect, head};
 use house::load::{Client, Load};
-use house::{House, kill, lives, wait_for};
+use house::{House, kill, lives, replace, wait_for};
 
 /// A platform with one app, that gives what is open as long as it needs.
 fn house_of_one() -> (House, String) {
@@ -38,48 +39,6 @@ fn upgrade(house: &House) {
     wait_for("the successor", || {
         (house.platform_pid() != before && house.platform_pid() != 0).then_some(())
     });
-}
-
-fn connect(house: &House) -> BufReader<TcpStream> {
-    let stream = TcpStream::connect(("127.0.0.1", house.port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    BufReader::new(stream)
-}
-
-/// The head of an answer, in lower case.
-fn head(stream: &mut BufReader<TcpStream>) -> String {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
-    }
-    head.to_ascii_lowercase()
-}
-
-struct WebSocket(BufReader<TcpStream>);
-
-impl WebSocket {
-    fn open(house: &House) -> WebSocket {
-        let mut stream = connect(house);
-        write!(
-            stream.get_mut(),
-            "GET / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        .unwrap();
-        assert!(head(&mut stream).starts_with("http/1.1 101"));
-        WebSocket(stream)
-    }
-
-    fn echoes(&mut self, text: &str) {
-        let length = u8::try_from(text.len()).unwrap();
-        let mut frame = vec![0x81, 0x80 | length, 0, 0, 0, 0];
-        frame.extend(text.bytes());
-        self.0.get_mut().write_all(&frame).unwrap();
-        let mut answer = vec![0; 2 + text.len()];
-        self.0.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer[2..], text.as_bytes());
-    }
 }
 
 /// What a process was started as.
@@ -227,6 +186,63 @@ fn an_old_process_that_is_killed_costs_no_more_than_its_connections() {
     assert_ne!(commit, second);
 }
 
+#[test]
+fn ctrl_c_in_a_shell_ends_a_platform_that_was_upgraded_and_keeps_the_shell_waiting_till_then() {
+    let mut house = House::new(&["--drain", "10m"]);
+    let commit = house.repository("app").web("v1");
+    let log = fs::File::create(house.room().join("up.log")).unwrap();
+    // A shell that stays, and that has its terminal's foreground group.
+    let mut shell = Command::new("sh")
+        .args(["-c", "\"$@\"; echo the shell goes on", "sh"])
+        .arg(&house.program)
+        .args(["up", "--listen", &format!("127.0.0.1:{}", house.port), "--data"])
+        .arg(house.data())
+        .args(std::mem::take(&mut house.arguments))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    wait_for("the platform", || (house.platform_pid() != 0).then_some(()));
+    wait_for("the table", || house.table().exists().then_some(()));
+    put(&house);
+    house.deployed("shop", &commit, 1);
+    let first = house.platform_pid();
+    for _ in 0..2 {
+        let before = house.platform_pid();
+        kill("-HUP", first);
+        wait_for("the successor", || {
+            (house.platform_pid() != before && house.platform_pid() != 0).then_some(())
+        });
+    }
+    wait_until_it_only_waits(first);
+    assert!(shell.try_wait().unwrap().is_none());
+    let group = format!("-{}", shell.id());
+    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    shell.wait().unwrap();
+    assert_eq!(house.processes(), vec![]);
+    assert_eq!(house.log().matches("stopped 1 instance").count(), 1, "{}", house.log());
+}
+
+#[test]
+fn the_platform_itself_can_be_told_to_hand_over_again_and_to_end() {
+    let (mut house, commit) = house_of_one();
+    let pids = house.pids("shop");
+    upgrade(&house);
+    let second = house.platform_pid();
+    kill("-HUP", second);
+    wait_for("a third process", || (house.platform_pid() != second).then_some(()));
+    house.deployed("shop", &commit, 1);
+    wait_until_it_only_waits(house.up_pid());
+    kill("-TERM", house.platform_pid());
+    assert!(house.wait_up().success());
+    assert_eq!(house.pids("shop"), pids);
+    house.up();
+    house.deployed("shop", &commit, 1);
+    assert_eq!(house.pids("shop"), pids);
+}
+
 /// A platform that runs from a file of its own, which can be replaced.
 fn house_of_a_file() -> (House, PathBuf, String) {
     let mut house = House::new(&["--drain", "10m"]);
@@ -239,14 +255,6 @@ fn house_of_a_file() -> (House, PathBuf, String) {
     put(&house);
     house.deployed("shop", &commit, 1);
     (house, program, commit)
-}
-
-/// Puts another file in the place of one that runs.
-fn replace(program: &Path, content: &[u8]) {
-    let other = program.with_extension("new");
-    fs::write(&other, content).unwrap();
-    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(&other, program).unwrap();
 }
 
 #[test]
@@ -301,11 +309,27 @@ fn a_successor_that_is_of_no_use_leaves_the_old_platform_at_work() {
 }
 
 #[test]
+fn a_program_that_was_replaced_while_another_one_started_takes_over() {
+    let (house, program, commit) = house_of_a_file();
+    let good = fs::read(&program).unwrap();
+    let pids = house.pids("shop");
+    replace(&program, b"#!/bin/sh\n: > \"$0.has-begun\"\nexec sleep 600\n");
+    kill("-HUP", house.up_pid());
+    let has_begun = house.room().join("rowhouse.has-begun");
+    wait_for("a program that says nothing", || has_begun.exists().then_some(()));
+    replace(&program, &good);
+    upgrade(&house);
+    assert!(house.log().contains("was not ready within 1.5 s"), "{}", house.log());
+    house.deployed("shop", &commit, 1);
+    assert_eq!(house.pids("shop"), pids);
+}
+
+#[test]
 fn a_successor_that_cannot_read_what_there_is_says_so_and_takes_nothing() {
     let (house, _, commit) = house_of_a_file();
     let journal = house.data().join("state/journal.sqlite");
     let write = |record: &str| {
-        let output = std::process::Command::new("sqlite3")
+        let output = Command::new("sqlite3")
             .args(["-cmd", ".timeout 10000"])
             .arg(&journal)
             .arg(format!("insert or replace into stacks values ('zoo', {record})"))

@@ -1,9 +1,9 @@
 //! The data folder: where everything of one platform lies, and who holds it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -265,6 +265,11 @@ impl DataFolder {
             Err(_) => Presence::AtWork(read_holder(&file)),
         }
     }
+
+    /// The reactor that is or was at work last.
+    pub(crate) fn last_holder(&self) -> Option<Holder> {
+        read_holder(&File::open(self.lock_path()).ok()?)
+    }
 }
 
 /// A database's files.
@@ -292,9 +297,11 @@ pub struct Hold {
 impl Hold {
     /// Says who holds it, for those who find it held.
     pub fn announce(&mut self, holder: &Holder) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.rewind()?;
-        self.file.write_all(serde_json::to_string(holder)?.as_bytes())
+        let mut text = serde_json::to_string(holder)?;
+        // Over what there is, at once: whoever reads meanwhile finds the one or the other.
+        let length = usize::try_from(self.file.metadata()?.len()).unwrap_or(0);
+        text.extend(std::iter::repeat_n(' ', length.saturating_sub(text.len())));
+        self.file.write_all_at(text.as_bytes(), 0)
     }
 
     /// The lock, for a successor.
@@ -352,5 +359,31 @@ mod tests {
         assert_eq!(closed(0o2770), (None, Some(0o2770)));
         fs::write(folder.root().join("thesis.txt"), "").unwrap();
         assert_eq!(closed(0o755), (None, Some(0o755)));
+    }
+
+    #[test]
+    fn who_holds_a_folder_is_read_whole_also_after_somebody_with_a_longer_name() {
+        let room = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(room.path()).unwrap();
+        let mut hold = folder.hold().unwrap();
+        let holder = |pid, domain: &str| Holder {
+            pid,
+            listen: "127.0.0.1:8080".to_owned(),
+            domain: domain.to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+            repository: None,
+            path: None,
+            max_scale: 1,
+        };
+        for (pid, domain) in [(1, "localhost"), (2, "apps.example.com"), (3, "localhost")] {
+            hold.announce(&holder(pid, domain)).unwrap();
+            assert!(matches!(
+                folder.presence(),
+                Presence::AtWork(Some(found)) if found.pid == pid && found.domain == domain
+            ));
+        }
+        drop(hold);
+        assert!(matches!(folder.presence(), Presence::Absent(_)));
+        assert_eq!(folder.last_holder().unwrap().pid, 3);
     }
 }

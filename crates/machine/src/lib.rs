@@ -16,6 +16,7 @@ pub mod pause;
 pub mod process;
 pub mod proxy;
 mod reactor;
+mod replaced;
 mod room;
 pub mod sandbox;
 pub mod site;

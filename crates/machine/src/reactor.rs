@@ -10,6 +10,7 @@ use rowhouse_core::{
     Again, AppTable, Platform, Reconciled, RowKey, Sweep, Unreachable, Waking, full_sweep,
     reconcile, short_sweep,
 };
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -26,12 +27,13 @@ const FULL_SWEEP: Duration = Duration::from_mins(15);
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
 
-/// Works until it is dropped or the doorbell's last handle is. `after_full_sweep` is called with
-/// each full sweep's result: the time to tidy up.
+/// Works until it is dropped or the doorbell's last handle is. `sweep` asks for a full sweep at
+/// once. `after_full_sweep` is called with each full sweep's result: the time to tidy up.
 pub(crate) async fn run<T, P>(
     table: Arc<T>,
     platform: Arc<P>,
     doorbell: &mut UnboundedReceiver<RowKey>,
+    sweep: &Notify,
     after_full_sweep: impl Fn(&Sweep),
 ) where
     T: AppTable + Send + Sync + 'static,
@@ -68,6 +70,7 @@ pub(crate) async fn run<T, P>(
             () = sleep_until(next_retry.unwrap_or_else(Instant::now)), if next_retry.is_some() => {
                 queue.retry();
             }
+            () = sweep.notified() => full.reset_immediately(),
             _ = short.tick() => match short_sweep(&*table, &*platform).await {
                 Ok(sweep) => queue.ring_all(sweep),
                 Err(error) => warn!(reason = %error, "cannot sweep; will retry"),

@@ -16,14 +16,13 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as Socket;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
@@ -124,20 +123,6 @@ impl Successor {
             self.line.read_u8().await
         };
         let _ = timeout(self.limit, told).await;
-    }
-
-    /// Waits for its end.
-    pub async fn ended(&mut self) -> io::Result<ExitStatus> {
-        self.process.wait().await
-    }
-
-    /// Passes a signal on to it.
-    pub fn signal(&self, signal: Signal) {
-        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        if let Some(pid) = pid {
-            // It may have ended just now; then that is what is noticed next.
-            let _ = kill_process(pid, signal);
-        }
     }
 
     async fn hear(&mut self, word: u8) -> Result<(), SuccessorError> {

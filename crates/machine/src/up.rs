@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rowhouse_core::{AppName, AppTable, Found, Platform, Row, RowKey, Sweep, Unreachable};
+use rowhouse_core::{AppName, Platform, Row, RowKey, Sweep, Unreachable};
 use thiserror::Error;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::Config;
@@ -21,6 +23,7 @@ use crate::machine::{Machine, raise_open_files};
 use crate::process::supervised::{Adopted, Supervised};
 use crate::proxy::{Limits, Proxy};
 use crate::reactor;
+use crate::replaced::{self, without_row};
 use crate::room::remove_now;
 use crate::sandbox::layers::Layers;
 use crate::stack::adoption::{self, is_settled};
@@ -31,6 +34,7 @@ use crate::stack::stacks::Stacks;
 use crate::stack::tidy;
 use crate::succession::{Inheritance, Known, Predecessor, Successor, SuccessorError};
 use crate::table::feed;
+use crate::table::replacement::FileNews;
 use crate::table::{SqliteTable, TableFile};
 
 /// How often a sign of life is left in the folder.
@@ -60,12 +64,15 @@ pub struct Ended {
 pub struct Leaving {
     proxy: Proxy,
     drain: Duration,
+    alone: CancellationToken,
 }
 
 impl Leaving {
-    /// Ends them as their requests end, in the time that a drain may take.
+    /// Ends them as their requests end, in the time that a drain may take. Then waits for whoever
+    /// came before this process, which has as much time from an earlier moment on: of a row of
+    /// processes the first one goes first, so whoever sees the last but one gone is alone.
     pub async fn drained(self) {
-        self.proxy.leave(self.drain).await;
+        tokio::join!(self.proxy.leave(self.drain), self.alone.cancelled());
     }
 }
 
@@ -96,8 +103,8 @@ pub struct House {
     hold: Hold,
     doorbell: UnboundedReceiver<RowKey>,
     answered: UnboundedReceiver<Row>,
-    /// Whether changes of the table ring already.
-    is_fed: bool,
+    /// What becomes of the table's file, once its changes ring.
+    file_news: Option<UnboundedReceiver<FileNews>>,
 }
 
 impl House {
@@ -133,7 +140,7 @@ impl House {
         settle(&stacks).await;
         let proxy = proxy(&listener, &machine)?;
         proxy.serve();
-        let is_fed = false;
+        let file_news = None;
         Ok(House {
             machine,
             stacks,
@@ -144,7 +151,7 @@ impl House {
             hold,
             doorbell,
             answered,
-            is_fed,
+            file_news,
         })
     }
 
@@ -186,7 +193,7 @@ impl House {
         end_leftovers(&machine.folder, &stacks).await;
         carry_on(&stacks).await;
         let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
-        let is_fed = false;
+        let file_news = None;
         Ok(House {
             machine,
             stacks,
@@ -197,7 +204,7 @@ impl House {
             hold,
             doorbell,
             answered,
-            is_fed,
+            file_news,
         })
     }
 
@@ -223,10 +230,15 @@ impl House {
         until: impl Future<Output = T>,
         changed: impl Fn(&Row),
     ) -> Result<Option<T>, UpError> {
-        let House { machine, stacks, table, hold, doorbell, answered, is_fed, .. } = self;
-        if !std::mem::replace(is_fed, true) {
-            feed::start(&machine.folder.table(), machine.doorbell.clone())?;
-        }
+        let House { machine, stacks, table, hold, doorbell, answered, file_news, .. } = self;
+        let file_news = if let Some(news) = file_news {
+            news
+        } else {
+            let (news, heard) = unbounded_channel();
+            feed::start(table, machine.doorbell.clone(), news)?;
+            file_news.insert(heard)
+        };
+        let sweep = Notify::new();
         let platform = Arc::new(MachinePlatform::new(Arc::clone(machine), Arc::clone(stacks)));
         let (swept, sweeps) = unbounded_channel();
         let after_full_sweep = move |sweep: &Sweep| {
@@ -247,9 +259,11 @@ impl House {
                 tokio::time::sleep(BEAT).await;
             }
         };
+        let reactor = reactor::run(Arc::clone(table), platform, doorbell, &sweep, after_full_sweep);
         Ok(tokio::select! {
             over = until => Some(over),
-            () = reactor::run(Arc::clone(table), platform, doorbell, after_full_sweep) => None,
+            () = reactor => None,
+            () = replaced::tell(machine, stacks, table, file_news, &sweep) => None,
             () = tell => None,
             () = tidy => None,
             () = beat => None,
@@ -278,7 +292,7 @@ impl House {
         let House { machine, proxy, .. } = self;
         proxy.retreat();
         successor.go().await;
-        Leaving { proxy, drain: machine.config.drain }
+        Leaving { proxy, drain: machine.config.drain, alone: machine.alone.clone() }
     }
 
     /// Ends everything here, and what runs, if that is asked for.
@@ -412,27 +426,6 @@ pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool
         }
     }
     stopping.join_all().await.len()
-}
-
-/// The stacks without a row that nobody removed. Those that somebody did are rung, whatever has
-/// become of the doorbell of that time.
-async fn without_row(
-    stacks: &Stacks,
-    table: &impl AppTable,
-    doorbell: &UnboundedSender<RowKey>,
-) -> Result<Vec<AppName>, Unreachable> {
-    let mut orphans = Vec::new();
-    for stack in stacks.all() {
-        match table.get(&stack.name.key()).await? {
-            Found::Row(_) => {}
-            Found::Removed => {
-                // The platform has the other end until it ends.
-                let _ = doorbell.send(stack.name.key());
-            }
-            Found::Absent => orphans.push(stack.name.clone()),
-        }
-    }
-    Ok(orphans)
 }
 
 /// Gives what was adopted a moment to answer, so that the proxy has somewhere to send its first

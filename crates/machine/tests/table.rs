@@ -298,10 +298,18 @@ async fn a_name_that_is_no_text_keeps_no_other_from_being_read() {
         .unwrap();
     let names: Vec<String> =
         house.table.list().await.unwrap().into_iter().map(|row| row.key.0).collect();
-    assert_eq!(names, ["shop", "\u{fffd}", "x'73686f70'", "x'ff'"]);
+    assert_eq!(names, ["shop"]);
+    let shown: Vec<String> = TableFile::open(&house.path)
+        .unwrap()
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|row| row.row.key.0)
+        .collect();
+    assert_eq!(shown, ["shop", "cast(x'ff' as text)", "x'73686f70'", "x'ff'"]);
     house.raw.execute_batch("delete from apps").unwrap();
     age_deletions(&house.raw);
-    assert_eq!(house.table.deleted_before(7).await.unwrap(), [key("shop"), key("\u{fffd}")]);
+    assert_eq!(house.table.deleted_before(7).await.unwrap(), [key("shop")]);
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn of_folder(context: &Context) -> Vec<Finding> {
         space(context),
         taken(context),
         table(context),
+        names(context),
         reactor(context),
         without_row(context),
     ]
@@ -163,6 +164,28 @@ fn table(context: &Context) -> Finding {
     }
 }
 
+/// Rows that no name leads to.
+fn names(context: &Context) -> Finding {
+    match context.table().and_then(|table| Ok(table.nameless()?)) {
+        Ok(names) if names.is_empty() => Finding::fine("names", "every row has a name"),
+        Ok(names) => Finding::bad(
+            "names",
+            State::Warning,
+            format!("the names of these rows are no text in UTF-8: {}", names.join(", ")),
+            format!(
+                "give them others, or delete them: `delete from apps where name in ({})`",
+                clean(&names.join(", "))
+            ),
+        ),
+        Err(error) => Finding::bad(
+            "names",
+            State::Broken,
+            clean(&format!("{error:#}")),
+            "see what is said of the table",
+        ),
+    }
+}
+
 fn reactor(context: &Context) -> Finding {
     match context.folder.presence() {
         Presence::AtWork(Some(holder)) => {
@@ -213,7 +236,7 @@ fn tools() -> Vec<Finding> {
     let apps = State::Missing;
     vec![
         tool("git", State::Broken, "install it: on Debian `apt install git`"),
-        tool("sqlite3", apps, "only to write rows by hand: on Debian `apt install sqlite3`"),
+        sqlite3(),
         tool("python3", apps, "for Python apps: on Debian `apt install python3 python3-venv`"),
         tool("uv", apps, "for quicker Python builds: `pip install uv`"),
         tool("node", apps, "for Node apps: on Debian `apt install nodejs npm`"),
@@ -225,6 +248,29 @@ fn tools() -> Vec<Finding> {
         tool("cargo", apps, "for Rust apps, and the demo: https://rustup.rs"),
         tool("cc", apps, "for Rust apps, the demo, and packages in C: on Debian `apt install gcc`"),
     ]
+}
+
+/// Versions before 3.51.3 may lose pages of a database when two programs put its log into the file
+/// at once. <https://www.sqlite.org/wal.html#the_wal_reset_bug>
+fn sqlite3() -> Finding {
+    let cure = "only to write rows by hand: on Debian `apt install sqlite3`";
+    let output = match Command::new("sqlite3").arg("--version").output() {
+        Ok(output) if output.status.success() => output,
+        Ok(_) | Err(_) => return tool("sqlite3", State::Missing, cure),
+    };
+    let text = clean(&String::from_utf8_lossy(&output.stdout));
+    let version = text.split_whitespace().next().unwrap_or_default();
+    let parts: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
+    if parts.as_slice() >= [3, 51, 3].as_slice() {
+        return Finding::fine("sqlite3", version);
+    }
+    Finding::bad(
+        "sqlite3",
+        State::Warning,
+        format!("{version}: before 3.51.3 it may lose pages where two programs checkpoint at once"),
+        "rows can be written with it; leave `pragma wal_checkpoint` and `vacuum` to when no \
+         platform runs",
+    )
 }
 
 fn tool(what: &'static str, otherwise: State, cure: &str) -> Finding {

@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 use std::pin::pin;
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rowhouse_machine::folder::DataFolder;
 use rowhouse_machine::succession::{SUCCEEDS, Successor};
 use rowhouse_machine::up::Leaving;
-use rowhouse_machine::waiter;
-use rustix::process::{Pid, Signal};
+use rowhouse_machine::waiter::{self, Following};
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::commands::notify;
@@ -31,6 +31,7 @@ pub(crate) async fn start() -> anyhow::Result<Successor> {
     let program = program()?;
     let mut command = Command::new(&program);
     command.args(std::env::args_os().skip(1));
+    notify::keep_from(&mut command);
     Ok(Successor::start(program, command, limit()).await?)
 }
 
@@ -52,84 +53,62 @@ fn limit() -> Duration {
     text.and_then(|text| text.parse().ok()).map_or(LIMIT, Duration::from_millis)
 }
 
+/// Sends this process what has asked for a successor.
+pub(crate) fn ask_again() {
+    // To oneself it always is allowed.
+    let _ = kill_process(getpid(), Signal::HUP);
+}
+
 /// Passes the requests that there are to their end, and signals to the successor. Then this process
-/// ends if somebody else looks after the successor; else it waits for it.
+/// ends, but for the one that somebody started and looks at: that waits for the platform's end.
 pub(crate) async fn see_off(
     folder: &DataFolder,
     leaving: Leaving,
-    mut successor: Successor,
+    successor: Successor,
     mut signals: Signals,
 ) -> anyhow::Result<Exit> {
-    let Some(mut pid) = successor.pid() else { return Ok(exit_of(successor.ended().await?)) };
-    notify::main_process(pid);
+    let pid = successor.pid().context("nobody has waited for the new process's end yet")?;
     output::announce(&format!("process {pid} is the platform now; this one ends what it has"));
-    if is_first() {
-        waiter::adopt_descendants()?;
-    }
+    let mut children = signal(SignalKind::child())?;
+    let mut platform = Following::begin(folder.clone(), pid)?;
     let mut drained = pin!(leaving.drained());
-    let mut ended = None;
+    let mut ended = platform.look();
     loop {
+        if let Some(code @ 1..) = ended {
+            // It has crashed, say: whoever starts it again shall not wait.
+            return Ok(exit_of(code));
+        }
         tokio::select! {
             () = &mut drained => break,
-            status = successor.ended(), if ended.is_none() => {
-                let status = status?;
-                match next(folder, pid) {
-                    Some(next) => pid = next,
-                    // It was killed, say: whoever starts it again shall not wait.
-                    None if !status.success() => return Ok(exit_of(status)),
-                    None => {}
-                }
-                ended = Some((pid, status));
-            }
-            signal = signals.next() => pass(folder, signal, pid),
+            _ = children.recv(), if ended.is_none() => ended = platform.look(),
+            signal = signals.next() => platform.pass(signal),
         }
     }
-    match ended {
-        Some((of, status)) if next(folder, of).is_none() && !lives(of) => Ok(exit_of(status)),
-        _ if is_first() => {
-            output::finish();
-            // What came meanwhile: from here on it is kept for what this process becomes.
-            while let Ok(signal) = timeout(A_TURN, signals.next()).await {
-                pass(folder, signal, pid);
-            }
-            let raw = raw(pid).context("a process has a number")?;
-            let error = waiter::become_one(folder.root(), raw);
+    output::finish();
+    waiter::keep_signals()?;
+    while let Ok(signal) = timeout(A_TURN, signals.next()).await {
+        platform.pass(signal);
+    }
+    match ended.or_else(|| platform.look()) {
+        Some(code) => Ok(exit_of(code)),
+        None if is_first() => {
+            let error = waiter::become_one(&platform);
             Err(anyhow::Error::new(error).context("cannot wait for the new process"))
         }
-        _ => Ok(Exit::Done),
+        None => Ok(Exit::Done),
     }
 }
 
 /// Whether this is the process that somebody started, and looks at.
 fn is_first() -> bool {
-    std::env::var_os(SUCCEEDS).is_none() && !notify::is_asked()
+    std::env::var_os(SUCCEEDS).is_none()
 }
 
-fn raw(pid: u32) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(pid).ok()?)
-}
-
-/// The successor's own successor, if it has ended after a hand-over.
-fn next(folder: &DataFolder, pid: u32) -> Option<u32> {
-    let next = waiter::successor(folder, raw(pid)?)?;
-    u32::try_from(next.as_raw_pid()).ok()
-}
-
-fn lives(pid: u32) -> bool {
-    raw(pid).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
-}
-
-/// Passes a signal on to the platform.
-fn pass(folder: &DataFolder, signal: Signal, pid: u32) {
-    if let Some(pid) = raw(pid) {
-        waiter::pass(folder, pid, signal);
-    }
-}
-
-fn exit_of(status: ExitStatus) -> Exit {
-    match status.code() {
-        Some(0) => Exit::Done,
-        Some(1) => Exit::Yours,
-        Some(_) | None => Exit::Ours,
+/// What a platform's exit code was by.
+fn exit_of(code: u8) -> Exit {
+    match code {
+        0 => Exit::Done,
+        1 => Exit::Yours,
+        _ => Exit::Ours,
     }
 }

@@ -5,23 +5,20 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use tokio::process::Command;
+
 use crate::output;
 
 const SOCKET: &str = "NOTIFY_SOCKET";
 
-/// Whether anybody asks.
-pub(crate) fn is_asked() -> bool {
-    std::env::var_os(SOCKET).is_some()
+/// Lets a process tell systemd nothing. The process that systemd has started stays its main one.
+pub(crate) fn keep_from(command: &mut Command) {
+    command.env_remove(SOCKET);
 }
 
 /// This process serves.
 pub(crate) fn ready() {
     tell("READY=1");
-}
-
-/// The service's main process is this one from now on.
-pub(crate) fn main_process(pid: u32) {
-    tell(&format!("MAINPID={pid}"));
 }
 
 fn tell(text: &str) {

@@ -182,6 +182,7 @@ enum Asked {
 /// Waits until a signal asks for an end, or for a successor that has proved itself.
 async fn asked(signals: &mut Signals, hang_up: HangUp) -> Asked {
     let mut starting = None;
+    let mut is_asked_again = false;
     loop {
         let start = async {
             match &mut starting {
@@ -190,15 +191,21 @@ async fn asked(signals: &mut Signals, hang_up: HangUp) -> Asked {
             }
         };
         tokio::select! {
-            started = start => match started {
-                Ok(successor) => return Asked::HandOver(Box::new(successor)),
-                Err(error) => {
-                    hand_over::tell_refused(&error);
-                    starting = None;
+            started = start => {
+                starting = None;
+                if is_asked_again {
+                    // The program's file may be another one than that which has started. Whoever
+                    // is the platform then hears of it.
+                    is_asked_again = false;
+                    hand_over::ask_again();
                 }
-            },
+                match started {
+                    Ok(successor) => return Asked::HandOver(Box::new(successor)),
+                    Err(error) => hand_over::tell_refused(&error),
+                }
+            }
             signal = signals.next() => match (signal, hang_up) {
-                (Signal::HUP, HangUp::HandsOver) if starting.is_some() => {}
+                (Signal::HUP, HangUp::HandsOver) if starting.is_some() => is_asked_again = true,
                 (Signal::HUP, HangUp::HandsOver) => starting = Some(Box::pin(hand_over::start())),
                 (Signal::TERM, _) => {
                     output::note("ending; the instances go on running");

@@ -2,7 +2,10 @@
 //! repositories, Debian's `sqlite3` as the user. It and all that it started end with it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod connection;
 pub mod load;
+pub mod prober;
+pub mod systemd;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -42,6 +45,14 @@ pub fn lives(pid: u32) -> bool {
 pub fn kill(signal: &str, pid: u32) {
     // It may be gone already.
     let _ = Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// Puts another file in the place of one that runs.
+pub fn replace(program: &Path, content: &[u8]) {
+    let other = program.with_extension("new");
+    fs::write(&other, content).unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&other, program).unwrap();
 }
 
 /// A git repository of an app.

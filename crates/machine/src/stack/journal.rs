@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stack::StackRecord;
 use crate::table::database::{Database, Durability, explain, open, open_read_only};
+use crate::table::sequence::mend;
 
 const SCHEMA: &str = "
 create table if not exists stacks (name text not null primary key, record text not null);
@@ -20,6 +21,8 @@ create table if not exists events (
 create index if not exists events_by_name on events (name, id);
 ";
 
+/// The tables in it whose ids count up.
+const COUNTED: [&str; 1] = ["events"];
 /// How many events are kept in all.
 const KEPT_EVENTS: i64 = 20_000;
 
@@ -161,19 +164,24 @@ impl Journal {
     /// Tells what happened. Events are for people: a full disk loses one rather than an operation.
     pub async fn tell(&self, name: &AppName, kind: &'static str, text: String) {
         tracing::info!(app = %name, kind, text, "event");
-        let name = name.clone();
+        self.append(name.as_str().to_owned(), kind, text).await;
+    }
+
+    /// Tells what happened to the platform itself: an event of no app.
+    pub async fn tell_of_platform(&self, kind: &'static str, text: String) {
+        self.append(String::new(), kind, text).await;
+    }
+
+    async fn append(&self, name: String, kind: &'static str, text: String) {
+        let at = format!("{:.3}", Timestamp::now());
         let told = self
             .run(move |connection| {
+                mend(connection, &COUNTED)?;
                 connection
                     .prepare_cached(
                         "insert into events (at, name, kind, text) values (?1, ?2, ?3, ?4)",
                     )?
-                    .execute(params![
-                        format!("{:.3}", Timestamp::now()),
-                        name.as_str(),
-                        kind,
-                        text
-                    ])?;
+                    .execute(params![at, name, kind, text])?;
                 let newest = connection.last_insert_rowid();
                 if newest % 100 == 0 {
                     connection.execute(

@@ -77,26 +77,24 @@ pub(crate) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRow> {
     Ok(StoredRow { row, changed_at: text("changed_at")? })
 }
 
-/// Reads the name of a row; what is no text is the name of none.
+/// Reads the name of a row; what is no text, or none in UTF-8, is the name of none.
 pub(crate) fn read_name(stored: ValueRef<'_>) -> Option<RowKey> {
     match stored {
-        ValueRef::Text(bytes) => Some(RowKey(String::from_utf8_lossy(bytes).into_owned())),
+        ValueRef::Text(bytes) => str::from_utf8(bytes).ok().map(|name| RowKey(name.to_owned())),
         ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => None,
     }
 }
 
 /// What is no name, as SQL writes it: the bytes of a name are never taken for that name, and a
 /// reader can paste what is to be deleted.
-fn literal(stored: ValueRef<'_>) -> String {
+pub(crate) fn literal(stored: ValueRef<'_>) -> String {
+    let bytes = |bytes: &[u8]| format!("x'{}'", data_encoding::HEXLOWER.encode(bytes));
     match stored {
-        ValueRef::Blob(bytes) => {
-            let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-            let digits = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
-            format!("x'{}'", digits.collect::<String>())
-        }
+        ValueRef::Blob(blob) => bytes(blob),
+        ValueRef::Text(text) => format!("cast({} as text)", bytes(text)),
         ValueRef::Integer(number) => number.to_string(),
         ValueRef::Real(number) => number.to_string(),
-        ValueRef::Null | ValueRef::Text(_) => String::new(),
+        ValueRef::Null => "null".to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+type Job<C> = Box<dyn FnOnce(&mut C) + Send>;
 
 /// How long a statement waits for another process that holds the write lock.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,27 +71,33 @@ pub(crate) fn explain(error: &rusqlite::Error) -> String {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "the database is locked by another process".to_owned()
         }
-        Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             format!("the database file cannot be written: {error}")
         }
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             format!("the database file is damaged: {error}")
         }
+        // Of a full disk, and of a count of ids at its end, SQLite says the same.
         Some(_) | None => error.to_string(),
     }
 }
 
 /// A handle to the connection's thread, which ends with the last handle.
-#[derive(Clone, Debug)]
-pub(crate) struct Database {
-    jobs: mpsc::Sender<Job>,
+#[derive(Debug)]
+pub(crate) struct Database<C = Connection> {
+    jobs: mpsc::Sender<Job<C>>,
 }
 
-impl Database {
-    /// Gives the connection a thread.
-    pub(crate) fn new(mut connection: Connection, name: &str) -> std::io::Result<Database> {
-        let (jobs, inbox) = mpsc::channel::<Job>();
+impl<C> Clone for Database<C> {
+    fn clone(&self) -> Database<C> {
+        Database { jobs: self.jobs.clone() }
+    }
+}
+
+impl<C: Send + 'static> Database<C> {
+    /// Gives the connection, or what stands for it, a thread.
+    pub(crate) fn new(mut connection: C, name: &str) -> std::io::Result<Database<C>> {
+        let (jobs, inbox) = mpsc::channel::<Job<C>>();
         std::thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(
             move || {
                 while let Ok(job) = inbox.recv() {
@@ -105,14 +111,29 @@ impl Database {
     /// Runs `job` on the connection's thread, after the ones sent before it.
     pub(crate) async fn run<R: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Connection) -> rusqlite::Result<R> + Send + 'static,
-    ) -> rusqlite::Result<R> {
+        job: impl FnOnce(&mut C) -> R + Send + 'static,
+    ) -> R {
+        self.send(job).await.expect("a job always answers")
+    }
+
+    /// The same for a thread of one's own, which waits for it.
+    pub(crate) fn run_here<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut C) -> R + Send + 'static,
+    ) -> R {
+        self.send(job).blocking_recv().expect("a job always answers")
+    }
+
+    fn send<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut C) -> R + Send + 'static,
+    ) -> oneshot::Receiver<R> {
         let (answer, result) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let job: Job<C> = Box::new(move |connection| {
             // Nobody waits any more: the caller was cancelled, and the work is done all the same.
             let _ = answer.send(job(connection));
         });
         self.jobs.send(job).expect("the thread ends only with its last handle");
-        result.await.expect("a job always answers")
+        result
     }
 }

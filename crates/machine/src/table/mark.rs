@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use crate::table::database::{Durability, explain, open};
 use crate::table::schema;
+use crate::table::sequence::mend;
 
 /// A random text that stands in the table. It is renewed with the reactor's first answer to a row
 /// that was put, which the claim of each creation is: what is called removed in a copy of before is
@@ -17,14 +18,15 @@ use crate::table::schema;
 pub(crate) struct Mark(String);
 
 impl Mark {
-    /// Reads the one that the table bears; `None`: it has none yet.
+    /// Reads the one that the table bears; `None`: it has none yet. What is no text is the mark of
+    /// another table.
     pub(crate) fn read(table: &Connection) -> rusqlite::Result<Option<Mark>> {
         if !schema::bears_marks(table)? {
             return Ok(None);
         }
         table
             .prepare_cached("select mark from apps_mark")?
-            .query_row([], |row| Ok(Mark(row.get(0)?)))
+            .query_row([], |row| Ok(Mark(row.get_ref(0)?.as_str().unwrap_or_default().to_owned())))
             .optional()
     }
 }
@@ -104,7 +106,8 @@ impl Marks {
         let Mark(mark) =
             table.query_row("select lower(hex(randomblob(16)))", [], |row| row.get(0).map(Mark))?;
         let id = {
-            let journal = self.connection.lock();
+            let mut journal = self.connection.lock();
+            mend(&mut journal, &["marks"])?;
             journal.execute("insert into marks (mark) values (?1)", params![mark])?;
             journal.last_insert_rowid()
         };

@@ -46,10 +46,27 @@ pub(crate) enum Words {
 impl fmt::Display for Words {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Words::Cause(lines) => write!(formatter, "; it said: {}", lines.join(" | ")),
-            Words::Last(lines) => write!(formatter, "; last output: {}", lines.join(" | ")),
-            Words::Nothing => Ok(()),
+            Words::Cause(lines) => write!(formatter, "; it said: {}", lines.join(" | "))?,
+            Words::Last(lines) => write!(formatter, "; last output: {}", lines.join(" | "))?,
+            Words::Nothing => {}
         }
+        formatter.write_str(if self.tells_of_a_refusal() { ALLOWED } else { "" })
+    }
+}
+
+/// What is said of where an app may listen and write, where the kernel refused it something.
+const ALLOWED: &str = "; an app may listen on the port in `PORT` alone, and write to its release, \
+                       `DATA_DIR`, `HOME` and `TMPDIR`";
+
+impl Words {
+    /// Whether the kernel refused what was asked of it, by its own words.
+    fn tells_of_a_refusal(&self) -> bool {
+        let (Words::Cause(lines) | Words::Last(lines)) = self else { return false };
+        let is_told = |line: &String| {
+            let line = line.to_ascii_lowercase();
+            line.contains("permission denied") || line.contains("eacces")
+        };
+        lines.iter().any(is_told)
     }
 }
 
