@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use rowhouse_command::client::{Changes, Rows as _};
 use rowhouse_command::rows::Waiting;
 use rowhouse_command::rows::wait::{self, Progress};
-use rowhouse_core::{Attribute, Repository, RowKey, Value};
+use rowhouse_core::{Attribute, Repository, RowKey, Value, counted};
 use rowhouse_machine::config::{Apartness, Config};
 use rowhouse_machine::folder::FolderError;
 use rowhouse_machine::up::House;
@@ -90,7 +90,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
             move || is_told.load(Ordering::Relaxed),
         ) => {
             let Worked::Ended(ended) = worked? else { unreachable!("it hands over to nobody") };
-            let instances = up::instances(ended.instances);
+            let instances = counted(ended.instances, "instance");
             output::announce(&format!("the demo has ended, and stopped {instances}"));
             return Ok(Exit::Done);
         }

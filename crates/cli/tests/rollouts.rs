@@ -493,3 +493,67 @@ fn a_start_without_a_build_names_the_language_and_the_line_that_builds_it() {
                   `build: go build -o server .` to the `Procfile`";
     assert!(row.reason.ends_with(advice), "{}", row.reason);
 }
+
+#[test]
+fn no_value_of_a_rows_variables_that_a_process_prints_gets_into_a_reason_or_an_event() {
+    let house = House::start();
+    let repository = house.repository("app");
+    let crash =
+        "import os\nraise ValueError(f\"input_value={os.environ['TOKEN']!r}, and {BUILT}\")\n";
+    let crash = crash.replace("{BUILT}", "{os.environ.get('KEY', 'builders-secret')}");
+    let files = |procfile: &str| [("Procfile", procfile.to_owned()), ("app.py", crash.clone())];
+    let commit = |tag: &str, procfile: &str| {
+        let files = files(procfile);
+        let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+        repository.commit(tag, &files);
+    };
+    commit("web", "web: python3 app.py\n");
+    commit("release", "web: true\nrelease: python3 app.py\n");
+    commit("build", "web: true\nbuild: python3 app.py\n");
+    house.put("shop", "web", 1, &repository);
+    house.set("shop", r#"env = '{"TOKEN": "hunter-two"}'"#);
+    let build_env = r#"{"KEY": "builders-secret", "TOKEN": "hunter-two"}"#;
+    house.set("shop", &format!("build_env = '{build_env}'"));
+    for version in ["web", "release", "build"] {
+        house.set("shop", &format!("version = '{version}'"));
+        let words = if version == "web" { "before it was healthy" } else { version };
+        let row = house.wait_row("shop", |row| {
+            row.status == "deploy_failed"
+                && row.reason.contains(words)
+                && row.reason.contains("ValueError")
+        });
+        assert!(row.reason.contains("ValueError: input_value='***', and ***"), "{}", row.reason);
+        assert!(!row.reason.contains("hunter-two"), "{}", row.reason);
+    }
+    for arguments in [&["events", "shop"] as &[&str], &["history", "shop", "--json"]] {
+        let told = house.rowhouse(arguments);
+        let told = String::from_utf8_lossy(&told.stdout);
+        assert!(told.contains("***"), "{told}");
+        assert!(!told.contains("hunter-two") && !told.contains("builders-secret"), "{told}");
+    }
+    // Its own log is the app's, and for who asks.
+    let log = house.rowhouse(&["logs", "shop"]);
+    assert!(String::from_utf8_lossy(&log.stdout).contains("hunter-two"));
+}
+
+#[test]
+fn no_value_of_a_rows_variables_gets_into_the_reason_of_what_served_and_ended() {
+    let mut house = House::start();
+    let repository = house.repository("app");
+    let line = "web: echo $TOKEN; test -e \"$DATA_DIR/down\" && exit 3; \
+                exec python3 -m http.server --bind $HOST $PORT\n";
+    let revision = repository.procfile("v1", line);
+    house.put("shop", "v1", 1, &repository);
+    house.set("shop", r#"env = '{"TOKEN": "hunter-two"}'"#);
+    house.deployed("shop", &revision, 1);
+    // Also of what an earlier platform has started.
+    house.end_up("-TERM");
+    house.up();
+    house.deployed("shop", &revision, 1);
+    std::fs::write(house.data_of("shop").join("down"), "").unwrap();
+    kill("-9", house.pids("shop")[0]);
+    let row = house.wait_row("shop", |row| row.reason.contains("output: ***"));
+    assert!(!row.reason.contains("hunter-two"), "{}", row.reason);
+    let events = house.rowhouse(&["events", "shop"]);
+    assert!(!String::from_utf8_lossy(&events.stdout).contains("hunter-two"));
+}

@@ -1306,3 +1306,137 @@ fn a_version_that_is_named_is_looked_up_by_the_next_platform_where_none_is_at_wo
     let again = ["put", "shop", "--version", commit, "--scale", "1"];
     assert_eq!(written(&again), format!("{commit}|1|2"));
 }
+
+#[test]
+fn a_value_of_several_lines_is_shown_as_such_and_drives_no_terminal() {
+    let house = shop();
+    let value = r#"{"KEY": "-----BEGIN\u001b[2J\r\nPORT=1\n-----END", "Z": "plain"}"#;
+    house.set("shop", &format!("env = '{value}'"));
+    let said = run(&house, &["show", "shop", "--reveal"]);
+    let expected = "Env            KEY=-----BEGIN\n                   PORT=1\n\
+                    \x20                  -----END\n               Z=plain\n";
+    assert!(said.out.contains(expected), "{}", said.out);
+    assert!(!said.out.contains('\u{1b}') && !said.out.contains('\r'), "{:?}", said.out);
+    let document = json(&run(&house, &["show", "shop", "--reveal", "--json"]).out);
+    assert_eq!(document["Env"]["KEY"], "-----BEGIN\u{1b}[2J\r\nPORT=1\n-----END");
+}
+
+#[test]
+fn no_command_or_option_that_is_hidden_is_suggested() {
+    let house = empty();
+    for arguments in [
+        &["instanc"] as &[&str],
+        &["instances"],
+        &["shims"],
+        &["up", "--onl", "shop"],
+        &["up", "--suply", "x"],
+        &["--supplyy", "up"],
+        &["--onlyy", "up"],
+    ] {
+        let said = run(&house, arguments);
+        assert_eq!(said.status, Some(1), "{arguments:?}");
+        for hidden in ["'instance'", "--only'", "--supply'", "--only <", "--supply <", "'shim'"] {
+            assert!(!said.err.contains(hidden), "{arguments:?}: {}", said.err);
+        }
+    }
+    // What is for people is.
+    for (arguments, suggested) in [
+        (&["deploi"] as &[&str], "'deploy'"),
+        (&["up", "--listne", "127.0.0.1:1"], "'--listen"),
+        (&["--listne", "up"], "'up --listen' exists"),
+    ] {
+        refused(&house, arguments, suggested);
+    }
+}
+
+#[test]
+fn on_a_narrow_terminal_sentences_end_between_words() {
+    let house = shop();
+    house.set("shop", "reason = 'no such thing as a free lunch was found, however hard we looked'");
+    let said = |arguments: &str| {
+        let line = format!(
+            "stty cols 60; export NO_COLOR=1; {PROGRAM} {arguments} --data {} 2>&1",
+            house.data().display()
+        );
+        let output = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .stdin(Stdio::null())
+            .output();
+        let output = output.ok().filter(|output| !output.stdout.is_empty())?;
+        Some(String::from_utf8(output.stdout).unwrap().replace('\r', ""))
+    };
+    if said("ls").is_none() {
+        println!("skipped: there is no `script` to make a terminal");
+        return;
+    }
+    let mut texts = Vec::new();
+    for arguments in ["ls", "show shop", "doctor", "history shop"] {
+        let text = said(arguments).unwrap();
+        for line in text.lines().filter(|line| line.chars().count() > 60) {
+            // The folder of this test is a word that has no room.
+            assert!(line.contains(house.data().to_str().unwrap()), "{arguments}: {line}\n{text}");
+        }
+        texts.push(text);
+    }
+    let access = "only its owner may enter the data\n                      folder\n";
+    assert!(texts[2].contains(access), "{}", texts[2]);
+}
+
+#[test]
+fn doctor_says_what_takes_room_and_how_to_get_it_back() {
+    let house = shop();
+    std::fs::write(house.build_home_of("shop").join("wheel"), vec![1; 5 << 20]).unwrap();
+    std::fs::write(house.build_home_of("blog").join("wheel"), vec![1; 3 << 20]).unwrap();
+    let said = run(&house, &["doctor"]);
+    assert_eq!(said.status, Some(0), "{}{}", said.out, said.err);
+    let line = said.out.lines().find(|line| line.starts_with("ok       room")).unwrap();
+    assert!(line.contains("taken: "), "{line}");
+    assert!(line.contains("build caches "), "{line}");
+    let (shop, blog) = (line.find("(shop ").unwrap(), line.find(", blog ").unwrap());
+    assert!(shop < blog, "the largest first: {line}");
+    let cure = format!("→ `rm -r {}/build-homes/*/.cache` empties", house.data().display());
+    assert!(said.out.contains(&cure), "{}", said.out);
+    // What the demo's hint says that it checks.
+    for needed in ["git", "cargo", "cc"] {
+        let is_checked =
+            said.out.lines().any(|line| line.split_whitespace().nth(1) == Some(needed));
+        assert!(is_checked, "{needed}: {}", said.out);
+    }
+}
+
+#[test]
+fn what_the_platform_warns_of_is_a_sentence_as_all_that_it_tells_and_in_its_order() {
+    let mut house = House::new(&[]);
+    std::fs::DirBuilder::new().mode(0o755).create(house.data()).unwrap();
+    std::fs::write(house.data().join("somebody-elses"), "").unwrap();
+    house.up();
+    let repository = house.repository("app");
+    let web = "import os, socket\n\
+               server = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\n\
+               while True:\n\
+               \x20   client, _ = server.accept()\n\
+               \x20   client.sendall(b'what?\\r\\n\\r\\n')\n\
+               \x20   client.close()\n";
+    let revision =
+        repository.commit("v1", &[("web.py", web), ("Procfile", "web: exec python3 web.py\n")]);
+    house.put("shop", "v1", 1, &repository);
+    house.deployed("shop", &revision, 1);
+    let _ = house.get("shop", "/");
+    let said = "the app sent an answer that is no HTTP";
+    let log = house::wait_for("a warning", || Some(house.log()).filter(|log| log.contains(said)));
+    let line = log.lines().find(|line| line.contains(said)).unwrap();
+    assert!(line.starts_with(&format!("warning: shop: {said} (")), "{line}");
+    assert!(!line.contains('='), "{line}");
+    let at = |words: &str| log.find(words).unwrap_or_else(|| panic!("no `{words}` in:\n{log}"));
+    assert!(at("warning: the data folder") < at("rowhouse is at work"), "{log}");
+    // An operator who asks gets what the libraries tell.
+    house.end_up("-TERM");
+    house.environment.push(("RUST_LOG".to_owned(), "warn".to_owned()));
+    house.up();
+    house.deployed("shop", &revision, 1);
+    house::wait_for("a raw line", || {
+        // What is adopted may not be in its place yet.
+        let _ = house.get("shop", "/");
+        house.log().contains("app=\"shop\"").then_some(())
+    });
+}

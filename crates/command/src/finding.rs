@@ -40,6 +40,12 @@ impl Finding {
         Finding { what, state: State::Fine, said: said.into(), cure: None }
     }
 
+    /// What is well, and what may be done about it all the same.
+    pub fn noted(what: &'static str, said: &str, advice: impl Into<String>) -> Finding {
+        let said = output::clean(said);
+        Finding { what, state: State::Fine, said, cure: Some(advice.into()) }
+    }
+
     pub fn bad(
         what: &'static str,
         state: State,
@@ -67,9 +73,9 @@ impl Finding {
     }
 
     fn tell(&self) {
-        output::line(&format!("{:8} {:12} {}", self.state.word(), self.what, self.said));
+        output::hanging(&format!("{:8} {:12} ", self.state.word(), self.what), &self.said);
         if let Some(cure) = &self.cure {
-            output::line(&format!("{:21} → {cure}", ""));
+            output::hanging(&format!("{:21} → ", ""), cure);
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod client;
 mod dotenv;
 pub mod failure;
 pub mod finding;
+mod layout;
 mod outlet;
 pub mod output;
 pub mod program;

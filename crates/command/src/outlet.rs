@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rowhouse_core::counted;
+
 /// How many lines wait for a slow reader; what is said while so many wait is left out.
 const WAITING: usize = 1000;
 /// How long the end of the program waits for the last lines to be read.
@@ -52,7 +54,8 @@ impl Outlet {
         }
         let left_out = std::mem::take(&mut lines.left_out);
         if left_out > 0 {
-            let said = format!("({left_out} lines are left out here: nobody read them in time)\n");
+            let lines_left_out = counted(left_out, "line");
+            let said = format!("({lines_left_out} left out here: nobody read in time)\n");
             lines.waiting.push_back(said.into_bytes());
         }
         lines.waiting.push_back(line.to_vec());
@@ -134,7 +137,7 @@ mod tests {
         for _ in 0..2 {
             allow.send(()).unwrap();
         }
-        let said = "(5 lines are left out here: nobody read them in time)\n";
+        let said = "(5 lines left out here: nobody read in time)\n";
         assert_eq!(read(2), [said, "last\n"]);
         outlet.finish();
         assert!(!is_begun());

@@ -4,17 +4,33 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
 use crate::failure::{BadInput, Exit};
+use crate::layout;
 use crate::outlet::Outlet;
 
-/// Stdout and stderr of a program that works on.
-static OUTLETS: OnceLock<[Outlet; 2]> = OnceLock::new();
+/// The streams of a program that works on.
+static OUTLETS: OnceLock<Outlets> = OnceLock::new();
+
+struct Outlets {
+    stdout: Outlet,
+    /// `None`: it is the same file, such as a terminal, whose lines have one order.
+    stderr: Option<Outlet>,
+}
+
+impl Outlets {
+    fn stderr(&self) -> &Outlet {
+        self.stderr.as_ref().unwrap_or(&self.stdout)
+    }
+}
 
 /// From now on nobody is waited for who does not read: there are apps to run.
 pub fn work_on() -> io::Result<()> {
-    let outlets = [Outlet::new(io::stdout())?, Outlet::new(io::stderr())?];
+    let is_one = is_same_file(io::stdout(), io::stderr());
+    let stderr = if is_one { None } else { Some(Outlet::new(io::stderr())?) };
+    let outlets = Outlets { stdout: Outlet::new(io::stdout())?, stderr };
     // Those of an earlier call do as well.
     let _ = OUTLETS.set(outlets);
     Ok(())
@@ -22,7 +38,17 @@ pub fn work_on() -> io::Result<()> {
 
 /// Waits a moment for the last lines to be read.
 pub fn finish() {
-    OUTLETS.get().into_iter().flatten().for_each(Outlet::finish);
+    if let Some(outlets) = OUTLETS.get() {
+        outlets.stdout.finish();
+        outlets.stderr().finish();
+    }
+}
+
+/// Whether what is written into the one stands between what is written into the other.
+fn is_same_file(one: impl AsFd, other: impl AsFd) -> bool {
+    let place = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+    let places = [rustix::fs::fstat(one).map(place), rustix::fs::fstat(other).map(place)];
+    matches!(places, [Ok(one), Ok(other)] if one == other)
 }
 
 /// A line of the answer.
@@ -44,8 +70,8 @@ pub fn line(text: &str) {
 /// A line of a program that works on, whether or not somebody still reads.
 pub fn announce(text: &str) {
     let line = format!("{text}\n");
-    if let Some([stdout, _]) = OUTLETS.get() {
-        stdout.say(line.as_bytes());
+    if let Some(outlets) = OUTLETS.get() {
+        outlets.stdout.say(line.as_bytes());
     } else {
         let mut stdout = io::stdout().lock();
         // Where stdout is gone there is nobody to tell, and apps to run.
@@ -62,8 +88,13 @@ pub fn json(value: &serde_json::Value, pretty: bool) {
 
 /// What goes on meanwhile.
 pub fn note(text: &str) {
+    aside(&layout::hanging("", text, width(io::stderr())).join("\n"));
+}
+
+/// Lines on stderr.
+fn aside(lines: &str) {
     // Where stderr is gone there is nobody to tell.
-    let _ = Stderr.write_all(format!("{text}\n").as_bytes());
+    let _ = Stderr.write_all(format!("{lines}\n").as_bytes());
 }
 
 /// Stderr for lines that come whole.
@@ -73,8 +104,8 @@ pub struct Stderr;
 impl io::Write for Stderr {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         match OUTLETS.get() {
-            Some([_, stderr]) => {
-                stderr.say(lines);
+            Some(outlets) => {
+                outlets.stderr().say(lines);
                 Ok(lines.len())
             }
             None => io::stderr().write(lines),
@@ -112,10 +143,13 @@ pub fn hint(text: &str) {
 }
 
 fn labelled(label: &str, colour: &str, text: &str) {
+    let plain = format!("{label}:");
+    let lines = layout::hanging("", &format!("{plain} {text}"), width(io::stderr())).join("\n");
     if has_colours(io::stderr().is_terminal()) {
-        note(&format!("\u{1b}[{colour}m{label}\u{1b}[0m: {text}"));
+        let rest = lines.strip_prefix(&plain).unwrap_or(&lines);
+        aside(&format!("\u{1b}[{colour}m{label}\u{1b}[0m:{rest}"));
     } else {
-        note(&format!("{label}: {text}"));
+        aside(&lines);
     }
 }
 
@@ -172,7 +206,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) {
     let head: Vec<String> = head.iter().map(|name| name.to_uppercase()).collect();
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
-    for text in table_lines(&head, &rows, width()) {
+    for text in layout::table_lines(&head, &rows, width(io::stdout())) {
         line(&text);
     }
 }
@@ -181,75 +215,20 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) {
 /// between words.
 pub fn field(name: &str, text: &str) {
     const COLUMN: usize = 15;
-    let mut name = name;
-    for part in wrapped(text, width().saturating_sub(COLUMN)) {
-        line(&format!("{name:14} {part}"));
-        name = "";
+    hanging(&format!("{name:COLUMN$}"), text);
+}
+
+/// A text behind its head, in a terminal on as many lines as it takes.
+pub fn hanging(head: &str, text: &str) {
+    for text in layout::hanging(head, text, width(io::stdout())) {
+        line(&text);
     }
 }
 
-/// How many letters a line of the answer may have.
-fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+/// How many letters a line may have.
+fn width(stream: impl AsFd) -> usize {
+    let size = rustix::termios::tcgetwinsize(stream);
     size.ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0).unwrap_or(usize::MAX)
-}
-
-/// What stands between two columns.
-const GAP: &str = "  ";
-/// What stands before that which goes below a row.
-const INDENT: &str = "    ";
-
-fn table_lines(head: &[String], rows: &[Vec<String>], width: usize) -> Vec<String> {
-    let (mut columns, mut above) = (head.len(), aligned(head, rows, head.len()));
-    while columns > 1 && above.1 > width {
-        columns -= 1;
-        above = aligned(head, rows, columns);
-    }
-    let mut above = above.0.into_iter();
-    let mut lines: Vec<String> = above.next().into_iter().collect();
-    for (line, row) in above.zip(rows) {
-        lines.push(line);
-        let below: Vec<&str> =
-            row[columns..].iter().map(String::as_str).filter(|cell| !cell.is_empty()).collect();
-        if !below.is_empty() {
-            let parts = wrapped(&below.join(" "), width.saturating_sub(INDENT.len()));
-            lines.extend(parts.iter().map(|part| format!("{INDENT}{part}")));
-        }
-    }
-    lines
-}
-
-/// The first columns as lines, the head among them, and how wide the widest may be.
-fn aligned(head: &[String], rows: &[Vec<String>], columns: usize) -> (Vec<String>, usize) {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
-    table.set_header(&head[..columns]);
-    for row in rows {
-        table.add_row(&row[..columns]);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, u16::try_from(GAP.len()).unwrap_or(0)));
-    }
-    let widths = table.column_max_content_widths();
-    let width = widths.iter().map(|width| usize::from(*width) + GAP.len()).sum::<usize>();
-    let lines = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    (lines, width.saturating_sub(GAP.len()))
-}
-
-/// A text on lines that end between words.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            Some(_) | None => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 /// Leaves at once, because somebody pressed Ctrl-C.
@@ -274,50 +253,14 @@ mod tests {
         assert_eq!(clean("abc\u{202e}def"), "abc\\u{202e}def");
     }
 
-    fn lines_of(width: usize) -> Vec<String> {
-        let of = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
-        let rows = [
-            of(["shop", "deployed", "http://shop.localhost:8080"]),
-            of(["a-much-longer-name", "deployed", ""]),
-        ];
-        table_lines(&of(["NAME", "STATUS", "URL"]), &rows, width)
-    }
-
     #[test]
-    fn a_table_that_fits_is_a_table() {
-        let whole = [
-            "NAME                STATUS    URL",
-            "shop                deployed  http://shop.localhost:8080",
-            "a-much-longer-name  deployed",
-        ];
-        assert_eq!(lines_of(usize::MAX), whole);
-        assert_eq!(lines_of(56), whole);
-    }
-
-    #[test]
-    fn no_word_of_a_table_is_broken_however_narrow_it_is() {
-        assert_eq!(
-            lines_of(55),
-            [
-                "NAME                STATUS",
-                "shop                deployed",
-                "    http://shop.localhost:8080",
-                "a-much-longer-name  deployed",
-            ]
-        );
-        assert_eq!(
-            lines_of(20),
-            [
-                "NAME",
-                "shop",
-                "    deployed",
-                "    http://shop.localhost:8080",
-                "a-much-longer-name",
-                "    deployed",
-            ]
-        );
-        assert_eq!(wrapped("as  it  is", usize::MAX), ["as  it  is"]);
-        assert_eq!(wrapped("out of luck; exit status 3", 12), ["out of luck;", "exit status", "3"]);
+    fn two_streams_into_one_file_are_known_as_one() {
+        let file = tempfile::tempfile().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        assert!(is_same_file(&file, file.try_clone().unwrap()));
+        assert!(is_same_file(&writer, writer.try_clone().unwrap()));
+        assert!(!is_same_file(&file, &writer));
+        drop(reader);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::attribute::{Attribute, UserAttributes, Value};
+use crate::counted::counted;
 use crate::domains::{Domains, HostName, HostNameObjection};
 use crate::http_protocol::HttpProtocol;
 use crate::meaning::{Objection, has, text, wrong};
@@ -105,7 +106,7 @@ pub(crate) fn hook(user: &UserAttributes) -> Result<Option<Secret>, Objection> {
     match text.len() {
         0 => Err(wrong(attribute, "an empty text", &allowed)),
         length if length > LONGEST_HOOK => {
-            Err(wrong(attribute, &format!("a text of {length} bytes"), &allowed))
+            Err(wrong(attribute, &format!("a text of {}", counted(length, "byte")), &allowed))
         }
         _ if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Err(wrong(attribute, "a text with a blank or another such character", &allowed))

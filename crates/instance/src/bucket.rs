@@ -48,7 +48,10 @@ fn check(manifest: &Manifest, instance: &Instance) -> Result<(), Refused> {
     if manifest.name != instance.app || manifest.commit != instance.commit {
         return Err(Refused(format!(
             "the manifest is of `{}` at {}, and this machine was started for `{}` at {}",
-            manifest.name, manifest.commit, instance.app, instance.commit
+            manifest.name,
+            manifest.commit.short(),
+            instance.app,
+            instance.commit.short()
         )));
     }
     if manifest.repo.transport() != Transport::Https && !instance.any_repository {

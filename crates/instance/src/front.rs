@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rowhouse_command::output;
+use rowhouse_core::counted;
 use rowhouse_machine::proxy::Proxy;
 use rustls::ServerConfig;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
@@ -86,7 +87,8 @@ impl Front {
         if timeout(limit, open.wait_for(|open| *open == 0)).await.is_err() {
             let left = *open.borrow();
             output::warning(&format!(
-                "{left} connections had no end after {} s; they are cut",
+                "{} had no end after {} s: cut",
+                counted(left, "connection"),
                 limit.as_secs()
             ));
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rowhouse_command::output;
-use rowhouse_core::{Manifest, ObjectDigest};
+use rowhouse_core::{Manifest, ObjectDigest, counted};
 use rowhouse_machine::pause::Pause;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -163,7 +163,8 @@ impl Wait<'_> {
         if self.is_over() {
             let minutes = self.instance.patience.as_secs() / 60;
             return Err(Refused(format!(
-                "`{other}` went first, and was not done after {minutes} minutes"
+                "`{other}` went first, and was not done after {}",
+                counted(minutes, "minute")
             )));
         }
         let has_died = since.elapsed() > self.instance.lease;

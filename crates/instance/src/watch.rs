@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rowhouse_command::output;
-use rowhouse_core::{Attribute, Commit, Denied, Manifest, Row, RowKey, Status, UserAttributes};
+use rowhouse_core::{
+    Attribute, Commit, Denied, Manifest, Row, RowKey, Status, UserAttributes, counted,
+};
 use rowhouse_machine::table::TableFile;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -103,7 +105,10 @@ impl<'a> Watch<'a> {
                     if self.began.elapsed() > patience {
                         let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
                         let minutes = patience.as_secs() / 60;
-                        return Err(Refused(format!("not deployed after {minutes} minutes{why}")));
+                        return Err(Refused(format!(
+                            "not deployed after {}{why}",
+                            counted(minutes, "minute")
+                        )));
                     }
                     let is_up = row.is_some_and(|row| self.is_up(&row));
                     let answers = is_up && probe.ask().await.is_ok();

@@ -24,6 +24,7 @@ pub mod stack;
 pub mod succession;
 pub mod supply;
 pub mod table;
+pub mod taken;
 pub mod up;
 pub mod waiter;
 pub mod whole;

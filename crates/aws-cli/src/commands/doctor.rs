@@ -7,6 +7,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use rowhouse_aws::config::{Config, VARIABLE};
 use rowhouse_aws::{DynamoTable, Failure, Identity, Life};
 use rowhouse_command::rows::orphans;
+use rowhouse_core::counted;
 use serde_json::{Value, json};
 
 use crate::account::{Account, told};
@@ -403,12 +404,16 @@ async fn dead_letters(account: &Account, platform: &Standing) -> Finding {
     match asked.await {
         Err(error) => Finding::unknown(what, &told("cannot look at the queue", &error)),
         Ok(answer) => {
-            match answer.attributes().and_then(|all| all.get(&name)).map(String::as_str) {
-                None | Some("0") => Finding::fine(what, "none"),
+            let waiting = answer.attributes().and_then(|all| all.get(&name));
+            match waiting.and_then(|count| count.parse::<u64>().ok()) {
+                None | Some(0) => Finding::fine(what, "none"),
                 Some(count) => Finding::bad(
                     what,
                     State::Warning,
-                    format!("the reactor gave up on {count} events; sweeps have made up for them"),
+                    format!(
+                        "the reactor gave up on {}; sweeps have made up for that",
+                        counted(count, "event")
+                    ),
                     format!("its log says why; then `aws sqs purge-queue --queue-url {queue}`"),
                 ),
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use rowhouse_aws::{Failure, Life, StackStatus};
-use rowhouse_core::Status;
+use rowhouse_core::{Status, counted};
 
 use crate::account::{Account, told};
 use crate::args::Uninstall;
@@ -49,7 +49,11 @@ pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyho
         ));
     }
     if !uninstall.yes {
-        let apps = if names.is_empty() { String::new() } else { format!(", {} apps", names.len()) };
+        let apps = if names.is_empty() {
+            String::new()
+        } else {
+            format!(", {}", counted(names.len(), "app"))
+        };
         if !is_wanted(&format!(
             "Remove the platform of {place}: tables and history, load balancer, buckets{apps}?"
         ))

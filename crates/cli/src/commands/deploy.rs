@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use rowhouse_command::client::{Changes, Client as _, Rows as _};
 use rowhouse_command::rows::change::{Unchanged, carry_out, text};
 use rowhouse_command::rows::names;
-use rowhouse_core::{AppName, Attribute, Row, UserAttributes, Value, without_password};
+use rowhouse_core::{AppName, Attribute, Row, UserAttributes, Value, counted, without_password};
 
 use crate::args::Deploy;
 use crate::context::Context;
@@ -48,11 +48,11 @@ pub(crate) async fn deploy(
 /// Says what is deployed, and from where.
 fn tell(name: &AppName, project: &Project) {
     if project.uncommitted > 0 {
-        let files = match project.uncommitted {
-            1 => "1 file is".to_owned(),
-            count => format!("{count} files are"),
-        };
-        output::warning(&format!("{files} not committed; what is deployed is the last commit"));
+        let are = if project.uncommitted == 1 { "is" } else { "are" };
+        output::warning(&format!(
+            "{} {are} not committed; what is deployed is the last commit",
+            counted(project.uncommitted, "file")
+        ));
     }
     let short = project.commit.get(..7).unwrap_or(&project.commit);
     output::note(&format!("{name}: deploying {short} of {}", clean(&project.repository)));

@@ -3,12 +3,15 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use rowhouse_command::finding::{self, Finding, State};
 use rowhouse_command::rows::orphans;
+use rowhouse_core::counted;
 use rowhouse_machine::folder::{DataFolder, FolderError, Presence};
 use rowhouse_machine::process::supervised::unconfined;
 use rowhouse_machine::sandbox::probe;
+use rowhouse_machine::taken::{self, Size};
 use serde_json::json;
 
 use crate::context::{Context, Missing, OPEN, folder_hint};
@@ -18,6 +21,12 @@ use crate::output::{clean, cut};
 
 /// Where `rowhouse up` listens if nobody says otherwise.
 const USUAL_ADDRESS: &str = "127.0.0.1:8080";
+/// How long what is taken is counted.
+const LOOKED_FOR: Duration = Duration::from_secs(1);
+/// So many apps are named that take most.
+const LARGEST: usize = 3;
+/// More than this (bytes) is worth a word on how to get it back.
+const WORTH_A_WORD: u64 = 1 << 20;
 /// Less free space (MB) than this is no room for a build.
 const LITTLE_SPACE: u64 = 200;
 
@@ -48,6 +57,7 @@ fn of_folder(context: &Context) -> Vec<Finding> {
         writable(context),
         access(context),
         space(context),
+        taken(context),
         table(context),
         names(context),
         reactor(context),
@@ -98,11 +108,51 @@ fn space(context: &Context) -> Finding {
     }
 }
 
+/// What the parts of the folder take, and how to get it back.
+fn taken(context: &Context) -> Finding {
+    let parts = taken::parts(&context.folder, LOOKED_FOR);
+    let mut all = Size::NOTHING;
+    let told: Vec<String> = parts
+        .iter()
+        .filter(|part| part.size != Size::NOTHING)
+        .map(|part| {
+            all = all.with(part.size);
+            let largest = part.apps.iter().take(LARGEST);
+            let largest: Vec<String> = match part.what {
+                "builds" | "build caches" | "data of apps" => {
+                    largest.map(|(name, size)| format!("{name} {size}")).collect()
+                }
+                _ => Vec::new(),
+            };
+            let of = if largest.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", largest.join(", "))
+            };
+            format!("{} {}{of}", part.what, part.size)
+        })
+        .collect();
+    let said = format!("{all} taken: {}", told.join("; "));
+    if all.is_whole && all.bytes < WORTH_A_WORD {
+        return Finding::fine("room", clean(&format!("{all} taken by what apps and builds keep")));
+    }
+    let root = quoted(&context.folder.root().display().to_string());
+    let rm = context.location.command("rm NAME");
+    Finding::noted(
+        "room",
+        &said,
+        format!(
+            "`rm -r {root}/build-homes/*/.cache` empties caches of package managers, after which \
+             builds take longer; old builds and mirrors are removed by sweeps; `{rm}` gives back \
+             all of an app, its data and caches after a week"
+        ),
+    )
+}
+
 fn table(context: &Context) -> Finding {
-    let counted = context.table().and_then(|table| Ok(table.list()?.len()));
-    match counted {
-        Ok(1) => Finding::fine("table", "1 row in rowhouse.db"),
-        Ok(count) => Finding::fine("table", format!("{count} rows in rowhouse.db")),
+    let count = context.table().and_then(|table| Ok(table.list()?.len()));
+    match count {
+        Ok(count) => Finding::fine("table", format!("{} in rowhouse.db", counted(count, "row"))),
         Err(error) => Finding::bad(
             "table",
             State::Broken,
@@ -196,6 +246,7 @@ fn tools() -> Vec<Finding> {
         tool("bun", apps, "for Node apps with a `bun.lock`: `npm install --global bun`"),
         tool("go", apps, "for Go apps, by `build:`: on Debian `apt install golang`"),
         tool("cargo", apps, "for Rust apps, and the demo: https://rustup.rs"),
+        tool("cc", apps, "for Rust apps, the demo, and packages in C: on Debian `apt install gcc`"),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use anyhow::Context as _;
 use rowhouse_command::rows::{orphans, repository, row_text};
-use rowhouse_core::{Repository, Row};
+use rowhouse_core::{Repository, Row, counted};
 use rowhouse_machine::config::{Apartness, Config, Failpoint};
 use rowhouse_machine::sandbox::layers::Layers;
 use rowhouse_machine::succession::{Predecessor, Successor};
@@ -108,7 +108,7 @@ fn shared(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn tell_end(context: &Context, ended: &Ended) {
-    let instances = instances(ended.instances);
+    let instances = counted(ended.instances, "instance");
     let command = |text| context.location.command(text);
     output::announce(&match ended.how {
         Shutdown::StopInstances => {
@@ -223,11 +223,7 @@ async fn asked(signals: &mut Signals, hang_up: HangUp) -> Asked {
 
 fn run_on(count: usize) -> String {
     let go = if count == 1 { "goes" } else { "go" };
-    format!("{} {go} on running", instances(count))
-}
-
-pub(crate) fn instances(count: usize) -> String {
-    if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") }
+    format!("{} {go} on running", counted(count, "instance"))
 }
 
 fn default_repository(text: &str) -> anyhow::Result<Repository> {

@@ -60,12 +60,18 @@ pub(crate) async fn show(client: &impl Client, show: &Show) -> anyhow::Result<Ex
     Ok(Exit::Done)
 }
 
-/// One line a variable, so that a long one does not hide the others.
+/// A variable from a line of its own on, so that a long one does not hide the others. Further lines
+/// of a value stand further right, so that none looks like another variable.
 fn variable_lines(name: &str, variables: &Map<String, Value>) {
     for (index, (key, value)) in variables.iter().enumerate() {
         let label = if index == 0 { name } else { "" };
-        let value = value.as_str().map_or_else(|| value.to_string(), clean);
-        output::line(&format!("{label:14} {}={value}", clean(key)));
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let mut lines = value.split('\n').map(clean);
+        let first = lines.next().unwrap_or_default();
+        output::line(&format!("{label:14} {}={first}", clean(key)));
+        for line in lines {
+            output::line(format!("{:18} {line}", "").trim_end());
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::instance::health::{Check, Lapse, Unwell, Waited};
 use crate::process::cause::Words;
+use crate::process::cause::secrets::Secrets;
 use crate::process::end::End;
 use crate::process::log::words;
 use crate::process::port::Reservation;
@@ -198,6 +199,7 @@ impl Instance {
         process: &Supervised,
         check: &Check,
         limit: Duration,
+        secrets: &Secrets,
     ) -> Result<(), StartFailure> {
         let waited =
             health::wait_healthy(process, self.port(), check, &self.place.host, limit).await;
@@ -212,12 +214,12 @@ impl Instance {
                 Err(StartFailure::App(format!("{} could not be started: {reason}", self.id)))
             }
             Waited::Ended(end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut)) => {
-                let words = self.words(process);
+                let words = self.words(process, secrets);
                 Err(StartFailure::App(format!("{} {end} before it was healthy{words}", self.id)))
             }
             Waited::Deadline { last } => {
                 let seconds = limit.as_secs();
-                let found = self.in_its_words(&last, process);
+                let found = self.in_its_words(&last, process, secrets);
                 let text = format!("{} was not healthy within {seconds} s: {found}", self.id);
                 Err(StartFailure::App(text))
             }
@@ -230,6 +232,7 @@ impl Instance {
         &self,
         process: &Supervised,
         check: &Check,
+        secrets: &Secrets,
     ) -> Result<(), StartFailure> {
         let (port, host) = (self.port(), &self.place.host);
         let asked = health::still_healthy(process, port, check, host, PROBE_LIMIT).await;
@@ -247,7 +250,7 @@ impl Instance {
         };
         let text = match lapse {
             Lapse::Ended(end) => {
-                let words = self.words(process);
+                let words = self.words(process, secrets);
                 let text = format!("{} answered, but {end} before it was steady{words}", self.id);
                 self.set(State::Down(text.clone()));
                 if end == End::Lost {
@@ -256,7 +259,7 @@ impl Instance {
                 text
             }
             Lapse::Unwell(unwell) => {
-                let found = self.in_its_words(&unwell, process);
+                let found = self.in_its_words(&unwell, process, secrets);
                 format!("{} answered, but not until it was steady: {found}", self.id)
             }
         };
@@ -264,9 +267,9 @@ impl Instance {
     }
 
     /// What was found, what the process said last, and what to do.
-    fn in_its_words(&self, unwell: &Unwell, process: &Supervised) -> String {
+    fn in_its_words(&self, unwell: &Unwell, process: &Supervised, secrets: &Secrets) -> String {
         let advice = unwell.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-        format!("{unwell}{}{advice}", self.words(process))
+        format!("{unwell}{}{advice}", self.words(process, secrets))
     }
 
     /// Waits until it passes a check that is new to it, while it serves; an instance that is down
@@ -294,10 +297,11 @@ impl Instance {
         asked.map_err(|unanswered| Unwell::of(unanswered, port, process.shim_pid()))
     }
 
-    /// What its process said of why it failed, as the end of a reason.
-    pub(crate) fn words(&self, process: &Supervised) -> Words {
+    /// What its process said of why it failed, but for `secrets`, as the end of a reason.
+    pub(crate) fn words(&self, process: &Supervised, secrets: &Secrets) -> Words {
         let ran = process.began().zip(process.ran_in());
-        ran.map_or(Words::Nothing, |(since, folder)| words(&self.place.log, since, &folder))
+        let words = |(since, folder): (_, PathBuf)| words(&self.place.log, since, &folder, secrets);
+        ran.map_or(Words::Nothing, words)
     }
 
     /// Ends it for good: no new requests, those in flight may take `drain`, then its process is
@@ -320,11 +324,6 @@ impl Instance {
             *self.process.lock() = None;
         }
     }
-}
-
-/// A number of instances, in words.
-pub(crate) fn instances<N: fmt::Display + Copy + PartialEq + From<u8>>(count: N) -> String {
-    if count == N::from(1) { "1 instance".to_owned() } else { format!("{count} instances") }
 }
 
 #[cfg(test)]

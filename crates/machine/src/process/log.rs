@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+use crate::process::cause::secrets::Secrets;
 use crate::process::cause::{self, OutputLine, Words};
 
 /// A line longer than this (bytes) is broken.
@@ -290,9 +291,9 @@ fn end_within(path: &Path, most: u64) -> io::Result<String> {
 }
 
 /// What the output of a process that ran in `folder`, as its log has it since it began, says of
-/// why it failed: the end of a reason.
-pub(crate) fn words(path: &Path, since: Timestamp, folder: &Path) -> Words {
-    cause::words(&output(path, since), folder)
+/// why it failed, but for `secrets`: the end of a reason.
+pub(crate) fn words(path: &Path, since: Timestamp, folder: &Path, secrets: &Secrets) -> Words {
+    cause::words(&output(path, since), folder, secrets)
 }
 
 /// Follows the logs of a folder: each call tells the whole lines that came since the one before.

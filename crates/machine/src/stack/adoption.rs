@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rowhouse_core::Plan;
+use rowhouse_core::{Plan, counted};
 use tracing::warn;
 
 use crate::instance::{InstanceId, State};
@@ -49,7 +49,7 @@ pub(crate) async fn carry_on(stack: &Arc<LiveStack>) {
 pub(crate) async fn tell(stack: &LiveStack) {
     let adopted = stack.instances().iter().filter(|instance| instance.is_running()).count();
     if adopted > 0 {
-        stack.tell("adopted", format!("adopted {adopted} running instances")).await;
+        stack.tell("adopted", format!("adopted {}", counted(adopted, "running instance"))).await;
     }
 }
 

@@ -11,6 +11,8 @@ use crate::build::Built;
 use crate::instance::health::Check;
 use crate::instance::{Instance, StartFailure, State};
 use crate::pause::Pause;
+use crate::process::cause::Words;
+use crate::process::cause::secrets::Secrets;
 use crate::process::supervised::Supervised;
 use crate::stack::live::LiveStack;
 use crate::stack::preparation::unbuilt;
@@ -71,7 +73,8 @@ impl LiveStack {
                 process
             }
         };
-        instance.become_healthy(&process, &check(&plan.app), health_timeout(&plan.app)).await
+        let (app, secrets) = (&plan.app, Secrets::of(&plan.app));
+        instance.become_healthy(&process, &check(app), health_timeout(app), &secrets).await
     }
 
     /// Gives an instance another port, for whoever listens on this one is not ours: in the journal
@@ -105,7 +108,8 @@ impl LiveStack {
         let Some(process) = instance.process() else {
             return Err(StartFailure::Ours(format!("{} was ended", instance.id())));
         };
-        instance.is_still_healthy(&process, &check(&plan.app)).await
+        let secrets = Secrets::of(&plan.app);
+        instance.is_still_healthy(&process, &check(&plan.app), &secrets).await
     }
 
     /// Returns why a new instance is not healthy any more, as soon as it is not.
@@ -143,7 +147,11 @@ impl LiveStack {
             let since = Moment::now();
             if let Some(process) = instance.process() {
                 let why = self.watch_process(instance, &process).await;
-                let words = instance.words(&process);
+                let plan = self.serving_plan().await;
+                // Of an app that is being removed nobody asks why.
+                let words = plan.map_or(Words::Nothing, |plan| {
+                    instance.words(&process, &Secrets::of(&plan.app))
+                });
                 let text = format!("{} {why}{words}", instance.id());
                 self.tell("down", text.clone()).await;
                 if since.elapsed() >= PROVEN_AFTER {

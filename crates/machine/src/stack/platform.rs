@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use rowhouse_core::{
     AppName, Base, Observed, Operation, Outcome, Plan, Platform, Repository, Resolution, Settings,
-    Unreachable, Version,
+    Unreachable, Version, counted,
 };
 
 use crate::git::error::GitError;
 use crate::git::mirror::Resolved;
-use crate::instance::instances;
 use crate::machine::Machine;
 use crate::stack::live::LiveStack;
 use crate::stack::operation;
@@ -102,7 +101,8 @@ impl MachinePlatform {
         }
         let id =
             self.machine.unique_name(&format!("{:x}", jiff::Timestamp::now().as_microsecond()));
-        let text = format!("{} with {}", plan.app.version.shown(), instances(plan.app.scale));
+        let text =
+            format!("{} with {}", plan.app.version.shown(), counted(plan.app.scale, "instance"));
         let ongoing = Ongoing::Create { plan, moved: false };
         stack.create(StackRecord::new(stack.name.clone(), id, ongoing)).await?;
         stack.tell("creating", text).await;
@@ -122,7 +122,7 @@ async fn update(
     if let Some(reason) = stack.held(&plan.deployment.target) {
         return Ok(Outcome::Unreachable { reason });
     }
-    let text = format!("{} with {}", plan.app.version.shown(), instances(plan.app.scale));
+    let text = format!("{} with {}", plan.app.version.shown(), counted(plan.app.scale, "instance"));
     let ongoing = Ongoing::Update { plan, moved: false };
     stack.change(|record| record.begin(ongoing)).await?;
     stack.tell("updating", text).await;

@@ -18,6 +18,7 @@ use crate::build::error::BuildError;
 use crate::build::recipe::Web;
 use crate::instance::Instance;
 use crate::machine::Machine;
+use crate::process::cause::secrets::Secrets;
 use crate::process::end::End;
 use crate::process::environment;
 use crate::process::log::words;
@@ -74,7 +75,9 @@ impl LiveStack {
             }
             Err(error) if error.is_refused() => {
                 let words = match &error {
-                    BuildError::Failed { folder, .. } => words(&log, began, folder).to_string(),
+                    BuildError::Failed { folder, .. } => {
+                        words(&log, began, folder, &Secrets::of(&plan.app)).to_string()
+                    }
                     BuildError::BadPath { .. }
                     | BuildError::NoWay(_)
                     | BuildError::Git(_)
@@ -162,8 +165,8 @@ impl LiveStack {
             End::Exited(0) => {}
             End::Lost => return Err(Failure::Ours(format!("its `release` command {end}"))),
             End::Exited(_) | End::Signalled(_) | End::TimedOut | End::NotStarted(_) => {
-                let reason =
-                    format!("its `release` command {end}{}", words(&log, began, &built.folder));
+                let said = words(&log, began, &built.folder, &Secrets::of(&plan.app));
+                let reason = format!("its `release` command {end}{said}");
                 return Err(Failure::of_app(reason, machine.folder.root()));
             }
         }

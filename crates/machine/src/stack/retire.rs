@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rowhouse_core::Unreachable;
+use rowhouse_core::{Unreachable, counted};
 use tokio::task::JoinSet;
 
-use crate::instance::{Instance, InstanceId, instances};
+use crate::instance::{Instance, InstanceId};
 use crate::room::remove;
 use crate::stack::Ongoing;
 use crate::stack::live::LiveStack;
@@ -61,8 +61,9 @@ async fn retire(stack: &LiveStack, instance: &Instance) {
     let cut = instance.retire(drain, stack.machine.alone.cancelled()).await;
     if cut > 0 {
         let text = format!(
-            "{} had {cut} requests in flight after {} s of draining; they were cut",
+            "{} cut {} that had no end after {} s of draining",
             instance.id(),
+            counted(cut, "request"),
             drain.as_secs()
         );
         stack.tell("cut", text).await;
@@ -76,8 +77,10 @@ async fn tell_draining(stack: &LiveStack, retiring: &[Arc<Instance>]) {
     let busy = retiring.iter().filter(|instance| instance.upstream().in_flight() > 0).count();
     if busy > 0 {
         let limit = stack.machine.config.drain.as_secs();
-        let text =
-            format!("draining {}: requests in flight may take up to {limit} s", instances(busy));
+        let text = format!(
+            "draining {}: requests in flight may take up to {limit} s",
+            counted(busy, "instance")
+        );
         stack.tell("draining", text).await;
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rowhouse_core::Target;
+use rowhouse_core::{Target, counted};
 use tokio::time::Instant as Moment;
 
 use crate::instance::{Instance, InstanceId, State};
@@ -60,7 +60,8 @@ impl Scene {
         });
         let short = (healthy < wanted).then(|| {
             let why = ailing.map(|why| format!(": {why}")).unwrap_or_default();
-            format!("{healthy} of {wanted} instances answer{why}")
+            let answer = if wanted == 1 { "answers" } else { "answer" };
+            format!("{healthy} of {} {answer}{why}", counted(wanted, "instance"))
         });
         let texts: Vec<String> = [short, self.note.clone()].into_iter().flatten().collect();
         let trouble = (!texts.is_empty()).then(|| texts.join("; "));

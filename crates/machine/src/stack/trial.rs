@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use rowhouse_core::Plan;
+use rowhouse_core::{Plan, counted};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use crate::build::Built;
-use crate::instance::{Instance, StartFailure, instances};
+use crate::instance::{Instance, StartFailure};
 use crate::stack::failure::Failure;
 use crate::stack::live::LiveStack;
 
@@ -28,7 +28,7 @@ impl Trial {
         if self.instances.is_empty() {
             return Ok(());
         }
-        let text = format!("starting {}", instances(self.instances.len()));
+        let text = format!("starting {}", counted(self.instances.len(), "instance"));
         self.stack.tell("starting", text).await;
         let trial = Arc::new(self);
         let mut lapses = trial.come_up().await?;

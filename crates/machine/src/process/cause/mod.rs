@@ -6,6 +6,7 @@ mod crash;
 mod found;
 mod package;
 mod plain;
+pub(crate) mod secrets;
 
 use std::fmt;
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::path::Path;
 use rowhouse_core::harmless;
 
 use crate::process::cause::found::Found;
+use crate::process::cause::secrets::Secrets;
 
 /// So many lines are told …
 const LINES: usize = 5;
@@ -95,11 +97,11 @@ const RECOGNISERS: [Recogniser; 18] = [
 ];
 
 /// What names the cause in an output, or its last words. Paths below `folder`, where the process
-/// ran, are told from there.
-pub(crate) fn words(output: &[OutputLine], folder: &Path) -> Words {
+/// ran, are told from there, and `secrets` not at all.
+pub(crate) fn words(output: &[OutputLine], folder: &Path, secrets: &Secrets) -> Words {
     let lines: Vec<(i64, String)> = output
         .iter()
-        .map(|line| (line.at, from_folder(&shown(&line.text), folder)))
+        .map(|line| (line.at, from_folder(&shown(&secrets.blotted(&line.text)), folder)))
         .filter(|(_, line)| !line.contains(NOISE))
         .collect();
     let texts: Vec<String> = lines.iter().map(|(_, text)| text.clone()).collect();

@@ -5,11 +5,12 @@ use std::fs;
 
 use std::path::Path;
 
+use crate::process::cause::secrets::Secrets;
 use crate::process::cause::{OutputLine, Words, from_folder, words};
 
 fn said(text: &str) -> Words {
     let lines = text.lines().map(|line| OutputLine { at: 0, text: line.to_owned() });
-    words(&lines.collect::<Vec<OutputLine>>(), Path::new("/app"))
+    words(&lines.collect::<Vec<OutputLine>>(), Path::new("/app"), &Secrets::default())
 }
 
 /// Each output's name, and below it what is to be told of it, a line each.
@@ -53,7 +54,8 @@ fn of_what_nobody_recognises_the_ends_of_the_last_burst_are_told() {
     let lines = |from: i64, texts: &[&str]| -> Vec<OutputLine> {
         texts.iter().map(|text| OutputLine { at: from, text: (*text).to_owned() }).collect()
     };
-    let told = |lines: &[OutputLine]| words(lines, Path::new("/app")).to_string();
+    let told =
+        |lines: &[OutputLine]| words(lines, Path::new("/app"), &Secrets::default()).to_string();
     let usage = ["DATABASE_URL, please", "", "usage: shop", "-a", "-b", "-c", "-d"];
     let all = [lines(0, &["up"]), lines(5_000, &usage)].concat();
     assert_eq!(told(&all), "; last output: DATABASE_URL, please | … | -b | -c | -d");
