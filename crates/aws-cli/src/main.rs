@@ -8,6 +8,7 @@ mod app_template;
 mod args;
 mod bucket;
 mod certificate;
+mod checkout;
 mod client;
 mod code;
 mod commands;
