@@ -4,11 +4,16 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::region::ProvideRegion as _;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider, ProfileSet};
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::os_shim_internal::{Env, Fs};
 use rowhouse_aws::{Failure, client};
 
 use crate::args::Place;
@@ -35,10 +40,9 @@ pub(crate) struct Account {
 impl Account {
     /// With credentials, profile and region as the AWS CLI finds them.
     pub(crate) async fn open(place: &Place) -> anyhow::Result<Account> {
-        let config = config(place).await;
-        let region = config.region().map(|region| region.as_ref().to_owned()).ok_or_else(|| {
-            bad_input("no region is set", "name one with `--region eu-west-1`, or set `AWS_REGION`")
-        })?;
+        check_profile(place).await?;
+        let region = region(place).await?;
+        let config = config(place, &region).await;
         let asked = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await;
         let identity = asked.map_err(|error| told("cannot tell who you are to AWS", &error))?;
         Ok(Account {
@@ -51,6 +55,13 @@ impl Account {
             s3: client::s3(&config),
             config,
         })
+    }
+
+    /// What a command that changes something says before all else: whose account it is about to
+    /// change, and as whom.
+    pub(crate) fn announce(&self) {
+        let caller = output::clean(&self.caller);
+        output::note(&format!("account {} in {}, as {caller}", self.id, self.region));
     }
 
     /// Whether this is an emulator of AWS: no endpoint of AWS goes without TLS.
@@ -67,20 +78,98 @@ fn options(place: &Place) -> String {
     words.concat()
 }
 
-async fn config(place: &Place) -> SdkConfig {
+/// Refuses a profile that there is not, before anything is done in another account.
+async fn check_profile(place: &Place) -> anyhow::Result<()> {
+    let of_variable = || std::env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
+    let Some(wanted) = place.profile.clone().or_else(of_variable) else { return Ok(()) };
+    #[expect(clippy::default_trait_access, reason = "what names the type is deprecated")]
+    let files = Default::default();
+    let read = aws_config::profile::load(&Fs::real(), &Env::real(), &files, None).await;
+    let known = read.map_err(|error| {
+        let reason = anyhow::Error::new(error);
+        bad_input(
+            format!("cannot read the profiles of the AWS CLI: {reason:#}"),
+            "mend that file: `~/.aws/config` or `~/.aws/credentials`",
+        )
+    })?;
+    no_such_profile(&wanted, &known).map_or(Ok(()), Err)
+}
+
+fn no_such_profile(wanted: &str, known: &ProfileSet) -> Option<anyhow::Error> {
+    if known.get_profile(wanted).is_some() {
+        return None;
+    }
+    let mut names: Vec<&str> = known.profiles().collect();
+    names.sort_unstable();
+    let hint = if names.is_empty() {
+        format!("there are none yet: `aws configure --profile {}` makes it", quoted(wanted))
+    } else {
+        format!("there are: {}", output::clean(&names.join(", ")))
+    };
+    let text = format!("there is no profile `{}` in the AWS CLI's files", output::clean(wanted));
+    Some(bad_input(text, hint))
+}
+
+/// The region that is given, else that of the environment, else the profile's, else that of the
+/// instance that this runs on. A variable that is empty says nothing.
+async fn region(place: &Place) -> anyhow::Result<String> {
+    let of_environment = || {
+        let values = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().map(std::env::var);
+        values.flatten().find(|value| !value.is_empty())
+    };
+    let region = match place.region.clone().or_else(of_environment) {
+        Some(region) => Some(region),
+        None => of_profile(place).await,
+    };
+    let hint = "name one with `--region eu-west-1`, or set `AWS_REGION`";
+    match region {
+        Some(region) if is_region(&region) => Ok(region),
+        None => Err(bad_input("no region is set", hint)),
+        Some(region) => {
+            Err(bad_input(format!("`{}` is no region of AWS", output::clean(&region)), hint))
+        }
+    }
+}
+
+async fn of_profile(place: &Place) -> Option<String> {
+    let mut profile = ProfileFileRegionProvider::builder();
+    if let Some(name) = &place.profile {
+        profile = profile.profile_name(name);
+    }
+    let mut region = profile.build().region().await;
+    if region.is_none() {
+        let provider = ProviderConfig::default().with_http_client(client::http());
+        region = ImdsRegionProvider::builder().configure(&provider).build().region().await;
+    }
+    region.map(|region| region.as_ref().to_owned()).filter(|region| !region.is_empty())
+}
+
+/// Whether a name can be a region's: it becomes a part of the services' host names.
+fn is_region(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !name.is_empty() && name.bytes().all(allowed) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+async fn config(place: &Place, region: &str) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
         .operation_attempt_timeout(Duration::from_mins(1))
         .build();
+    let region = Region::new(region.to_owned());
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(client::http())
         .retry_config(RetryConfig::standard().with_max_attempts(5))
-        .timeout_config(timeouts);
-    if let Some(region) = &place.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
+        .timeout_config(timeouts)
+        .region(region.clone());
     if let Some(profile) = &place.profile {
-        loader = loader.profile_name(profile);
+        // The usual chain would take the environment's keys first, which may be another account's.
+        let provider =
+            ProviderConfig::default().with_http_client(client::http()).with_region(Some(region));
+        let credentials = ProfileFileCredentialsProvider::builder()
+            .configure(&provider)
+            .profile_name(profile)
+            .build();
+        loader = loader.profile_name(profile).credentials_provider(credentials);
     }
     loader.load().await
 }
@@ -97,7 +186,9 @@ where
 
 /// The same of a failure that was read from the error before.
 pub(crate) fn told_of(doing: &str, failure: &Failure) -> anyhow::Error {
-    let message = if failure.message.contains("credentials found in chain") {
+    // The first is the whole chain's word, the second that of a profile alone.
+    let without = ["credentials found in chain", "credential provider was not enabled"];
+    let message = if without.iter().any(|words| failure.message.contains(words)) {
         "there are no credentials".to_owned()
     } else {
         output::clean(&failure.message)

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
 use rowhouse_aws::package::Architecture;
 use rowhouse_command::rows::RowCommand;
@@ -77,8 +78,11 @@ pub(crate) struct Install {
     pub(crate) key_name: Option<String>,
     /// Template of the apps' stacks, with the parameters and outputs of templates/app.yaml; empty
     /// for that one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_or_nothing())]
     pub(crate) app_template: Option<PathBuf>,
+    /// Do not ask whether another domain is meant, which moves the apps
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +118,11 @@ pub(crate) struct Package {
     pub(crate) config: Option<PathBuf>,
 }
 
+/// A path that may be empty, which that of clap refuses.
+fn path_or_nothing() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
 fn architecture(text: &str) -> Result<Architecture, String> {
     let found = Architecture::ALL.into_iter().find(|one| one.as_str() == text);
     found.ok_or_else(|| "write `x86_64` or `arm64`".to_owned())
@@ -128,5 +137,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn an_empty_template_is_the_way_back_to_the_shipped_one() {
+        for (words, expected) in [
+            (&["--app-template", ""][..], Some("")),
+            (&["--app-template="], Some("")),
+            (&["--app-template", "own.yaml"], Some("own.yaml")),
+            (&[], None),
+        ] {
+            let words = ["rowhouse aws", "install"].iter().chain(words);
+            let arguments = Arguments::try_parse_from(words).unwrap();
+            let Command::Install(install) = arguments.command else { panic!("another command") };
+            assert_eq!(install.app_template.as_deref(), expected.map(std::path::Path::new));
+        }
     }
 }

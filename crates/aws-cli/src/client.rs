@@ -48,9 +48,13 @@ pub(crate) struct AwsClient {
 }
 
 impl AwsClient {
-    /// The platform in the account and region of `place`.
-    pub(crate) async fn open(place: &Place) -> anyhow::Result<AwsClient> {
+    /// The platform in the account and region of `place`. `changes`: whether to say first which
+    /// they are, since a command is about to change something there.
+    pub(crate) async fn open(place: &Place, changes: bool) -> anyhow::Result<AwsClient> {
         let account = Account::open(place).await?;
+        if changes {
+            account.announce();
+        }
         let lambda = aws_sdk_lambda::Client::new(&account.config);
         let function = lambda.get_function_configuration().function_name(stack::REACTOR);
         let config = match function.send().await {

@@ -12,8 +12,13 @@ const FIXED: [(&str, f64); 4] = [
     ("alarms, functions, tables, logs", 1.0),
 ];
 
-/// What each instance costs beside its hours: a public address, a disk of 8 GB.
-const INSTANCE: f64 = 0.005 * MONTH + 8.0 * 0.08;
+/// The size of an instance's disk in GB, as the templates have it.
+const DISK: u32 = 20;
+
+/// What each instance costs beside its hours: a public address, and its disk.
+fn instance() -> f64 {
+    0.005 * MONTH + f64::from(DISK) * 0.08
+}
 
 /// Dollars an hour of the types that most begin with.
 const TYPES: [(&str, f64); 8] = [
@@ -33,8 +38,8 @@ pub(crate) fn sentence(instance_type: &str) -> String {
     let parts: Vec<String> =
         FIXED.iter().map(|(what, price)| format!("{what} {price:.2}")).collect();
     let instance = TYPES.iter().find(|(name, _)| *name == instance_type).map_or_else(
-        || format!("each instance {INSTANCE:.2} and the hours of {instance_type}"),
-        |(_, hour)| format!("each {instance_type} {:.2}", hour * MONTH + INSTANCE),
+        || format!("each instance {:.2} and the hours of {instance_type}", instance()),
+        |(_, hour)| format!("each {instance_type} {:.2}", hour * MONTH + instance()),
     );
     format!(
         "about {fixed:.0} US dollars a month ({}), and {instance}; list prices of us-east-1, 2025",
@@ -50,7 +55,14 @@ mod tests {
     fn the_price_is_told_in_figures() {
         let said = sentence("t3.micro");
         assert!(said.starts_with("about 26 US dollars a month (load balancer"), "{said}");
-        assert!(said.contains("each t3.micro 11.88"), "{said}");
-        assert!(sentence("x9.huge").contains("each instance 4.29 and the hours of x9.huge"));
+        assert!(said.contains("each t3.micro 12.84"), "{said}");
+        let size = format!("VolumeSize: {DISK}\n");
+        for template in [
+            include_str!("../../../templates/app.yaml"),
+            include_str!("../../../templates/app-dedicated.yaml"),
+        ] {
+            assert!(template.contains(&size));
+        }
+        assert!(sentence("x9.huge").contains("each instance 5.25 and the hours of x9.huge"));
     }
 }

@@ -103,7 +103,9 @@ impl Used {
             name: "apps behind the load balancer",
             count: count(apps),
             most: count(MOST_APPS),
-            cure: "it cannot be raised: put further apps into another region or account".to_owned(),
+            cure: "it cannot be raised: put further apps on a second platform, in another region \
+                   (`rowhouse aws --region OTHER install --domain …`) or account (`--profile`)"
+                .to_owned(),
         }
     }
 

@@ -58,6 +58,21 @@ async fn a_platform_is_installed_used_and_removed_without_a_trace() {
     })
     .await;
 
+    // Another domain moves the app: nobody is here to be asked.
+    let moved = room.aws(&["install", "--domain", "other.example.com"]);
+    assert_eq!(moved.status.code(), Some(1));
+    let said = texts(&moved).1;
+    for expected in [
+        "shop: https://shop.apps.example.com becomes https://shop.other.example.com",
+        "nobody can be asked here",
+        "`rowhouse aws install --domain other.example.com --yes` says that it is meant",
+        "a second platform in another region",
+    ] {
+        assert!(said.contains(expected), "`{expected}`: {said}");
+    }
+    let stack = room.shell("aws cloudformation describe-stacks --stack-name rowhouse-platform");
+    assert!(!stack.contains("other.example.com"), "{stack}");
+
     let refused = room.aws(&["uninstall", "--yes"]);
     assert_eq!(refused.status.code(), Some(1));
     let said = texts(&refused).1;
@@ -99,6 +114,13 @@ async fn a_platform_that_was_made_by_hand_is_left_alone() {
 #[tokio::test]
 async fn what_cannot_be_installed_is_told_before_anything_is_made() {
     let room = Room::new().await;
+    room.shell(
+        "zone=$(aws route53 list-hosted-zones --output text --query 'HostedZones[0].Id')
+         aws route53 change-resource-record-sets --hosted-zone-id $zone --change-batch \
+         '{\"Changes\":[{\"Action\":\"CREATE\",\"ResourceRecordSet\":{\"Name\":\
+         \"*.taken.example.com\",\"Type\":\"CNAME\",\"TTL\":60,\
+         \"ResourceRecords\":[{\"Value\":\"elsewhere.example.org\"}]}}]}'",
+    );
     let before = room.inventory();
     std::fs::write(
         room.path("own.yaml"),
@@ -109,6 +131,11 @@ async fn what_cannot_be_installed_is_told_before_anything_is_made() {
     for (arguments, problem) in [
         (&["install"][..], "needs a domain"),
         (&["install", "--domain", "apps"], "`apps` is no domain"),
+        (&["install", "--domain", "my_apps.example.com"], "`my_apps.example.com` is no domain"),
+        (
+            &["install", "--domain", "Taken.example.com"],
+            "has a record `*.taken.example.com` of type CNAME already",
+        ),
         (
             &["install", "--domain", "apps.example.org"],
             "no hosted zone that `apps.example.org` is in",
@@ -125,6 +152,52 @@ async fn what_cannot_be_installed_is_told_before_anything_is_made() {
     assert_eq!(own.status.code(), Some(1), "{said}");
     for problem in ["lacks the parameter `Target`", "lacks the output `Commit`"] {
         assert!(said.contains(problem), "{said}");
+    }
+    assert_eq!(room.inventory(), before);
+}
+
+#[tokio::test]
+async fn a_profile_that_is_named_wins_over_the_keys_of_the_environment() {
+    let room = Room::new().await;
+    std::fs::create_dir(room.path(".aws")).unwrap();
+    std::fs::write(
+        room.path(".aws/credentials"),
+        "[prod]\naws_access_key_id = 111122223333\naws_secret_access_key = test\n",
+    )
+    .unwrap();
+    std::fs::write(room.path(".aws/config"), "[profile bare]\nregion = eu-west-1\n").unwrap();
+    for (script, expected) in [
+        ("rowhouse aws uninstall", "account 000000000000 in eu-west-1"),
+        ("rowhouse aws --profile prod uninstall", "account 111122223333 in eu-west-1"),
+        ("rowhouse aws --profile prod --region eu-west-3 uninstall", "in eu-west-3"),
+        ("rowhouse --aws --profile prod rm shop", "account 111122223333 in eu-west-1"),
+        ("AWS_REGION= rowhouse aws uninstall", "account 000000000000 in eu-west-1"),
+        (
+            "AWS_REGION= AWS_DEFAULT_REGION= rowhouse aws --profile bare uninstall",
+            "cannot tell who you are to AWS: there are no credentials",
+        ),
+    ] {
+        let output = room.run(std::process::Command::new("bash").args(["-c", script]));
+        let said = texts(&output).1;
+        assert!(said.lines().next().unwrap().contains(expected), "{script}: {said}");
+    }
+    for (script, expected) in [
+        ("rowhouse aws --profile prd uninstall", ["no profile `prd`", "there are: bare, prod"]),
+        ("AWS_PROFILE=prd rowhouse aws uninstall", ["no profile `prd`", "bare, prod"]),
+        ("rowhouse aws --profile '' uninstall", ["no profile ``", "bare, prod"]),
+        ("rowhouse aws --region Europe uninstall", ["`Europe` is no region", "--region eu-"]),
+        ("rowhouse aws --region '' uninstall", ["`` is no region", "--region eu-west-1"]),
+        (
+            "AWS_EC2_METADATA_DISABLED=true AWS_REGION= AWS_DEFAULT_REGION= rowhouse aws uninstall",
+            ["no region is set", "--region eu-west-1"],
+        ),
+    ] {
+        let output = room.run(std::process::Command::new("bash").args(["-c", script]));
+        let said = texts(&output).1;
+        assert_eq!(output.status.code(), Some(1), "{script}: {said}");
+        for expected in expected {
+            assert!(said.contains(expected), "{script}: `{expected}`: {said}");
+        }
     }
 }
 

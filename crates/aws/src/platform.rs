@@ -377,8 +377,8 @@ impl CloudFormationPlatform {
         let full = || Outcome::Refused {
             reason: format!(
                 "the load balancer serves {} apps, and takes {MOST_APPS}: delete an app, or put \
-                 this one on another \
-                 installation (`rowhouse aws install` with another domain)",
+                 this one on a second platform, in another region (`rowhouse aws --region OTHER \
+                 install --domain …`) or account (`--profile`)",
                 used.len()
             ),
         };

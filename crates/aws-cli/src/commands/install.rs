@@ -12,7 +12,7 @@ use crate::commands::uninstall;
 use crate::failure::{Exit, bad_input};
 use crate::stack::{self, Ended, PLATFORM, Standing, TABLE};
 use crate::zone::{self, Zone};
-use crate::{app_template, bucket, output, price, programs};
+use crate::{app_template, bucket, domain, output, price, programs};
 
 pub(crate) const TEMPLATE: &str = include_str!("../../../../templates/platform.yaml");
 const AGAIN: &str = "rowhouse aws install";
@@ -21,24 +21,29 @@ const APP_TEMPLATE: &str = "rowhouse:app-template";
 const USUAL_TYPE: &str = "t3.micro";
 
 pub(crate) async fn install(account: &Account, install: &Install) -> anyhow::Result<Exit> {
-    output::note(&format!("account {} in {}, as {}", account.id, account.region, account.caller));
+    account.announce();
     if account.is_emulator() {
         output::warning("this is an emulator: its endpoint has no TLS");
     }
+    let domain = install.domain.as_deref().map(domain::parse).transpose()?;
     let standing = at_rest(account).await?;
     let before = standing.as_ref();
     if before.is_none() {
         nothing_by_hand(account).await?;
     }
-    let mut parameters = wishes(account, install, before).await?;
+    let mut parameters = wishes(account, install, domain, before).await?;
+    if !is_move_wanted(account, &parameters, before, install.yes).await? {
+        output::note("nothing was changed");
+        return Ok(Exit::Yours);
+    }
     let usual = || before.and_then(|before| before.parameters.get("InstanceType")).cloned();
     let kind = install.instance_type.clone().or_else(usual).unwrap_or(USUAL_TYPE.to_owned());
     output::note(&format!("it costs {}", price::sentence(&kind)));
 
-    bucket::make(account, &bucket::of_code(account)).await?;
     let last_template = before.and_then(|before| before.tags.get(APP_TEMPLATE)).cloned();
     let template =
         app_template::of(account, install.app_template.as_deref(), last_template).await?;
+    bucket::make(account, &bucket::of_code(account)).await?;
     let architecture = programs::of_instance_type(&kind);
     let code = code::upload(account, architecture, template.as_ref()).await?;
     let image = format!(
@@ -167,10 +172,11 @@ async fn go_on(account: &Account, standing: &Standing) -> anyhow::Result<()> {
 async fn wishes(
     account: &Account,
     install: &Install,
+    domain: Option<String>,
     before: Option<&Standing>,
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
-    let domain = match (&install.domain, before) {
-        (Some(domain), _) => domain.trim_end_matches('.').to_lowercase(),
+    let domain = match (domain, before) {
+        (Some(domain), _) => domain,
         (None, Some(before)) => before.parameters.get("Domain").cloned().unwrap_or_default(),
         (None, None) => {
             return Err(bad_input(
@@ -180,18 +186,18 @@ async fn wishes(
             ));
         }
     };
-    if domain.starts_with("*.") || !domain.contains('.') {
-        return Err(bad_input(
-            format!("`{domain}` is no domain that apps can have names in"),
-            "write it such as `apps.example.com`; an app is then at https://NAME.apps.example.com",
-        ));
-    }
     let mut wishes = Vec::new();
     if before.is_none() || install.domain.is_some() || install.hosted_zone.is_some() {
         let zone = match &install.hosted_zone {
             Some(id) => zone::given(account, id, &domain).await?,
             None => zone::find(account, &domain).await?,
         };
+        let has = |name: &str, value: &str| {
+            before.is_some_and(|one| one.parameters.get(name).is_some_and(|had| had == value))
+        };
+        if !has("Domain", &domain) || !has("HostedZoneId", &zone.id) {
+            domain::is_free(account, &zone, &domain).await?;
+        }
         tell_zone(account, &zone).await;
         wishes.extend([("Domain", domain), ("HostedZoneId", zone.id)]);
     }
@@ -205,6 +211,24 @@ async fn wishes(
     ];
     wishes.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
     Ok(wishes)
+}
+
+/// Whether the apps are to move, where the domain is another one than before.
+async fn is_move_wanted(
+    account: &Account,
+    wishes: &[(&'static str, String)],
+    before: Option<&Standing>,
+    is_meant: bool,
+) -> anyhow::Result<bool> {
+    let from = before.and_then(|before| before.parameters.get("Domain"));
+    let to = wishes.iter().find(|(name, _)| *name == "Domain").map(|(_, domain)| domain);
+    let (Some(from), Some(to)) = (from, to) else { return Ok(true) };
+    if from == to {
+        return Ok(true);
+    }
+    let mut apps = uninstall::rows(account).await?;
+    apps.sort_unstable();
+    domain::is_move_wanted(account, (from, to), &apps, is_meant).await
 }
 
 /// Says whether apps' names will be found, since the certificate waits for it.

@@ -38,7 +38,8 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Doctor(doctor) => doctor::doctor(&arguments.place, &doctor).await,
         Command::Package(package) => package::package(&package),
         Command::Row(command) => {
-            let open = async |_| AwsClient::open(&arguments.place).await;
+            let changes = command.changes();
+            let open = async |_| AwsClient::open(&arguments.place, changes).await;
             Box::pin(rowhouse_command::rows::run(open, command)).await
         }
     }

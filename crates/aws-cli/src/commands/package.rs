@@ -3,23 +3,33 @@
 
 use std::path::Path;
 
+use rowhouse_aws::config::{self, Config};
 use rowhouse_aws::package::{self, PackageError};
+use rowhouse_core::without_password;
 
 use crate::args::Package;
 use crate::failure::{Exit, bad_input};
-use crate::{output, programs};
+use crate::{checkout, output, programs};
 
 pub(crate) fn package(package: &Package) -> anyhow::Result<Exit> {
     let architecture = package.arch.unwrap_or_else(programs::of_this_machine);
-    let config = package.config.as_deref().map(read).transpose()?;
+    let mut config = match &package.config {
+        Some(path) => read(path)?,
+        None => config::template(),
+    };
+    let remote = checkout::remote(Path::new("."));
+    if let Some(remote) = &remote {
+        config = checkout::with_repository(&config, remote);
+    }
     let programs = programs::programs(architecture)?;
-    let packaged = package::lay(&package.out, &programs, architecture, config.as_deref(), None);
+    let packaged = package::lay(&package.out, &programs, architecture, Some(&config), None);
     let packaged = packaged.map_err(told)?;
     let row = |(path, bytes): &(std::path::PathBuf, u64)| {
         vec![path.display().to_string(), size(*bytes), about(path).to_owned()]
     };
     let rows: Vec<Vec<String>> = packaged.files.iter().map(row).collect();
     output::table(&["file", "size", "what"], &rows);
+    tell_repository(&config, remote.is_some());
     if package.config.is_none() {
         output::hint(
             "fill in config.json, and pack it with `--config FILE`; docs/aws-by-hand.md goes on \
@@ -29,6 +39,22 @@ pub(crate) fn package(package: &Package) -> anyhow::Result<Exit> {
         output::hint("docs/aws-by-hand.md says step by step where each file goes");
     }
     Ok(Exit::Done)
+}
+
+/// Says what rows that name no repository will run.
+fn tell_repository(config: &str, has_remote: bool) {
+    let config = Config::parse(config, "config.json").ok();
+    match config.and_then(|config| config.default_repository()) {
+        Some(repository) => output::note(&format!(
+            "rows without `Repo` run {}, the `Repository` of config.json",
+            without_password(repository.as_str())
+        )),
+        None if has_remote => output::note("rows need a `Repo`: config.json says so"),
+        None => output::hint(
+            "rows need a `Repo`, since this folder is in no checkout with a remote `origin`: name \
+             theirs as `Repository` in config.json",
+        ),
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

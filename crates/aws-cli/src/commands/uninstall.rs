@@ -1,10 +1,8 @@
 //! `rowhouse aws uninstall`: the platform and all that it made, removed.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use rowhouse_aws::{Failure, Life, StackStatus};
 use rowhouse_core::{Status, counted};
@@ -13,7 +11,7 @@ use crate::account::{Account, told};
 use crate::args::Uninstall;
 use crate::failure::{Exit, bad_input};
 use crate::stack::{self, APPS, PLATFORM, Standing, TABLE};
-use crate::{bucket, certificate, output};
+use crate::{bucket, certificate, output, question};
 
 const AGAIN: &str = "rowhouse aws uninstall";
 /// How long a stack is waited for that the reactor has claimed: it makes it within seconds, or not
@@ -21,6 +19,7 @@ const AGAIN: &str = "rowhouse aws uninstall";
 const ABOUT_TO_BE_MADE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyhow::Result<Exit> {
+    account.announce();
     let place = format!("account {} in {}", account.id, account.region);
     let code = bucket::of_code(account);
     let platform = stack::find(account, PLATFORM).await?;
@@ -54,11 +53,10 @@ pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyho
         } else {
             format!(", {}", counted(names.len(), "app"))
         };
-        if !is_wanted(&format!(
+        let question = format!(
             "Remove the platform of {place}: tables and history, load balancer, buckets{apps}?"
-        ))
-        .await?
-        {
+        );
+        if !question::is_wanted(&question, "`--yes` says that it is meant").await? {
             output::note("nothing was removed");
             return Ok(Exit::Yours);
         }
@@ -88,22 +86,6 @@ pub(crate) async fn uninstall(account: &Account, uninstall: &Uninstall) -> anyho
         ));
     }
     Ok(Exit::Done)
-}
-
-/// Asks on a terminal; where there is none, nobody can have answered.
-async fn is_wanted(question: &str) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Err(bad_input("nobody can be asked here", "`--yes` says that it is meant"));
-    }
-    output::note(&format!("{question} Type `yes`:"));
-    std::io::stderr().flush().context("cannot ask")?;
-    // On a thread of its own, so that Ctrl-C is heard meanwhile.
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map(|_| answer)
-    });
-    let answer = answer.await.context("cannot ask")?.context("cannot read the answer")?;
-    Ok(answer.trim() == "yes")
 }
 
 /// The names of all rows; none where there is no table.

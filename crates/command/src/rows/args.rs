@@ -37,6 +37,25 @@ pub enum RowCommand {
     Open(Open),
 }
 
+impl RowCommand {
+    /// Whether the command writes rows, and so changes what runs.
+    pub fn changes(&self) -> bool {
+        match self {
+            RowCommand::Put(_)
+            | RowCommand::Scale(_)
+            | RowCommand::Redeploy(_)
+            | RowCommand::Rollback(_)
+            | RowCommand::Rm(_) => true,
+            RowCommand::Ls(_)
+            | RowCommand::Show(_)
+            | RowCommand::History(_)
+            | RowCommand::Events(_)
+            | RowCommand::Logs(_)
+            | RowCommand::Open(_) => false,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct Waiting {
     /// Do not wait for the outcome
