@@ -192,7 +192,9 @@ mod tests {
     fn stack(described: &Described, events: &[Event], now: i64) -> Stack {
         match described.observed(events, now) {
             Observed::Ours(stack) => *stack,
-            other @ (Observed::Missing | Observed::Foreign(_)) => panic!("{other:?}"),
+            other @ (Observed::Missing | Observed::Foreign(_) | Observed::Unreadable(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 

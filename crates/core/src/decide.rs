@@ -83,6 +83,7 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Because {
     Foreign,
+    Unreadable,
     DeletionFailed,
     DeletionGivenUp,
     NothingThere,
@@ -114,6 +115,7 @@ impl fmt::Display for Because {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Because::Foreign => "a stack of that name is not ours",
+            Because::Unreadable => "what is known of the stack cannot be read",
             Because::DeletionFailed => "its deletion failed",
             Because::DeletionGivenUp => "its deletion failed for good",
             Because::NothingThere => "no row, no stack",
@@ -163,6 +165,12 @@ fn decision(action: Action, because: Because) -> Decision {
 pub fn decide(desired: &Desired, observed: &Observed) -> Decision {
     match observed {
         Observed::Foreign(_) => decision(Action::Rest, Because::Foreign),
+        Observed::Unreadable(_) => match desired {
+            Desired::Removed => decision(Action::Delete { retain: false }, Because::Unreadable),
+            Desired::Absent | Desired::Invalid | Desired::App(_) => {
+                decision(Action::Rest, Because::Unreadable)
+            }
+        },
         Observed::Missing => decide_missing(desired),
         Observed::Ours(stack) => match (&stack.phase, desired) {
             (Phase::DeletionFailed { failures, .. }, _) => decide_deletion_failed(*failures),

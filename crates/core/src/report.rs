@@ -102,6 +102,7 @@ fn verdict(
         Because::Foreign => {
             (Status::DeployFailed, Some(not_ours(row, observed)))
         }
+        Because::Unreadable => (Status::DeployFailed, unreadable(observed)),
         Because::Invalid => (Status::Invalid, notes.invalid.clone()),
         Because::Unresolved => unresolved(row, wanted, notes),
         // The row is the only witness of a refusal, and must not forget it while the way is
@@ -158,13 +159,20 @@ fn unresolved(row: &Row, wanted: &Wanted, notes: &Notes) -> (Status, Option<Stri
 fn not_ours(row: &Row, observed: &Observed) -> String {
     let what = match observed {
         Observed::Foreign(what) => what.as_str(),
-        Observed::Missing | Observed::Ours(_) => "it is not ours",
+        Observed::Missing | Observed::Unreadable(_) | Observed::Ours(_) => "it is not ours",
     };
     format!(
         "there is a stack named `{}` that Rowhouse did not make ({what}): delete it, or choose \
          another name",
         row.key
     )
+}
+
+fn unreadable(observed: &Observed) -> Option<String> {
+    match observed {
+        Observed::Unreadable(why) => Some(why.clone()),
+        Observed::Missing | Observed::Foreign(_) | Observed::Ours(_) => None,
+    }
 }
 
 fn left_behind(observed: &Observed) -> String {

@@ -29,6 +29,8 @@ pub enum Observed {
     Missing,
     /// A stack of that name that is not ours; the text says how it was told.
     Foreign(String),
+    /// One of ours of which nobody knows any more what it is; the text says why, and the cure.
+    Unreadable(String),
     Ours(Box<Stack>),
 }
 
@@ -111,7 +113,7 @@ impl Observed {
     pub fn stack(&self) -> Option<&Stack> {
         match self {
             Observed::Ours(stack) => Some(stack),
-            Observed::Missing | Observed::Foreign(_) => None,
+            Observed::Missing | Observed::Foreign(_) | Observed::Unreadable(_) => None,
         }
     }
 

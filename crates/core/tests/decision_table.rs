@@ -143,6 +143,18 @@ fn a_stack_that_is_not_ours_is_left_alone_and_told() {
 }
 
 #[test]
+fn a_stack_that_nobody_can_read_any_more_is_left_alone_until_its_row_is_removed() {
+    let unreadable = Observed::Unreadable("its record is damaged".to_owned());
+    for desired in [Desired::Absent, Desired::Invalid, app(), refused()] {
+        case(&desired, &unreadable, Action::Rest, Because::Unreadable);
+    }
+    let delete = Action::Delete { retain: false };
+    case(&Desired::Removed, &unreadable, delete, Because::Unreadable);
+    let (status, reason) = says(&app(), &unreadable).unwrap();
+    assert_eq!((status, reason.as_deref()), (Status::DeployFailed, Some("its record is damaged")));
+}
+
+#[test]
 fn a_failed_deletion_is_tried_again_then_with_less_then_told() {
     for desired in [Desired::Removed, Desired::Absent, Desired::Invalid, app()] {
         let delete = |retain| Action::Delete { retain };
@@ -443,6 +455,7 @@ fn all_observed() -> Vec<Observed> {
         }
     }
     let mut all = vec![Observed::Missing, Observed::Foreign("theirs".to_owned())];
+    all.push(Observed::Unreadable("damaged".to_owned()));
     for phase in &phases {
         for running in [None, Some(0), Some(1), Some(2), Some(3)] {
             for tried in [None, Some(0), Some(1), Some(2)] {
@@ -492,11 +505,7 @@ fn over_the_full_product_of_states_nothing_unsafe_is_decided_and_everything_is_a
                     assert!(removed || phase != Some(&Phase::Up), "{}", context());
                     let failed = matches!(phase, Some(Phase::DeletionFailed { .. }));
                     assert!(*desired != Desired::Absent || failed, "{}", context());
-                    assert!(
-                        !matches!(observed, Observed::Missing | Observed::Foreign(_)),
-                        "{}",
-                        context()
-                    );
+                    assert!(observed.stack().is_some(), "{}", context());
                 }
                 Action::Cancel => {
                     assert!(observed.is_in_progress(), "{}", context());

@@ -7,6 +7,7 @@
 
 pub mod build;
 pub mod config;
+pub mod damage;
 mod digest;
 pub mod folder;
 pub mod git;

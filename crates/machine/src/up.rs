@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::Config;
+use crate::damage;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
 use crate::instance::State;
 use crate::machine::{Machine, raise_open_files};
-use crate::process::supervised::{Adopted, Supervised};
+use crate::process::supervised::end_processes;
 use crate::proxy::{Limits, Proxy};
 use crate::reactor;
 use crate::replaced::{self, without_row};
@@ -134,6 +135,7 @@ impl House {
         let (machine, doorbell) = Machine::open(config, folder, address.port(), open_files)?;
         machine.alone.cancel();
         let stacks = take_in_hand(&machine).await?;
+        damage::mend(&machine).await?;
         end_leftovers(&machine.folder, &stacks).await;
         carry_on(&stacks).await;
         let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
@@ -190,6 +192,7 @@ impl House {
             alone.cancel();
         });
         let (table, answered) = open_table(&machine.folder)?;
+        damage::mend(&machine).await?;
         end_leftovers(&machine.folder, &stacks).await;
         carry_on(&stacks).await;
         let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
@@ -351,8 +354,9 @@ fn holder(config: &Config, address: SocketAddr) -> Holder {
 
 /// Takes in hand what the journal knows, and begins nothing.
 async fn take_in_hand(machine: &Arc<Machine>) -> Result<Arc<Stacks>, UpError> {
-    let records = machine.journal.stacks().await?;
-    let stacks = Arc::new(Stacks::new(Arc::clone(machine), records));
+    let known = machine.journal.known().await?;
+    let held = damage::held(&known.damaged);
+    let stacks = Arc::new(Stacks::new(Arc::clone(machine), known.records, held));
     for stack in stacks.all() {
         adoption::adopt(&stack).await;
     }
@@ -408,24 +412,16 @@ async fn end_leftovers(data: &DataFolder, stacks: &Stacks) {
             known.extend(record.instances.iter().map(|instance| folder.join(&instance.id.0)));
         }
     }
-    end_processes(data, |folder| !known.contains(folder)).await;
+    let held: Vec<_> = stacks.held().keys().map(|name| data.instances(name)).collect();
+    let is_left = |folder: &Path| {
+        !known.contains(folder) && !held.iter().any(|held| folder.starts_with(held))
+    };
+    end_processes(data, is_left).await;
     for folder in data.process_folders() {
-        if !known.contains(&folder) {
+        if is_left(&folder) {
             let _ = remove_now(&folder);
         }
     }
-}
-
-/// Ends the supervised processes of these folders, side by side, whoever started them; tells how
-/// many ran.
-pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool) -> usize {
-    let mut stopping = JoinSet::new();
-    for folder in folder.process_folders().into_iter().filter(|folder| is_meant(folder)) {
-        if let Ok(Adopted::Running(process)) = Supervised::adopt(&folder).await {
-            stopping.spawn(async move { process.stop().await });
-        }
-    }
-    stopping.join_all().await.len()
 }
 
 /// Gives what was adopted a moment to answer, so that the proxy has somewhere to send its first

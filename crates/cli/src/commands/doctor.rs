@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rowhouse_command::finding::{self, Finding, State};
 use rowhouse_command::rows::orphans;
-use rowhouse_core::counted;
+use rowhouse_core::{AppName, counted};
+use rowhouse_machine::damage;
 use rowhouse_machine::folder::{DataFolder, FolderError, Presence};
 use rowhouse_machine::process::supervised::unconfined;
 use rowhouse_machine::sandbox::probe;
@@ -60,6 +61,7 @@ fn of_folder(context: &Context) -> Vec<Finding> {
         taken(context),
         table(context),
         names(context),
+        journal(context),
         reactor(context),
         without_row(context),
     ]
@@ -183,6 +185,30 @@ fn names(context: &Context) -> Finding {
             clean(&format!("{error:#}")),
             "see what is said of the table",
         ),
+    }
+}
+
+fn journal(context: &Context) -> Finding {
+    let known = match context.journal().and_then(|journal| Ok(journal.known()?)) {
+        Ok(known) => known,
+        Err(error) => return Finding::unknown("journal", &error),
+    };
+    match known.damaged.first() {
+        None => Finding::fine("journal", "every record can be read"),
+        Some(damaged) => {
+            let name = clean(&damaged.name);
+            let cure = match (&damaged.copy, AppName::parse(&damaged.name)) {
+                (Some(_), _) => "it has a copy, which `rowhouse up` takes in its place".to_owned(),
+                (None, Ok(name)) => damage::words(&name),
+                (None, Err(_)) => "it is of no app, and does no harm".to_owned(),
+            };
+            Finding::bad(
+                "journal",
+                State::Broken,
+                format!("the record of `{name}` is damaged"),
+                cure,
+            )
+        }
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use rowhouse_machine::folder::{Holder, Presence};
+use rowhouse_machine::process::supervised::end_processes;
 use rowhouse_machine::process::supervised::snapshot;
 use rowhouse_machine::table::SqliteTable;
-use rowhouse_machine::up::end_processes;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 

@@ -219,7 +219,9 @@ impl<P: Platform, D: PlatformDriver> Suite<'_, P, D> {
     async fn stack(&self) -> Stack {
         match self.look().await {
             Observed::Ours(stack) => *stack,
-            other @ (Observed::Missing | Observed::Foreign(_)) => panic!("{other:?} is no stack"),
+            other @ (Observed::Missing | Observed::Foreign(_) | Observed::Unreadable(_)) => {
+                panic!("{other:?} is no stack")
+            }
         }
     }
 

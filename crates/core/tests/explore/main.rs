@@ -368,7 +368,7 @@ impl State {
                 Observed::Ours(stack) => {
                     matches!(stack.phase, Phase::DeletionFailed { failures: 3.., .. })
                 }
-                Observed::Foreign(_) => false,
+                Observed::Foreign(_) | Observed::Unreadable(_) => false,
             };
             assert!(gone, "{name}: no row, and yet: {self:#?}");
             return;

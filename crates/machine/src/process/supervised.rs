@@ -17,6 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::task::JoinSet;
 
 use crate::folder::DataFolder;
 use crate::process::end::End;
@@ -259,6 +260,18 @@ fn kill_remnants(folder: &Path) {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Ends the supervised processes of these folders, side by side, whoever started them; tells how
+/// many ran.
+pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool) -> usize {
+    let mut stopping = JoinSet::new();
+    for folder in folder.process_folders().into_iter().filter(|folder| is_meant(folder)) {
+        if let Ok(Adopted::Running(process)) = Supervised::adopt(&folder).await {
+            stopping.spawn(async move { process.stop().await });
+        }
+    }
+    stopping.join_all().await.len()
 }
 
 /// The processes that run and may reach whatever the platform may, as `APP/INSTANCE`.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use rowhouse_core::{AppName, Unreachable};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use crate::table::sequence::mend;
 
 const SCHEMA: &str = "
 create table if not exists stacks (name text not null primary key, record text not null);
+create table if not exists stacks_copies (name text not null primary key, record text not null);
 create table if not exists events (
     id integer primary key autoincrement,
     at text not null, name text not null, kind text not null, text text not null
@@ -51,8 +53,8 @@ impl JournalFile {
         let opened = (|| {
             let connection = open(path, Durability::Process)?;
             let made: bool = connection.query_row(
-                "select count(*) = 3 from sqlite_master where name in ('stacks', 'events', \
-                 'events_by_name')",
+                "select count(*) = 4 from sqlite_master where name in ('stacks', 'stacks_copies', \
+                 'events', 'events_by_name')",
                 [],
                 |found| found.get(0),
             )?;
@@ -65,21 +67,20 @@ impl JournalFile {
         Ok(JournalFile { connection })
     }
 
-    /// Every stack.
+    /// Every stack that can be read.
     pub fn stacks(&self) -> Result<Vec<StackRecord>, Unreachable> {
-        stacks(&self.connection).map_err(|error| unreachable(&error))
+        Ok(self.known()?.records)
+    }
+
+    /// What the journal knows of every stack.
+    pub fn known(&self) -> Result<Known, Unreachable> {
+        known(&self.connection).map_err(|error| unreachable(&error))
     }
 
     /// The stack of one app.
     pub fn stack(&self, name: &AppName) -> Result<Option<StackRecord>, Unreachable> {
-        let record: Option<String> = self
-            .connection
-            .query_row("select record from stacks where name = ?1", params![name.as_str()], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(|error| unreachable(&error))?;
-        Ok(record.and_then(|record| serde_json::from_str(&record).ok()))
+        let is_it = |record: &StackRecord| record.name == *name;
+        Ok(self.stacks()?.into_iter().find(is_it))
     }
 
     /// Writes a stack as it is now: for whoever holds the folder without a platform running.
@@ -120,9 +121,35 @@ fn unreachable(error: &rusqlite::Error) -> Unreachable {
 }
 
 /// Reads every stack of the file, and changes nothing: whether a program could work with it.
-pub(crate) fn prove(path: &Path) -> Result<Vec<StackRecord>, Unreachable> {
-    let read = || stacks(&open_read_only(path)?);
-    read().map_err(|error| unreachable(&error))
+pub(crate) fn prove(path: &Path) -> Result<(), Unreachable> {
+    let read = || known(&open_read_only(path)?);
+    let known = read().map_err(|error| unreachable(&error))?;
+    match known.damaged.iter().find(|damaged| damaged.copy.is_none()) {
+        Some(damaged) => Err(Unreachable {
+            reason: format!("journal: the record of `{}` cannot be read", damaged.name),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// What the journal knows of every stack.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// By their records; where one is damaged, by its copy.
+    pub records: Vec<StackRecord>,
+    pub damaged: Vec<Damaged>,
+}
+
+/// A record that is none: damaged on the disk, or written by something else.
+#[derive(Clone, Debug)]
+pub struct Damaged {
+    /// As it stands beside the record.
+    pub name: String,
+    /// What stands there in its place.
+    pub bytes: Vec<u8>,
+    /// What was written last, where its copy can be read: each record is written twice, in one
+    /// transaction.
+    pub copy: Option<StackRecord>,
 }
 
 /// The journal for the platform: on a thread of its own.
@@ -141,8 +168,8 @@ impl Journal {
     }
 
     /// Every stack, as it was written last.
-    pub async fn stacks(&self) -> Result<Vec<StackRecord>, Unreachable> {
-        self.run(|connection| stacks(connection)).await
+    pub async fn known(&self) -> Result<Known, Unreachable> {
+        self.run(|connection| known(connection)).await
     }
 
     /// Writes a stack; returns when no end of this process can lose it.
@@ -155,8 +182,12 @@ impl Journal {
     pub async fn remove(&self, name: &AppName) -> Result<(), Unreachable> {
         let name = name.clone();
         self.run(move |connection| {
-            connection.execute("delete from stacks where name = ?1", params![name.as_str()])?;
-            Ok(())
+            let transaction = connection.transaction()?;
+            for table in ["stacks", "stacks_copies"] {
+                let statement = format!("delete from {table} where name = ?1");
+                transaction.prepare_cached(&statement)?.execute(params![name.as_str()])?;
+            }
+            transaction.commit()
         })
         .await
     }
@@ -205,28 +236,61 @@ impl Journal {
     }
 }
 
-fn stacks(connection: &Connection) -> rusqlite::Result<Vec<StackRecord>> {
-    let mut statement = connection.prepare("select record from stacks order by name")?;
-    let records: Vec<String> =
-        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    records
-        .iter()
-        .map(|record| {
-            serde_json::from_str(record).map_err(|error| {
-                rusqlite::Error::FromSqlConversionFailure(
-                    0,
-                    rusqlite::types::Type::Text,
-                    Box::new(error),
-                )
-            })
+fn known(connection: &Connection) -> rusqlite::Result<Known> {
+    let mut known = Known::default();
+    // A file of before copies were kept has none.
+    let has_copies: bool = connection.query_row(
+        "select count(*) = 1 from sqlite_master where name = 'stacks_copies'",
+        [],
+        |found| found.get(0),
+    )?;
+    let mut statement = connection.prepare("select name, record from stacks order by name")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, bytes) = (bytes(row.get_ref(0)?), bytes(row.get_ref(1)?));
+        let name = String::from_utf8_lossy(&name).into_owned();
+        if let Some(record) = parse(&name, &bytes) {
+            known.records.push(record);
+            continue;
+        }
+        let copy = if has_copies { copy(connection, &name)? } else { None };
+        known.records.extend(copy.clone());
+        known.damaged.push(Damaged { name, bytes, copy });
+    }
+    Ok(known)
+}
+
+fn copy(connection: &Connection, name: &str) -> rusqlite::Result<Option<StackRecord>> {
+    let found = connection
+        .query_row("select record from stacks_copies where name = ?1", [name], |row| {
+            Ok(bytes(row.get_ref(0)?))
         })
-        .collect()
+        .optional()?;
+    Ok(found.and_then(|found| parse(name, &found)))
+}
+
+/// The record of this stack; `None`: it is none, or another's.
+fn parse(name: &str, bytes: &[u8]) -> Option<StackRecord> {
+    let record: StackRecord = serde_json::from_slice(bytes).ok()?;
+    (record.name.as_str() == name).then_some(record)
+}
+
+/// Whatever stands in a column.
+fn bytes(value: ValueRef<'_>) -> Vec<u8> {
+    match value {
+        ValueRef::Null => Vec::new(),
+        ValueRef::Integer(number) => number.to_string().into_bytes(),
+        ValueRef::Real(number) => number.to_string().into_bytes(),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
+    }
 }
 
 fn write(connection: &Connection, record: &StackRecord) -> rusqlite::Result<()> {
     let text = serde_json::to_string(record).expect("a record is plain data");
-    connection
-        .prepare_cached("insert or replace into stacks (name, record) values (?1, ?2)")?
-        .execute(params![record.name.as_str(), text])?;
-    Ok(())
+    let transaction = connection.unchecked_transaction()?;
+    for table in ["stacks", "stacks_copies"] {
+        let statement = format!("insert or replace into {table} (name, record) values (?1, ?2)");
+        transaction.prepare_cached(&statement)?.execute(params![record.name.as_str(), text])?;
+    }
+    transaction.commit()
 }

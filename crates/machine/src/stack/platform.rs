@@ -35,7 +35,10 @@ impl Platform for MachinePlatform {
     }
 
     async fn observe(&self, name: &AppName) -> Result<Observed, Unreachable> {
-        Ok(self.stacks.stack(name).observe().await)
+        match self.stacks.held().get(name) {
+            Some(why) => Ok(Observed::Unreadable(why.clone())),
+            None => Ok(self.stacks.stack(name).observe().await),
+        }
     }
 
     async fn resolve(&self, repository: &Repository, version: &Version) -> Resolution {
@@ -57,6 +60,14 @@ impl Platform for MachinePlatform {
     }
 
     async fn perform(&self, name: &AppName, operation: Operation, base: Option<Base>) -> Outcome {
+        if self.stacks.held().contains_key(name) {
+            let Operation::Delete { .. } = operation else { return Outcome::Busy };
+            let ended = self.stacks.end_held(name).await;
+            return ended.map_or_else(
+                |error| Outcome::Unreachable { reason: error.reason },
+                |()| Outcome::Started,
+            );
+        }
         let stack = self.stacks.stack(name);
         let _turn = stack.turn.lock().await;
         let record = stack.record().await;
@@ -75,7 +86,9 @@ impl Platform for MachinePlatform {
     }
 
     async fn list(&self) -> Result<Vec<(AppName, Observed)>, Unreachable> {
-        let mut stacks = Vec::new();
+        let held = self.stacks.held().into_iter();
+        let mut stacks: Vec<(AppName, Observed)> =
+            held.map(|(name, why)| (name, Observed::Unreadable(why))).collect();
         for stack in self.stacks.all() {
             let observed = stack.observe().await;
             if observed != Observed::Missing {

@@ -124,7 +124,8 @@ async fn folders_of_the_deleted(
             }
             // A folder may be large: meanwhile somebody may have put the app again. And a stack
             // that no sweep may delete runs on without a row.
-            let has_stack = stacks.stack(&name).record().await.is_some();
+            let has_stack =
+                stacks.held().contains_key(&name) || stacks.stack(&name).record().await.is_some();
             if has_stack || !table.deleted_before(KEPT_DATA_DAYS).await?.contains(&key) {
                 break;
             }
@@ -179,6 +180,9 @@ async fn kept(machine: &Machine, stacks: &Stacks) -> (BTreeSet<BuildId>, Vec<Bui
 
 /// Lets go of the commits whose builds are gone.
 async fn mirrors(machine: &Machine, stacks: &Stacks) {
+    if !stacks.held().is_empty() {
+        return;
+    }
     let (builds, requests) = kept(machine, stacks).await;
     let named = requests.iter().map(|request| request.repository.clone()).collect();
     let is_needed = |repository: &Repository, commit: &Commit| {
@@ -195,6 +199,10 @@ async fn mirrors(machine: &Machine, stacks: &Stacks) {
 
 /// Removes builds that no stack runs, aims at, or has run lately.
 async fn builds(machine: &Arc<Machine>, stacks: &Stacks) {
+    if !stacks.held().is_empty() {
+        // Nobody knows what they run.
+        return;
+    }
     let (keep, _) = kept(machine, stacks).await;
     let machine = Arc::clone(machine);
     let pruned =
