@@ -505,7 +505,11 @@ fn over_the_full_product_of_states_nothing_unsafe_is_decided_and_everything_is_a
                     assert!(removed || phase != Some(&Phase::Up), "{}", context());
                     let failed = matches!(phase, Some(Phase::DeletionFailed { .. }));
                     assert!(*desired != Desired::Absent || failed, "{}", context());
-                    assert!(observed.stack().is_some(), "{}", context());
+                    assert!(
+                        !matches!(observed, Observed::Missing | Observed::Foreign(_)),
+                        "{}",
+                        context()
+                    );
                 }
                 Action::Cancel => {
                     assert!(observed.is_in_progress(), "{}", context());
