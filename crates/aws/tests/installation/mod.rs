@@ -235,9 +235,12 @@ impl Installation {
             .table
             .query()
             .table_name("apps-history")
-            .key_condition_expression("#Name = :Name")
+            // Releases stand before all times.
+            .key_condition_expression("#Name = :Name and #At >= :Begin")
             .expression_attribute_names("#Name", "Name")
+            .expression_attribute_names("#At", "At")
             .expression_attribute_values(":Name", AttributeValue::S(name.to_owned()))
+            .expression_attribute_values(":Begin", AttributeValue::S("0".to_owned()))
             .send()
             .await
             .unwrap();
