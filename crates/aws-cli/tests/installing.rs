@@ -240,7 +240,7 @@ async fn a_platform_that_never_came_up_is_taken_up_again() {
         ("ROWHOUSE_CONFIG: missing field `app_database`", "install --max-scale N"),
         ("AppDemoReactorLambda fails: ROWHOUSE_CONFIG: missing field", "mend what it names"),
         ("the mapping of the table's stream is Disabled", "--enabled"),
-        ("gave up on 1 events", "purge-queue"),
+        ("gave up on 1 event", "purge-queue"),
     ] {
         assert!(printed.contains(problem) && printed.contains(cure), "`{problem}`: {printed}");
     }

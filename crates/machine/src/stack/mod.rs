@@ -87,7 +87,8 @@ pub enum Ongoing {
     Delete,
 }
 
-/// A stack as the journal knows it.
+/// A stack as the journal knows it. What is not there is none: a record without one of these fields
+/// is damaged, and no stack of which nothing runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackRecord {
     pub name: AppName,
@@ -95,8 +96,11 @@ pub struct StackRecord {
     pub id: String,
     /// Raised at the start and at the end of every operation.
     pub serial: u64,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub running: Option<Box<Plan>>,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub tried: Option<Attempt>,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub ongoing: Option<Ongoing>,
     pub instances: Vec<InstanceRecord>,
     /// How many instances were ever started: the last one's number.
