@@ -1421,9 +1421,11 @@ fn what_the_platform_warns_of_is_a_sentence_as_all_that_it_tells_and_in_its_orde
         repository.commit("v1", &[("web.py", web), ("Procfile", "web: exec python3 web.py\n")]);
     house.put("shop", "v1", 1, &repository);
     house.deployed("shop", &revision, 1);
-    let _ = house.get("shop", "/");
     let said = "the app sent an answer that is no HTTP";
-    let log = house::wait_for("a warning", || Some(house.log()).filter(|log| log.contains(said)));
+    let log = house::wait_for("a warning", || {
+        let _ = house.get("shop", "/");
+        Some(house.log()).filter(|log| log.contains(said))
+    });
     let line = log.lines().find(|line| line.contains(said)).unwrap();
     assert!(line.starts_with(&format!("warning: shop: {said} (")), "{line}");
     assert!(!line.contains('='), "{line}");
