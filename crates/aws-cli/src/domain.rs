@@ -3,7 +3,7 @@
 
 use aws_sdk_route53::types::{ResourceRecordSet, RrType};
 use rowhouse_aws::Failure;
-use rowhouse_core::HostName;
+use rowhouse_core::{HostName, counted};
 
 use crate::account::{Account, told_of};
 use crate::failure::bad_input;
@@ -111,9 +111,9 @@ pub(crate) async fn is_move_wanted(
     if is_meant {
         return Ok(true);
     }
-    let count = apps.len();
+    let count = counted(apps.len(), "app");
     question::is_wanted(
-        &format!("Move {count} apps of account {} in {} to {to}?", account.id, account.region),
+        &format!("Move {count} of account {} in {} to {to}?", account.id, account.region),
         &format!(
             "`rowhouse aws{} install --domain {to} --yes` says that it is meant",
             account.options

@@ -634,7 +634,11 @@ fn a_release_that_could_not_run_is_refused_before_anything_is_written() {
     assert_eq!(house.sql("select * from apps"), before);
     house.sql("update history set status = 'deploy_failed'");
     refused(&house, &["rollback", "shop", "1"], "release `1` failed: it never served");
-    refused(&house, &["rollback", "shop", "7"], "`7` is no revision of the history");
+    refused(
+        &house,
+        &["rollback", "shop", "7"],
+        "the history of `shop` has neither a release nor a revision `7`",
+    );
 }
 
 /// What another program writes just before the rollback does.
@@ -681,9 +685,10 @@ fn rollback_takes_a_revision_by_its_first_digits_if_that_is_clear() {
     let two = &commits()[1];
     assert_eq!(run(&house, &["rollback", "shop", "FEDCBA9"]).status, Some(2));
     assert_eq!(house.sql("select version from apps"), *two);
-    for bad in ["fedcba", "main", "1234567", "fedcba98x"] {
+    for bad in ["fedcba", "main", "fedcba98x"] {
         refused(&house, &["rollback", "shop", bad], "is no revision of the history");
     }
+    refused(&house, &["rollback", "shop", "1234567"], "has neither a release nor a revision");
     house.sql(&format!(
         "insert into history (name, at, version, revision, status) values \
          ('shop', '2026-01-04T10:00:00Z', 'x', '{}{}', 'deployed')",

@@ -40,7 +40,9 @@ pub fn work_on() -> io::Result<()> {
 pub fn finish() {
     if let Some(outlets) = OUTLETS.get() {
         outlets.stdout.finish();
-        outlets.stderr().finish();
+        if let Some(stderr) = &outlets.stderr {
+            stderr.finish();
+        }
     }
 }
 

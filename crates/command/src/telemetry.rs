@@ -16,7 +16,13 @@ use crate::output;
 /// know.
 pub fn install(usual: &str) {
     let is_asked = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some_and(|asked| !asked.is_empty());
-    let asked = is_asked.then(|| EnvFilter::try_from_default_env().ok()).flatten();
+    let asked = is_asked.then(EnvFilter::try_from_default_env).and_then(|asked| {
+        asked
+            .inspect_err(|error| {
+                output::warning(&format!("`RUST_LOG` is not understood, and left aside: {error}"));
+            })
+            .ok()
+    });
     // A second installation can only be a test's.
     let _ = match asked {
         Some(filter) => tracing_subscriber::fmt()

@@ -63,10 +63,15 @@ pub(crate) fn version(user: &UserAttributes) -> Result<Version, Objection> {
 
 pub(crate) fn scale(user: &UserAttributes, limits: &Limits) -> Result<u32, Objection> {
     let allowed = limits.scale_allowed();
-    let most = limits.max_scale.unwrap_or(u32::MAX);
     let attribute = Attribute::Scale;
     let value = user.get(&attribute).ok_or_else(|| missing(attribute, &allowed))?;
-    let count = match value {
+    instances(value, limits).ok_or_else(|| wrong(attribute, &value.shown(), &allowed))
+}
+
+/// How many processes a value asks for; `None`: none that may be asked for.
+pub(crate) fn instances(value: &Value, limits: &Limits) -> Option<u32> {
+    let most = limits.max_scale.unwrap_or(u32::MAX);
+    match value {
         Value::Whole(count) => u32::try_from(*count).ok().filter(|count| *count <= most),
         Value::Text(_)
         | Value::Real(_)
@@ -74,8 +79,7 @@ pub(crate) fn scale(user: &UserAttributes, limits: &Limits) -> Result<u32, Objec
         | Value::Map(_)
         | Value::List(_)
         | Value::Other(_) => None,
-    };
-    count.ok_or_else(|| wrong(attribute, &value.shown(), &allowed))
+    }
 }
 
 /// `None`: the platform's own.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::attribute::{Attribute, UserAttributes, Value};
-use crate::meaning::{Objection, entries, has, whole};
+use crate::meaning::{Objection, entries, has, instances, whole};
 use crate::process_type::{ProcessType, ProcfileLines};
 use crate::quoted::shortened;
 use crate::schedule::{Schedule, ScheduleName};
@@ -36,7 +36,6 @@ pub(crate) fn workers(
 ) -> Result<BTreeMap<ProcessType, u32>, Objection> {
     let attribute = Attribute::Workers;
     let allowed = "an object of whole numbers by process type, such as {\"worker\": 1}";
-    let most = limits.max_scale.unwrap_or(u32::MAX);
     let mut workers = BTreeMap::new();
     for (name, value) in entries(user, attribute, allowed)? {
         let process_type = process_type(attribute, name)?;
@@ -49,16 +48,7 @@ pub(crate) fn workers(
             };
             return Err(has(attribute, &what));
         }
-        let count = match value {
-            Value::Whole(count) => u32::try_from(*count).ok().filter(|count| *count <= most),
-            Value::Text(_)
-            | Value::Real(_)
-            | Value::Boolean(_)
-            | Value::Map(_)
-            | Value::List(_)
-            | Value::Other(_) => None,
-        };
-        let Some(count) = count else {
+        let Some(count) = instances(value, limits) else {
             let allowed = limits.scale_allowed();
             let what = format!("{} for `{name}`: it must be {allowed}", value.shown());
             return Err(has(attribute, &what));

@@ -31,14 +31,16 @@ pub fn words(name: &AppName) -> String {
 
 /// Writes the copies of damaged records in their place, and tells of all that were damaged. What
 /// stood there is kept beside the journal.
-pub(crate) async fn mend(machine: &Machine) -> Result<(), Unreachable> {
-    for damaged in machine.journal.known().await?.damaged {
+pub(crate) async fn mend(machine: &Machine, damaged: &[Damaged]) -> Result<(), Unreachable> {
+    for damaged in damaged {
         let Ok(name) = AppName::parse(&damaged.name) else {
             warn!(name = damaged.name, "the journal has a record of no app's name");
             continue;
         };
         if let Err(error) = keep(&machine.folder, &name, &damaged.bytes) {
             warn!(app = %name, reason = %error, "cannot keep what stood in place of a record");
+            // The copy is in hand; what it would take the place of waits for the next start.
+            continue;
         }
         let text = match &damaged.copy {
             Some(copy) => {

@@ -63,20 +63,22 @@ pub struct Part {
 /// than one name counts once.
 pub fn parts(folder: &DataFolder, limit: Duration) -> Vec<Part> {
     let root = folder.root();
-    let of_apps = |what, names: &[&str]| (what, names.iter().map(|name| root.join(name)).collect());
-    let parts: [(&'static str, Vec<PathBuf>); 5] = [
-        of_apps("builds", &["builds"]),
-        of_apps("build caches", &["build-homes", "build-home"]),
-        of_apps("mirrors of repositories", &["mirrors"]),
-        of_apps("logs", &["logs"]),
-        of_apps("data of apps", &["data", "home"]),
+    let part = |what, is_of_apps, names: &[&str]| {
+        (what, is_of_apps, names.iter().map(|name| root.join(name)).collect())
+    };
+    let parts: [(&'static str, bool, Vec<PathBuf>); 5] = [
+        part("builds", true, &["builds"]),
+        part("build caches", true, &["build-homes", "build-home"]),
+        part("mirrors of repositories", false, &["mirrors"]),
+        part("logs", false, &["logs"]),
+        part("data of apps", true, &["data", "home"]),
     ];
     let until = Instant::now() + limit;
     let mut seen = HashSet::new();
     let mut left = u32::try_from(parts.len()).unwrap_or(1);
     parts
         .into_iter()
-        .map(|(what, folders)| {
+        .map(|(what, is_of_apps, folders)| {
             // A large part leaves time for those after it.
             let share = until.saturating_duration_since(Instant::now()) / left;
             left = left.saturating_sub(1).max(1);
@@ -85,7 +87,9 @@ pub fn parts(folder: &DataFolder, limit: Duration) -> Vec<Part> {
             for folder in folders {
                 for (name, size) in children(&folder, until, &mut seen) {
                     part.size = part.size.with(size);
-                    part.apps.push((name, size));
+                    if is_of_apps {
+                        part.apps.push((name, size));
+                    }
                 }
             }
             part.apps.sort_by_key(|(_, size)| std::cmp::Reverse(size.bytes));

@@ -29,7 +29,7 @@ use crate::room::remove_now;
 use crate::sandbox::layers::Layers;
 use crate::stack::adoption::{self, is_settled};
 use crate::stack::answer::Answers;
-use crate::stack::journal;
+use crate::stack::journal::{self, Damaged};
 use crate::stack::platform::MachinePlatform;
 use crate::stack::stacks::Stacks;
 use crate::stack::tidy;
@@ -134,15 +134,14 @@ impl House {
         let open_files = raise_open_files();
         let (machine, doorbell) = Machine::open(config, folder, address.port(), open_files)?;
         machine.alone.cancel();
-        let stacks = take_in_hand(&machine).await?;
-        damage::mend(&machine).await?;
+        let (stacks, damaged) = take_in_hand(&machine).await?;
+        damage::mend(&machine, &damaged).await?;
         end_leftovers(&machine.folder, &stacks).await;
         carry_on(&stacks).await;
-        let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
         settle(&stacks).await;
         let proxy = proxy(&listener, &machine)?;
         proxy.serve();
-        let file_news = None;
+        let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
         Ok(House {
             machine,
             stacks,
@@ -153,7 +152,7 @@ impl House {
             hold,
             doorbell,
             answered,
-            file_news,
+            file_news: None,
         })
     }
 
@@ -169,7 +168,7 @@ impl House {
         let address = listener.local_addr().map_err(start_error)?;
         let holder = holder(&config, address);
         let (machine, doorbell) = Machine::open(config, folder, address.port(), known.open_files)?;
-        let stacks = take_in_hand(&machine).await?;
+        let (stacks, damaged) = take_in_hand(&machine).await?;
         for instance in stacks.all().iter().flat_map(|stack| stack.instances()) {
             if instance.is_running() && known.healthy.iter().any(|it| it == instance.folder()) {
                 instance.set(State::Healthy);
@@ -192,11 +191,10 @@ impl House {
             alone.cancel();
         });
         let (table, answered) = open_table(&machine.folder)?;
-        damage::mend(&machine).await?;
+        damage::mend(&machine, &damaged).await?;
         end_leftovers(&machine.folder, &stacks).await;
         carry_on(&stacks).await;
         let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
-        let file_news = None;
         Ok(House {
             machine,
             stacks,
@@ -207,7 +205,7 @@ impl House {
             hold,
             doorbell,
             answered,
-            file_news,
+            file_news: None,
         })
     }
 
@@ -353,14 +351,14 @@ fn holder(config: &Config, address: SocketAddr) -> Holder {
 }
 
 /// Takes in hand what the journal knows, and begins nothing.
-async fn take_in_hand(machine: &Arc<Machine>) -> Result<Arc<Stacks>, UpError> {
+async fn take_in_hand(machine: &Arc<Machine>) -> Result<(Arc<Stacks>, Vec<Damaged>), UpError> {
     let known = machine.journal.known().await?;
     let held = damage::held(&known.damaged);
     let stacks = Arc::new(Stacks::new(Arc::clone(machine), known.records, held));
     for stack in stacks.all() {
         adoption::adopt(&stack).await;
     }
-    Ok(stacks)
+    Ok((stacks, known.damaged))
 }
 
 async fn carry_on(stacks: &Stacks) {

@@ -405,9 +405,13 @@ async fn dead_letters(account: &Account, platform: &Standing) -> Finding {
         Err(error) => Finding::unknown(what, &told("cannot look at the queue", &error)),
         Ok(answer) => {
             let waiting = answer.attributes().and_then(|all| all.get(&name));
-            match waiting.and_then(|count| count.parse::<u64>().ok()) {
-                None | Some(0) => Finding::fine(what, "none"),
-                Some(count) => Finding::bad(
+            match waiting.map(|count| count.parse::<u64>()) {
+                None | Some(Ok(0)) => Finding::fine(what, "none"),
+                Some(Err(error)) => {
+                    let error = anyhow::Error::new(error);
+                    Finding::unknown(what, &error.context("cannot read how many events wait"))
+                }
+                Some(Ok(count)) => Finding::bad(
                     what,
                     State::Warning,
                     format!(

@@ -51,8 +51,8 @@ fn tell_repository(config: &str, has_remote: bool) {
         )),
         None if has_remote => output::note("rows need a `Repo`: config.json says so"),
         None => output::hint(
-            "rows need a `Repo`, since this folder is in no checkout with a remote `origin`: name \
-             theirs as `Repository` in config.json",
+            "rows need a `Repo`, since no remote `origin` was found here that is read by HTTPS \
+             without a password: name theirs as `Repository` in config.json",
         ),
     }
 }

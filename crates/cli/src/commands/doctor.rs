@@ -113,19 +113,17 @@ fn space(context: &Context) -> Finding {
 /// What the parts of the folder take, and how to get it back.
 fn taken(context: &Context) -> Finding {
     let parts = taken::parts(&context.folder, LOOKED_FOR);
-    let mut all = Size::NOTHING;
+    let all = parts.iter().fold(Size::NOTHING, |all, part| all.with(part.size));
+    if all.is_whole && all.bytes < WORTH_A_WORD {
+        return Finding::fine("room", clean(&format!("{all} taken by what apps and builds keep")));
+    }
     let told: Vec<String> = parts
         .iter()
         .filter(|part| part.size != Size::NOTHING)
         .map(|part| {
-            all = all.with(part.size);
             let largest = part.apps.iter().take(LARGEST);
-            let largest: Vec<String> = match part.what {
-                "builds" | "build caches" | "data of apps" => {
-                    largest.map(|(name, size)| format!("{name} {size}")).collect()
-                }
-                _ => Vec::new(),
-            };
+            let largest: Vec<String> =
+                largest.map(|(name, size)| format!("{name} {size}")).collect();
             let of = if largest.is_empty() {
                 String::new()
             } else {
@@ -135,9 +133,6 @@ fn taken(context: &Context) -> Finding {
         })
         .collect();
     let said = format!("{all} taken: {}", told.join("; "));
-    if all.is_whole && all.bytes < WORTH_A_WORD {
-        return Finding::fine("room", clean(&format!("{all} taken by what apps and builds keep")));
-    }
     let root = quoted(&context.folder.root().display().to_string());
     let rm = context.location.command("rm NAME");
     Finding::noted(

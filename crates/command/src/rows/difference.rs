@@ -6,6 +6,7 @@ use rowhouse_core::{Attribute, Commit, UserAttributes, Value, shortened, without
 
 use crate::client::Changes;
 use crate::output::{clean, cut};
+use crate::rows::row_text;
 
 /// How long a value is shown.
 const LONGEST: usize = 120;
@@ -21,9 +22,7 @@ pub(crate) fn lines(before: &UserAttributes, changes: &Changes) -> Vec<String> {
         .map(|(attribute, after)| {
             let (attribute, before) = (*attribute, before.get(attribute));
             let change = match (entries(before), entries(after.as_ref())) {
-                (Some(then), Some(now)) if is_map(before) || is_map(after.as_ref()) => {
-                    names(&then, &now)
-                }
+                (Some(then), Some(now)) => names(&then, &now),
                 (_, _) => {
                     format!("{} → {}", shown(attribute, before), shown(attribute, after.as_ref()))
                 }
@@ -31,10 +30,6 @@ pub(crate) fn lines(before: &UserAttributes, changes: &Changes) -> Vec<String> {
             format!("{}: {change}", attribute.name())
         })
         .collect()
-}
-
-fn is_map(value: Option<&Value>) -> bool {
-    matches!(value, Some(Value::Map(_)))
 }
 
 /// The entries of a map, of which an absent one has none.
@@ -79,7 +74,7 @@ fn shown(attribute: Attribute, value: Option<&Value>) -> String {
     let Some(value) = value else { return "(none)".to_owned() };
     match (attribute, value) {
         (Attribute::Version, Value::Text(text)) if Commit::parse(text).is_some() => {
-            text.chars().take(7).collect()
+            row_text::version(text)
         }
         // Text that is no object may hold half a secret.
         (attribute, _) if attribute.is_secret() => "***".to_owned(),

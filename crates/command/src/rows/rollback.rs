@@ -55,7 +55,7 @@ fn refused(client: &impl Client, name: &str, text: &str, why: NoRollback) -> any
     let sentence = match why {
         NoRollback::NothingEarlier => format!("`{name}` has no earlier release to go back to"),
         NoRollback::Unknown => {
-            format!("{shown} is no revision of the history: it must be {}", Asked::ALLOWED)
+            format!("the history of `{name}` has neither a release nor a revision {shown}")
         }
         NoRollback::Ambiguous => format!("{shown} begins more than one revision of the history"),
         NoRollback::Failed => format!("release {shown} failed: it never served"),

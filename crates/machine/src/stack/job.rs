@@ -14,7 +14,7 @@ use crate::machine::Machine;
 use crate::process::end::End;
 use crate::process::shim::ShimSpec;
 use crate::process::supervised::Supervised;
-use crate::room::remove_now;
+use crate::room::remove;
 use crate::sandbox::Sandbox;
 
 /// Bytes of output that the steps of one build may leave in the log.
@@ -91,7 +91,7 @@ impl Job {
                 Err(io::Error::other("it was given up"))
             }
         };
-        let _ = remove_now(&self.folder);
+        let _ = remove(self.folder.clone()).await;
         end
     }
 }

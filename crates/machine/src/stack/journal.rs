@@ -74,13 +74,13 @@ impl JournalFile {
 
     /// What the journal knows of every stack.
     pub fn known(&self) -> Result<Known, Unreachable> {
-        known(&self.connection).map_err(|error| unreachable(&error))
+        known(&self.connection, None).map_err(|error| unreachable(&error))
     }
 
     /// The stack of one app.
     pub fn stack(&self, name: &AppName) -> Result<Option<StackRecord>, Unreachable> {
-        let is_it = |record: &StackRecord| record.name == *name;
-        Ok(self.stacks()?.into_iter().find(is_it))
+        let known = known(&self.connection, Some(name)).map_err(|error| unreachable(&error))?;
+        Ok(known.records.into_iter().next())
     }
 
     /// Writes a stack as it is now: for whoever holds the folder without a platform running.
@@ -122,7 +122,7 @@ fn unreachable(error: &rusqlite::Error) -> Unreachable {
 
 /// Reads every stack of the file, and changes nothing: whether a program could work with it.
 pub(crate) fn prove(path: &Path) -> Result<(), Unreachable> {
-    let read = || known(&open_read_only(path)?);
+    let read = || known(&open_read_only(path)?, None);
     let known = read().map_err(|error| unreachable(&error))?;
     match known.damaged.iter().find(|damaged| damaged.copy.is_none()) {
         Some(damaged) => Err(Unreachable {
@@ -169,7 +169,7 @@ impl Journal {
 
     /// Every stack, as it was written last.
     pub async fn known(&self) -> Result<Known, Unreachable> {
-        self.run(|connection| known(connection)).await
+        self.run(|connection| known(connection, None)).await
     }
 
     /// Writes a stack; returns when no end of this process can lose it.
@@ -236,16 +236,14 @@ impl Journal {
     }
 }
 
-fn known(connection: &Connection) -> rusqlite::Result<Known> {
+/// Every stack, or that of one app.
+fn known(connection: &Connection, of: Option<&AppName>) -> rusqlite::Result<Known> {
     let mut known = Known::default();
     // A file of before copies were kept has none.
-    let has_copies: bool = connection.query_row(
-        "select count(*) = 1 from sqlite_master where name = 'stacks_copies'",
-        [],
-        |found| found.get(0),
-    )?;
-    let mut statement = connection.prepare("select name, record from stacks order by name")?;
-    let mut rows = statement.query([])?;
+    let has_copies = connection.table_exists(None, "stacks_copies")?;
+    let mut statement = connection
+        .prepare("select name, record from stacks where ?1 is null or name = ?1 order by name")?;
+    let mut rows = statement.query(params![of.map(AppName::as_str)])?;
     while let Some(row) = rows.next()? {
         let (name, bytes) = (bytes(row.get_ref(0)?), bytes(row.get_ref(1)?));
         let name = String::from_utf8_lossy(&name).into_owned();
