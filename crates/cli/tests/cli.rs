@@ -175,7 +175,7 @@ fn commands_wait_and_tell_the_truth_at_the_end() {
     let shown = json(&house.rowhouse(&["show", "shop", "--json"]));
     assert_eq!((&shown["Version"], &shown["Follow"]), (&one.clone().into(), &false.into()));
     ends(&house.rowhouse(&["rollback", "shop", &two[..8]]), 0, &two[..7]);
-    ends(&house.rowhouse(&["rollback", "shop", "0000000"]), 1, "no revision of the history");
+    ends(&house.rowhouse(&["rollback", "shop", "0000000"]), 1, "neither a release nor a revision");
     ends(&house.rowhouse(&["scale", "shop", "1"]), 0, "deployed");
     let shown = json(&house.rowhouse(&["show", "shop", "--json"]));
     let instances = shown["Instances"].as_array().unwrap();

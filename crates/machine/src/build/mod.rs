@@ -190,8 +190,10 @@ impl Builds {
                 Place::OfApp(id) => keep.contains(id),
                 Place::ForAll(key) => keys.contains(key),
             };
+            if is_kept {
+                continue;
+            }
             match self.used(&place) {
-                _ if is_kept => {}
                 Some(used) => finished.push((used, place)),
                 None => doomed.push((None, place)),
             }
@@ -234,9 +236,9 @@ impl Builds {
     /// Moves a build out of the way, where it can no longer be found, unless somebody is at it or
     /// it was used or finished since it was looked at.
     fn take_away(&self, place: &Place, seen: Option<SystemTime>) -> io::Result<()> {
-        let (folder, gone) = match place {
-            Place::OfApp(id) => (self.place(id), format!("{GONE}{}-{}", id.app, id.key.as_str())),
-            Place::ForAll(key) => (self.place_for_all(key), format!("{GONE}{}", key.as_str())),
+        let gone = match place {
+            Place::OfApp(id) => format!("{GONE}{}-{}", id.app, id.key.as_str()),
+            Place::ForAll(key) => format!("{GONE}{}", key.as_str()),
         };
         let gone = self.folder.join(gone);
         remove_now(&gone)?;
@@ -250,7 +252,7 @@ impl Builds {
         if self.used(place) != seen {
             return Ok(());
         }
-        match fs::rename(folder, gone) {
+        match fs::rename(self.folder_of(place), gone) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -258,11 +260,14 @@ impl Builds {
 
     /// When a finished build was last asked for.
     fn used(&self, place: &Place) -> Option<SystemTime> {
-        let folder = match place {
+        fs::metadata(self.folder_of(place).join(RECORD)).ok()?.modified().ok()
+    }
+
+    fn folder_of(&self, place: &Place) -> PathBuf {
+        match place {
             Place::OfApp(id) => self.place(id),
             Place::ForAll(key) => self.place_for_all(key),
-        };
-        fs::metadata(folder.join(RECORD)).ok()?.modified().ok()
+        }
     }
 
     fn busy(&self) -> MutexGuard<'_, HashMap<BuildId, Lock>> {

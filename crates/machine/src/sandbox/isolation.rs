@@ -136,6 +136,10 @@ fn of_folder(folder: &Path, home: Option<&Path>) -> Vec<PathBuf> {
         let parent = folder.parent().filter(|parent| is_bin && parent.components().count() > 2);
         // An ancestor of the home would show all of it.
         let parent = parent.filter(|parent| home.is_none_or(|home| !home.starts_with(parent)));
+        // Beside the programs of another user lies what is that user's own.
+        let is_of_a_user =
+            |path: &Path| ["/home", "/root"].iter().any(|home| path.starts_with(home));
+        let parent = parent.filter(|parent| !is_of_a_user(parent));
         return parent.map_or(own, |parent| vec![parent.to_owned()]);
     };
     let home = home.unwrap_or(Path::new("/"));

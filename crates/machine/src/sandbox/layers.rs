@@ -61,8 +61,9 @@ impl Layers {
         }
         if self.landlock == 0 {
             lacks(
-                "no Landlock: apps can look into each other and listen on each other's ports, and \
-                 those of root's can change settings of the kernel",
+                "no Landlock: apps can look into and signal each other and the platform, listen on \
+                 each other's ports and talk to abstract Unix sockets, and those of root's can \
+                 change settings of the kernel",
                 "use Linux 5.13 or newer, with `landlock` in `lsm=` of its command line",
             );
         }
@@ -70,7 +71,10 @@ impl Layers {
             lacks("apps can listen on each other's ports", "use Linux 6.7 or newer");
         }
         if (1..WITH_SIGNALS).contains(&self.landlock) {
-            lacks("apps can signal each other", "use Linux 6.12 or newer");
+            lacks(
+                "apps can signal each other and talk to abstract Unix sockets of others",
+                "use Linux 6.12 or newer",
+            );
         }
         if !self.filter {
             lacks("system calls are not filtered", "use a kernel with seccomp");

@@ -105,16 +105,19 @@ impl Sandbox {
 
     fn rules(&self, temporary: &Path) -> io::Result<Rules> {
         let mut readable = self.readable.clone();
-        readable.extend(["/proc", "/dev"].map(PathBuf::from));
+        readable.extend(["/proc", "/dev/random", "/dev/urandom"].map(PathBuf::from));
         // What a static site is served by, whatever became of its file.
         readable.push("/proc/self/exe".into());
         let mut writable = self.writable.clone();
         writable.push(temporary.to_owned());
         writable.extend(self.release.clone());
-        let common = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/pts"];
+        let common = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
         writable.extend(common.map(PathBuf::from));
         if self.layers.view.is_some() {
-            writable.extend(["/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from));
+            // Outside of one, the machine's disks and terminals are there, too.
+            readable.push("/dev".into());
+            let own = ["/tmp", "/var/tmp", "/dev/shm", "/dev/ptmx", "/dev/pts"];
+            writable.extend(own.map(PathBuf::from));
         }
         // Whatever is in a view may be seen.
         let listed = self.layers.view.map(|_| Path::new("/"));

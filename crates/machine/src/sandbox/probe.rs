@@ -11,7 +11,7 @@ use crate::room::remove_now;
 use crate::sandbox::layers::{Layers, Namespace};
 use crate::sandbox::{SYSTEM, Sandbox, rules};
 
-/// Tries what there is, with processes of this program that enter a sandbox and do nothing else.
+/// Tries what there is.
 /// `folder` is for them alone, and gone afterwards. Blocks for some milliseconds.
 pub fn layers(program: &Path, folder: &Path) -> Layers {
     let landlock = rules::newest();
@@ -27,7 +27,7 @@ pub fn layers(program: &Path, folder: &Path) -> Layers {
 
 const DESCRIPTION: &str = "sandbox.json";
 /// What `rowhouse sandbox-try FOLDER` does when it is in: the smallest thing that a program may.
-const TRIED: &str = "/bin/true";
+const TRIED: &str = "/bin/sh";
 
 /// Whether a process of this program gets into a sandbox of these layers.
 fn is_entered(program: &Path, folder: &Path, layers: &Layers) -> bool {
@@ -62,7 +62,7 @@ pub fn try_to_enter(folder: &Path) -> io::Error {
         sandbox.enter(folder)
     };
     match enter() {
-        Ok(()) => Command::new(TRIED).env_clear().exec(),
+        Ok(()) => Command::new(TRIED).args(["-c", ":"]).env_clear().exec(),
         Err(error) => error,
     }
 }

@@ -25,7 +25,7 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 /// Files of the machine's own that only its root reads, and an app as root would.
-const MASKED: [&str; 9] = [
+const MASKED: [&str; 15] = [
     "/etc/shadow",
     "/etc/shadow-",
     "/etc/gshadow",
@@ -35,6 +35,12 @@ const MASKED: [&str; 9] = [
     "/etc/ssh",
     "/etc/ssl/private",
     "/etc/letsencrypt",
+    "/etc/pki/tls/private",
+    "/etc/wireguard",
+    "/etc/NetworkManager/system-connections",
+    "/etc/krb5.keytab",
+    "/etc/kubernetes",
+    "/etc/security/opasswd",
 ];
 
 /// What is in a view.

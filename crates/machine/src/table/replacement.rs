@@ -249,21 +249,32 @@ fn keep(site: &Site, opened: &OpenFile, change: Change, kept: &Path) {
         match change {
             Change::LogRemoved => checkpoint(),
             Change::Removed | Change::Replaced => {
-                checkpoint()?;
-                let any = connection.prepare("select 1 from apps")?.exists([])?;
-                let mut new = fs::OpenOptions::new();
-                if any && new.write(true).create_new(true).mode(0o600).open(&copy).is_ok() {
-                    connection.execute("vacuum into ?1", [copy.display().to_string()])?;
+                // A copy has what is in the log, whether that comes into the file or not.
+                if let Err(error) = checkpoint() {
+                    warn!(reason = %error, "cannot put the log into the table's earlier file");
                 }
-                Ok(())
+                if !connection.prepare("select 1 from apps")?.exists([])? {
+                    return Ok(());
+                }
+                match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&copy) {
+                    Ok(_) => connection
+                        .execute("vacuum into ?1", [copy.display().to_string()])
+                        .map(|_| ())
+                        .inspect_err(|_| {
+                            // Half a copy is none.
+                            let _ = remove_now(&copy);
+                        }),
+                    Err(error) => {
+                        warn!(reason = %error, "cannot make a copy of the table's earlier file");
+                        Ok(())
+                    }
+                }
             }
             Change::Overwritten => Ok(()),
         }
     };
     if let Err(error) = save() {
         warn!(reason = %error, "cannot keep what stood in the table's earlier file");
-        // Half a copy is none.
-        let _ = remove_now(&copy);
     }
     let log = log_kept(kept);
     if Stamp::of(&log).is_some_and(|log| log.size == 0) {

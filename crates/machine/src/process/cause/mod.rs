@@ -147,6 +147,9 @@ fn shown(text: &str) -> String {
 /// A text with paths told from the folder, not from the root.
 fn from_folder(text: &str, folder: &Path) -> String {
     let folder = folder.display().to_string();
+    if folder.is_empty() {
+        return text.to_owned();
+    }
     let mut told = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(&folder) {
