@@ -429,8 +429,35 @@ impl House {
     }
 }
 
+impl House {
+    /// What a failed test is understood by: the end of the platform's log, and the first rows
+    /// that are not deployed.
+    fn tell(&self) {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let rows = Command::new("sqlite3")
+            .args(["-readonly", "-cmd", ".timeout 1000"])
+            .arg(self.table())
+            .arg(
+                "select name, status, reason from apps where status is not 'deployed' order by \
+                 name limit 5; select count(*), status from apps group by status",
+            )
+            .output();
+        let rows = rows.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        eprintln!(
+            "rows that are not deployed, and how many there are:\n{}\nthe end of the platform's \
+             log:\n{}",
+            rows.unwrap_or_default(),
+            lines[lines.len().saturating_sub(60)..].join("\n")
+        );
+    }
+}
+
 impl Drop for House {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         if let Some(mut child) = self.up.take() {
             kill("-9", child.id());
             let _ = child.wait();
