@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use rowhouse_command::finding::{self, Finding, State};
 use rowhouse_command::rows::orphans;
-use rowhouse_core::{AppName, counted};
+use rowhouse_core::counted;
 use rowhouse_machine::damage;
 use rowhouse_machine::folder::{DataFolder, FolderError, Presence};
 use rowhouse_machine::process::supervised::unconfined;
 use rowhouse_machine::sandbox::probe;
+use rowhouse_machine::stack::journal;
 use rowhouse_machine::taken::{self, Size};
 use serde_json::json;
 
@@ -184,26 +185,30 @@ fn names(context: &Context) -> Finding {
 }
 
 fn journal(context: &Context) -> Finding {
-    let known = match context.journal().and_then(|journal| Ok(journal.known()?)) {
+    let bad = |said: String, cure: String| Finding::bad("journal", State::Broken, said, cure);
+    let known = match journal::fault_of(&context.folder.journal()) {
+        Ok(Some(fault)) => return bad("its file is damaged".to_owned(), journal::damage(&fault)),
+        Ok(None) => context.journal().and_then(|journal| Ok(journal.known()?)),
+        Err(error) => Err(error.into()),
+    };
+    let known = match known {
         Ok(known) => known,
         Err(error) => return Finding::unknown("journal", &error),
     };
-    match known.damaged.first() {
+    if let Some(name) = known.lost().chain(&known.held).next() {
+        return bad(format!("the record of `{name}` is damaged"), damage::words(name));
+    }
+    match known.damaged.first().map(|damaged| &damaged.app) {
         None => Finding::fine("journal", "every record can be read"),
-        Some(damaged) => {
-            let name = clean(&damaged.name);
-            let cure = match (&damaged.copy, AppName::parse(&damaged.name)) {
-                (Some(_), _) => "it has a copy, which `rowhouse up` takes in its place".to_owned(),
-                (None, Ok(name)) => damage::words(&name),
-                (None, Err(_)) => "it is of no app, and does no harm".to_owned(),
-            };
-            Finding::bad(
-                "journal",
-                State::Broken,
-                format!("the record of `{name}` is damaged"),
-                cure,
-            )
-        }
+        Some(Some(name)) => bad(
+            format!("the record of `{name}` is damaged"),
+            "it has a copy, which `rowhouse up` takes in its place".to_owned(),
+        ),
+        Some(None) => bad(
+            "there is a record of which nobody can tell whose it is".to_owned(),
+            "`rowhouse up`, when it starts, keeps it, and leaves alone what runs without one"
+                .to_owned(),
+        ),
     }
 }
 
