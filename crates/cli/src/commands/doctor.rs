@@ -13,6 +13,7 @@ use rowhouse_machine::folder::{DataFolder, FolderError, Presence};
 use rowhouse_machine::process::supervised::unconfined;
 use rowhouse_machine::sandbox::probe;
 use rowhouse_machine::stack::journal;
+use rowhouse_machine::table::reader::{self, Reader};
 use rowhouse_machine::taken::{self, Size};
 use serde_json::json;
 
@@ -25,6 +26,8 @@ use crate::output::{clean, cut};
 const USUAL_ADDRESS: &str = "127.0.0.1:8080";
 /// How long what is taken is counted.
 const LOOKED_FOR: Duration = Duration::from_secs(1);
+/// Longer than anybody reads who does not wait for something in between.
+const READS_FOR: Duration = Duration::from_secs(1);
 /// So many apps are named that take most.
 const LARGEST: usize = 3;
 /// More than this (bytes) is worth a word on how to get it back.
@@ -61,6 +64,7 @@ fn of_folder(context: &Context) -> Vec<Finding> {
         space(context),
         taken(context),
         table(context),
+        readers(context),
         names(context),
         journal(context),
         reactor(context),
@@ -160,6 +164,37 @@ fn table(context: &Context) -> Finding {
              runs on",
         ),
     }
+}
+
+/// Who has read from the table and does not come to an end: its log grows meanwhile.
+fn readers(context: &Context) -> Finding {
+    let path = context.folder.table();
+    let mut old = reader::old_readers(&path);
+    if !old.is_empty() {
+        // Most read for a moment.
+        std::thread::sleep(READS_FOR);
+        old = &old & &reader::old_readers(&path);
+    }
+    let size = Size { bytes: reader::log_size(&path), is_whole: true };
+    if old.is_empty() {
+        return Finding::fine("readers", format!("nobody holds the table's log, which has {size}"));
+    }
+    let named: Vec<String> = old.iter().map(name_of).collect();
+    Finding::bad(
+        "readers",
+        State::Warning,
+        format!("the table's log has {size}, and cannot be emptied: {}", named.join("; ")),
+        "end what they read (`commit` or `.quit` in `sqlite3`), or end them: until then the log \
+         grows with every change, and nothing is lost",
+    )
+}
+
+fn name_of(reader: &Reader) -> String {
+    let Some(pid) = reader.pid else {
+        return "a process of another container reads from a state of before".to_owned();
+    };
+    let command = cut(&clean(&reader.command), 58);
+    format!("process {pid} (`{command}`) reads from a state of before")
 }
 
 /// Rows that no name leads to.
