@@ -248,6 +248,11 @@ fn a_hook_is_shown_by_no_sentence_and_in_no_debug_form() {
         refused(Attribute::Hook, text(hook), "1 to 256");
         assert!(!reason(Attribute::Hook, text(hook)).contains("nter2"));
     }
+    // However long it is, what is allowed is told.
+    for length in [257, 2048, 2049, 100_000] {
+        refused(Attribute::Hook, text(&"x".repeat(length)), "1 to 256");
+        refused(Attribute::Protocol, text(&"x".repeat(length)), "`http1` or `h2c`");
+    }
     refused(Attribute::Hook, text(""), "an empty text");
     refused(Attribute::Hook, Value::Whole(4711), "a number");
     refused(Attribute::Env, Value::Whole(4711), "a number");

@@ -29,8 +29,10 @@ use crate::room::remove_now;
 use crate::sandbox::layers::Layers;
 use crate::stack::adoption::{self, is_settled};
 use crate::stack::answer::Answers;
-use crate::stack::journal::{self, Damaged};
+use crate::stack::journal;
 use crate::stack::platform::MachinePlatform;
+use crate::stack::records::Known as Recorded;
+use crate::stack::salvage::{self, Salvaged};
 use crate::stack::stacks::Stacks;
 use crate::stack::tidy;
 use crate::succession::{Inheritance, Known, Predecessor, Successor, SuccessorError};
@@ -106,6 +108,7 @@ pub struct House {
     answered: UnboundedReceiver<Row>,
     /// What becomes of the table's file, once its changes ring.
     file_news: Option<UnboundedReceiver<FileNews>>,
+    _salvaged: Option<Salvaged>,
 }
 
 impl House {
@@ -125,6 +128,7 @@ impl House {
     async fn begin(config: Config) -> Result<House, UpError> {
         let folder = DataFolder::open(&config.data)?;
         let mut hold = folder.hold()?;
+        let salvaged = salvage::begin(&folder)?;
         // The table before the address: who finds somebody listening finds the table, too.
         let (table, answered) = open_table(&folder)?;
         let listener = Proxy::bind(config.listen).map_err(|error| listen_error(&config, &error))?;
@@ -134,8 +138,11 @@ impl House {
         let open_files = raise_open_files();
         let (machine, doorbell) = Machine::open(config, folder, address.port(), open_files)?;
         machine.alone.cancel();
-        let (stacks, damaged) = take_in_hand(&machine).await?;
-        damage::mend(&machine, &damaged).await?;
+        let (stacks, recorded) = take_in_hand(&machine).await?;
+        if let Some(salvaged) = &salvaged {
+            damage::tell(&machine, salvaged, &recorded).await;
+        }
+        damage::mend(&machine, recorded, &stacks.held()).await?;
         end_leftovers(&machine.folder, &stacks).await;
         carry_on(&stacks).await;
         settle(&stacks).await;
@@ -153,6 +160,7 @@ impl House {
             doorbell,
             answered,
             file_news: None,
+            _salvaged: salvaged,
         })
     }
 
@@ -168,7 +176,7 @@ impl House {
         let address = listener.local_addr().map_err(start_error)?;
         let holder = holder(&config, address);
         let (machine, doorbell) = Machine::open(config, folder, address.port(), known.open_files)?;
-        let (stacks, damaged) = take_in_hand(&machine).await?;
+        let (stacks, recorded) = take_in_hand(&machine).await?;
         for instance in stacks.all().iter().flat_map(|stack| stack.instances()) {
             if instance.is_running() && known.healthy.iter().any(|it| it == instance.folder()) {
                 instance.set(State::Healthy);
@@ -191,7 +199,7 @@ impl House {
             alone.cancel();
         });
         let (table, answered) = open_table(&machine.folder)?;
-        damage::mend(&machine, &damaged).await?;
+        damage::mend(&machine, recorded, &stacks.held()).await?;
         end_leftovers(&machine.folder, &stacks).await;
         carry_on(&stacks).await;
         let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
@@ -206,6 +214,7 @@ impl House {
             doorbell,
             answered,
             file_news: None,
+            _salvaged: None,
         })
     }
 
@@ -351,14 +360,14 @@ fn holder(config: &Config, address: SocketAddr) -> Holder {
 }
 
 /// Takes in hand what the journal knows, and begins nothing.
-async fn take_in_hand(machine: &Arc<Machine>) -> Result<(Arc<Stacks>, Vec<Damaged>), UpError> {
+async fn take_in_hand(machine: &Arc<Machine>) -> Result<(Arc<Stacks>, Recorded), UpError> {
     let known = machine.journal.known().await?;
-    let held = damage::held(&known.damaged);
-    let stacks = Arc::new(Stacks::new(Arc::clone(machine), known.records, held));
+    let held = damage::held(&known, &machine.folder);
+    let stacks = Arc::new(Stacks::new(Arc::clone(machine), known.records.clone(), held));
     for stack in stacks.all() {
         adoption::adopt(&stack).await;
     }
-    Ok((stacks, known.damaged))
+    Ok((stacks, known))
 }
 
 async fn carry_on(stacks: &Stacks) {

@@ -1,6 +1,7 @@
 //! The reactor's side of a supervised process: started with a lock that is held without a gap,
 //! adopted by that lock, waited for without polling, and ended for sure.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use rowhouse_core::AppName;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -272,6 +274,19 @@ pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool
         }
     }
     stopping.join_all().await.len()
+}
+
+/// The apps of which a process runs, or what is being done about its end.
+pub(crate) fn running_apps(folder: &DataFolder) -> BTreeSet<AppName> {
+    let running = folder.process_folders().into_iter().filter(|folder| is_held(folder));
+    let app = |folder: PathBuf| AppName::parse(folder.parent()?.file_name()?.to_str()?).ok();
+    running.filter_map(app).collect()
+}
+
+/// Whether somebody cares for the process of this folder.
+fn is_held(folder: &Path) -> bool {
+    File::open(folder.join(LOCK))
+        .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
 }
 
 /// The processes that run and may reach whatever the platform may, as `APP/INSTANCE`.
