@@ -216,6 +216,23 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    #[test]
+    fn the_table_of_both_platforms_has_each_command() {
+        let document = include_str!("../../../docs/platforms.md");
+        let (_, table) = document.split_once("\n## Commands\n").unwrap();
+        let lines = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let mut told: Vec<&str> = lines.map(|(name, _)| name).collect();
+        // Those of the other program have a test of their own there.
+        told.retain(|name| !name.starts_with("aws "));
+        let command = Arguments::command();
+        let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
+        let mut known: Vec<&str> =
+            shown.map(clap::Command::get_name).filter(|name| *name != "aws").collect();
+        told.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(told, known);
+    }
+
     /// The commands that the units of a template start, with values in place of parameters.
     fn commands(template: &str) -> Vec<Vec<String>> {
         let value = |name: &str| match name {

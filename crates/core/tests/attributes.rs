@@ -362,3 +362,31 @@ fn what_is_written_of_them_keeps_its_form() {
         assert_eq!(row.get(&attribute), user.get(&attribute), "{attribute:?}");
     }
 }
+
+/// The cells of a line of the table of both platforms, by the name in the first one.
+fn platforms(name: &str) -> Vec<String> {
+    let document = include_str!("../../../docs/platforms.md");
+    let begin = format!("| `{name}` |");
+    let lines: Vec<&str> = document.lines().filter(|line| line.starts_with(&begin)).collect();
+    assert_eq!(lines.len(), 1, "docs/platforms.md has {} lines of `{name}`", lines.len());
+    let cells: Vec<String> =
+        lines[0].trim_matches('|').split(" | ").skip(1).map(str::to_owned).collect();
+    assert_eq!(cells.len(), 2, "{name}: {cells:?}");
+    cells
+}
+
+#[test]
+fn the_table_of_both_platforms_has_each_attribute_and_says_which_are_not_offered() {
+    for attribute in Attribute::ALL {
+        let is_offered = !FURTHER.contains(&attribute);
+        for cell in platforms(attribute.name()) {
+            assert_eq!(!cell.contains("not offered"), is_offered, "{}: {cell}", attribute.name());
+        }
+    }
+    for name in ["Name", "status", "LoadBalancer", "Reason", "Revision", "Healthy"]
+        .into_iter()
+        .chain(["Generation", "Target", "Seq", "ChangedAt"])
+    {
+        platforms(name);
+    }
+}
