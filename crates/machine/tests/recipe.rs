@@ -129,7 +129,7 @@ async fn uv_is_used_if_it_is_installed() {
             vec![WEB, ("requirements.txt", "flask")],
             vec!["uv venv .venv", "uv pip install --python .venv/bin/python -r requirements.txt"],
         ),
-        (vec![WEB, ("pyproject.toml", pyproject)], vec!["uv sync --no-dev"]),
+        (vec![WEB, ("pyproject.toml", pyproject)], vec!["uv venv .venv"]),
         (
             vec![WEB, ("pyproject.toml", pyproject), ("uv.lock", "")],
             vec!["uv sync --frozen --no-dev"],
@@ -142,9 +142,12 @@ async fn uv_is_used_if_it_is_installed() {
 #[tokio::test]
 async fn a_pyproject_is_installed_as_what_it_is() {
     for (text, end) in [
-        ("[build-system]\n[project]\n", "pip install --no-input --disable-pip-version-check ."),
-        ("[tool.poetry]\n", "pip install --no-input --disable-pip-version-check ."),
-        ("[project]\n", "sys.exit(subprocess.call([*pip, '--', *names]) if names else 0)\n"),
+        (
+            "[build-system]\n[project]\ndynamic = [\"dependencies\"]\n",
+            "pip install --no-input --disable-pip-version-check .",
+        ),
+        ("[tool.poetry]\n", "poetry install --only main --no-interaction --no-root"),
+        ("[project]\ndependencies = [\"flask>2\"]\n", "--disable-pip-version-check -- flask>2"),
         ("[tool.ruff]\n", "-m venv .venv"),
     ] {
         let found = commands(&read(&[WEB, ("pyproject.toml", text)]).await);
@@ -417,12 +420,10 @@ async fn requirements_that_are_linked_within_the_repository_are_read() {
 #[tokio::test]
 async fn a_pyproject_is_read_as_toml() {
     for (text, step) in [
-        ("[project]  # the shop\nname = 'a'\nversion = '1'\n", "-c"),
-        ("project = { name = 'a', version = '1' }\n", "-c"),
-        ("[ project ]\r\nname = 'a'\r\n", "-c"),
+        ("[project]  # the shop\ndependencies = ['a']\n", "a"),
+        ("project = { name = 'a', dependencies = ['b'] }\n", "b"),
+        ("[ project ]\r\ndependencies = [\r\n'a', # it\r\n]\r\n", "a"),
         ("[build-system] # how\nrequires = []\n", "."),
-        ("[tool.poetry]# p\nname = 'a'\n", "."),
-        ("[tool]\npoetry.name = 'a'\n", "."),
     ] {
         let found = with(&["python3"], &[WEB, ("pyproject.toml", text)]).await.unwrap();
         assert!(found.build[1].command.iter().any(|word| word == step), "{text}");

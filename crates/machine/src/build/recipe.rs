@@ -31,6 +31,9 @@ pub struct Recipe {
     /// What nothing builds, for a start that fails.
     #[serde(default)]
     pub unbuilt: Vec<Unbuilt>,
+    /// What its user did not ask for and should know, for a reader of `deployed`.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// How an app answers requests.
@@ -60,9 +63,9 @@ pub async fn recipe(
     let replaced = procfile.build();
     let tools = if replaced.is_some() { None } else { Some(toolchains) };
     let mut found = Vec::new();
-    found.extend(python::convention(source, tools)?);
-    found.extend(node::convention(source, tools)?);
     let has_web = procfile.web().is_some();
+    found.extend(python::convention(source, tools, has_web)?);
+    found.extend(node::convention(source, tools)?);
     found.extend(rust::convention(source, toolchains, has_web, replaced.is_some()).await?);
 
     let unbuilt = match replaced {
@@ -88,7 +91,8 @@ pub async fn recipe(
         ),
     };
     let release = procfile.release().map(str::to_owned);
-    Ok(Recipe { kind, build, release, web, path, not_run: procfile.others(), unbuilt })
+    let notes = found.iter().flat_map(|one| one.notes.clone()).collect();
+    Ok(Recipe { kind, build, release, web, path, not_run: procfile.others(), unbuilt, notes })
 }
 
 /// A line that builds what is unbuilt replaces the conventions, so that it must do their work too.

@@ -38,10 +38,14 @@ const KEPT_RELEASES: usize = 20;
 const OFFERED: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What of its Procfile is not run, for a reader of `deployed`.
+/// What of its Procfile is not run, and what was done that nobody asked for, for a reader of
+/// `deployed`.
 pub(crate) fn not_run(built: &Built) -> Option<String> {
     let others = &built.recipe.not_run;
-    (!others.is_empty()).then(|| format!("not run here, of its Procfile: {}", others.join(", ")))
+    let others = (!others.is_empty())
+        .then(|| format!("not run here, of its Procfile: {}", others.join(", ")));
+    let told: Vec<String> = others.into_iter().chain(built.recipe.notes.clone()).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// What nothing has built of an app whose process fails, as the end of a reason.

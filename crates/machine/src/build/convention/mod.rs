@@ -23,4 +23,6 @@ pub(crate) struct Convention {
     pub(crate) without_start: String,
     /// A start as users of the language write it.
     pub(crate) example: &'static str,
+    /// What its user did not ask for and should know, for a reader of `deployed`.
+    pub(crate) notes: Vec<String>,
 }

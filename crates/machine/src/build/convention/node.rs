@@ -83,6 +83,7 @@ pub(crate) fn convention(
             .collect(),
         without_start: "`package.json` without a `start` script".to_owned(),
         example: "node server.js",
+        notes: Vec::new(),
     }))
 }
 

@@ -78,6 +78,7 @@ pub(crate) async fn convention(
         path: Vec::new(),
         without_start: "`Cargo.toml` without a binary".to_owned(),
         example: "./target/release/server",
+        notes: Vec::new(),
     }))
 }
 
