@@ -97,6 +97,15 @@ pub enum RecipeError {
     /// The machine lacks what the app is built with.
     #[error("`{tool}` is not installed, which {wanted_by} needs; install it: {cure}")]
     Missing { tool: String, wanted_by: String, cure: String },
+    /// The machine has another version of a language than the app asks for.
+    #[error("`{file}` asks for {language} {wanted}, and this machine has {there}; {cure}")]
+    Version {
+        language: &'static str,
+        wanted: String,
+        file: &'static str,
+        there: String,
+        cure: String,
+    },
     /// A file of the app does not say what it should.
     #[error("cannot read `{file}` of the app: {reason}")]
     BadFile { file: String, reason: String },

@@ -10,6 +10,8 @@ pub mod request;
 mod source;
 pub mod step;
 pub mod toolchain;
+pub mod version;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;

@@ -64,8 +64,8 @@ pub async fn recipe(
     let tools = if replaced.is_some() { None } else { Some(toolchains) };
     let mut found = Vec::new();
     let has_web = procfile.web().is_some();
-    found.extend(python::convention(source, tools, has_web)?);
-    found.extend(node::convention(source, tools)?);
+    found.extend(python::convention(source, tools, has_web).await?);
+    found.extend(node::convention(source, tools, has_web).await?);
     found.extend(rust::convention(source, toolchains, has_web, replaced.is_some()).await?);
 
     let unbuilt = match replaced {

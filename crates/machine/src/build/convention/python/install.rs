@@ -89,7 +89,8 @@ impl Installer<'_> {
         vec![self.environment(), self.tool("uv"), Step::new(TITLE, ["sh", "-c", words])]
     }
 
-    /// By a package manager that installs into the environment that is active.
+    /// By a package manager that installs into the environment that is active, and that has to be
+    /// told in other words than pip whom the operator trusts.
     fn by_tool(&self, tool: &str, is_there: bool, words: &str) -> Vec<Step> {
         let mut steps = vec![self.environment()];
         let mut program = "";
@@ -99,7 +100,8 @@ impl Installer<'_> {
             steps.push(self.tool(tool));
         }
         let text = format!(
-            "VIRTUAL_ENV=\"$PWD/.venv\" PATH=\"$PATH:$TMPDIR/tools/bin\" exec {program}{words}"
+            "VIRTUAL_ENV=\"$PWD/.venv\" PATH=\"$PATH:$TMPDIR/tools/bin\" \
+             REQUESTS_CA_BUNDLE=\"${{REQUESTS_CA_BUNDLE:-$PIP_CERT}}\" exec {program}{words}"
         );
         steps.push(Step::new(TITLE, ["sh", "-c", &text]));
         steps

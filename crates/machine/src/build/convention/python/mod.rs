@@ -20,12 +20,14 @@ use crate::build::convention::python::server::{Application, serving};
 use crate::build::error::RecipeError;
 use crate::build::source::Source;
 use crate::build::toolchain::{Python, Toolchains};
+use crate::build::version::Version;
+use crate::build::wanted::{Wanted, first_word, of_tool};
 
 /// Files that are started as they are where they read `PORT` themselves.
 const SCRIPTS: [&str; 3] = ["main.py", "app.py", "server.py"];
 
 /// Python, by the files of its package managers; steps only with `tools`.
-pub(crate) fn convention(
+pub(crate) async fn convention(
     source: &Source<'_>,
     tools: Option<&Toolchains>,
     has_web: bool,
@@ -40,9 +42,12 @@ pub(crate) fn convention(
     };
     let named = project.named;
     let mut steps = Vec::new();
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = Vec::new();
     if let Some(tools) = tools {
-        let installer = installer(source, tools, named)?;
+        let mut installer = installer(source, tools, named)?;
+        let chosen;
+        (chosen, notes) = choose(&wanted(source, &project)?, tools).await?;
+        installer.python = chosen.or(installer.python);
         steps = installer.steps(&project.install);
         if let Some(server) = started.lacks {
             let title = format!("install {server}, which the app is served by");
@@ -144,6 +149,55 @@ fn installer<'a>(
     })
 }
 
+/// What is said of the version of Python.
+fn wanted(source: &Source<'_>, project: &Project) -> Result<Vec<Wanted>, RecipeError> {
+    let mut found = Vec::new();
+    for file in [".python-version", "runtime.txt"] {
+        let text = first_word(source, file)?;
+        let text = text.as_deref().map(|text| text.strip_prefix("python-").unwrap_or(text));
+        found.extend(text.and_then(|text| Wanted::exactly(file, text, 2)));
+    }
+    let text = of_tool(source, &["python"])?;
+    found.extend(text.and_then(|text| Wanted::exactly(".tool-versions", &text, 2)));
+    let text = |table: Option<&toml::Value>, key: &str| {
+        table.and_then(|table| table.get(key)?.as_str()).map(str::to_owned)
+    };
+    let requires = project.pipfile.get("requires");
+    let exact = text(requires, "python_full_version").or_else(|| text(requires, "python_version"));
+    found.extend(exact.and_then(|text| Wanted::exactly("Pipfile", &text, 2)));
+    let about = &project.about;
+    let poetry = about.get("tool").and_then(|tool| tool.get("poetry")?.get("dependencies"));
+    let range = text(about.get("project"), "requires-python").or_else(|| text(poetry, "python"));
+    found.extend(range.and_then(|text| Wanted::within("pyproject.toml", &text)));
+    Ok(found)
+}
+
+/// The interpreter that all of these allow, and what is to be told of it. Where nothing is wanted,
+/// and where there is no Python yet, it is left to who installs.
+async fn choose(
+    wanted: &[Wanted],
+    tools: &Toolchains,
+) -> Result<(Option<String>, Vec<String>), RecipeError> {
+    let Python::At(usual) = tools.python() else { return Ok((None, Vec::new())) };
+    if wanted.is_empty() {
+        return Ok((None, Vec::new()));
+    }
+    let Some(there) = tools.version("python3").await else { return Ok((None, Vec::new())) };
+    let allowed = |version: &Version| wanted.iter().all(|one| one.allows(version));
+    let others = if allowed(&there) { Vec::new() } else { tools.pythons().await };
+    let other = others.into_iter().filter(|(version, _)| allowed(version)).max();
+    let (there, python) = other.unwrap_or_else(|| (there, usual.clone()));
+    let mut notes = Vec::new();
+    for one in wanted {
+        let cure = format!(
+            "install it (`apt install python3.N python3.N-venv`, or `pyenv install`), or change `{}`",
+            one.file
+        );
+        notes.extend(one.check("Python", &there, &cure)?);
+    }
+    Ok((Some(python.display().to_string()), notes))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -158,7 +212,12 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let source = Source { checkout: room.path(), folder: room.path() };
-        convention(&source, None, false).unwrap().unwrap()
+        of(&source)
+    }
+
+    fn of(source: &Source<'_>) -> Convention {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(convention(source, None, false)).unwrap().unwrap()
     }
 
     fn check(files: &[(&str, &str)], expected: &str) {
