@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::build::convention::Convention;
+use crate::build::convention::{Convention, Language, Start};
 use crate::build::error::RecipeError;
 use crate::build::source::Source;
 use crate::build::step::Step;
 use crate::build::toolchain::Toolchains;
+
+pub(crate) const LANGUAGE: Language = Language { name: "Node", files: &["package.json"] };
 
 #[derive(Default, Deserialize)]
 struct Package {
@@ -74,15 +76,15 @@ pub(crate) fn convention(
         None
     };
     Ok(Some(Convention {
-        kind: "Node",
+        kind: LANGUAGE.name,
         steps,
-        start,
+        start: start.map(Start::Command),
         path: [Some(PathBuf::from(PROGRAMS)), root.map(|root| root.join(PROGRAMS))]
             .into_iter()
             .flatten()
             .collect(),
         without_start: "`package.json` without a `start` script".to_owned(),
-        example: "node server.js",
+        example: "node server.js".to_owned(),
     }))
 }
 

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::build::convention::Convention;
+use crate::build::convention::{Convention, Language};
 use crate::build::error::RecipeError;
 use crate::build::source::Source;
 use crate::build::step::Step;
 use crate::build::toolchain::{Python, Toolchains};
+
+pub(crate) const LANGUAGE: Language =
+    Language { name: "Python", files: &["requirements.txt", "pyproject.toml"] };
 
 /// Installs what a `pyproject.toml` without a build system depends on: it is no package itself.
 const DEPENDENCIES: &str = "\
@@ -57,12 +60,12 @@ pub(crate) fn convention(
         Some(tools) => with_pip(source.folder, tools, named, install)?,
     };
     Ok(Some(Convention {
-        kind: "Python",
+        kind: LANGUAGE.name,
         steps,
         start: None,
         path: vec![PathBuf::from(".venv/bin")],
         without_start: format!("`{named}`, which does not say how a Python app is started"),
-        example: "gunicorn app:app --bind $HOST:$PORT",
+        example: "gunicorn app:app --bind $HOST:$PORT".to_owned(),
     }))
 }
 
