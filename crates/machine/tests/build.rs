@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use rowhouse_core::{AppName, Commit, Repository};
+use rowhouse_core::{AppName, Commit, ProcfileLines, Repository};
 use rowhouse_machine::build::error::{BuildError, RecipeError};
-use rowhouse_machine::build::recipe::Web;
 use rowhouse_machine::build::request::{BuildId, BuildKey, BuildRequest};
 use rowhouse_machine::build::step::{Runner, Step};
 use rowhouse_machine::build::toolchain::{Python, Toolchains};
+use rowhouse_machine::build::web::Web;
 use rowhouse_machine::build::{Builds, Built};
 use rowhouse_machine::git::error::GitError;
 use rowhouse_machine::git::mirror::Mirrors;
@@ -44,6 +44,8 @@ impl Plain {
 }
 
 impl Runner for Plain {
+    fn tell(&self, _: &[String]) {}
+
     async fn run(
         &self,
         step: &Step,
@@ -103,7 +105,7 @@ impl Workshop {
             path: String::new(),
             commit: Commit::parse(&git(&origin, &["rev-parse", "HEAD"])).unwrap(),
             build_env: BTreeMap::new(),
-            build_line: None,
+            procfile: ProcfileLines::default(),
             home: self.room.path().join("home"),
         }
     }
@@ -304,6 +306,8 @@ async fn an_interrupted_build_is_begun_again() {
 async fn a_build_that_nobody_waits_for_any_more_can_be_built_by_the_next() {
     struct Never;
     impl Runner for Never {
+        fn tell(&self, _: &[String]) {}
+
         async fn run(
             &self,
             _: &Step,
@@ -413,7 +417,7 @@ async fn what_makes_a_build_another_build_is_in_its_key() {
 async fn errors_of_git_and_of_the_recipe_come_through() {
     let (workshop, mut request) = Workshop::with(&[("README.md", "")]);
     let error = workshop.build(&request).await.unwrap_err();
-    assert!(matches!(error, BuildError::NoWay(RecipeError::NoStart { .. })) && error.is_refused());
+    assert!(matches!(error, BuildError::NoWay(RecipeError::NoStart(_))) && error.is_refused());
     request.commit = Commit::parse(&"0".repeat(40)).unwrap();
     let error = workshop.build(&request).await.unwrap_err();
     assert!(matches!(error, BuildError::Git(GitError::Refused { .. })) && error.is_refused());
@@ -504,6 +508,8 @@ async fn an_app_whose_name_looks_like_a_build_keeps_its_own() {
 async fn pruning_leaves_a_build_that_is_being_made() {
     struct Pruning(Arc<Builds>);
     impl Runner for Pruning {
+        fn tell(&self, _: &[String]) {}
+
         async fn run(
             &self,
             _: &Step,

@@ -7,9 +7,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rowhouse_core::{AppName, ProcfileLines};
 use rowhouse_machine::build::error::RecipeError;
-use rowhouse_machine::build::recipe::{Recipe, Web, recipe};
+use rowhouse_machine::build::recipe::{self, Recipe};
 use rowhouse_machine::build::toolchain::Toolchains;
+use rowhouse_machine::build::web::Web;
 use tempfile::TempDir;
 
 const WEB: (&str, &str) = ("Procfile", "web: serve\n");
@@ -45,6 +47,14 @@ async fn tools(room: &Path, names: &[&str]) -> Toolchains {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     }
     Toolchains::probe(&BTreeMap::from([("PATH".into(), bin.display().to_string())])).await
+}
+
+/// What the platform does with an app whose row has no lines of its own.
+async fn recipe(checkout: &Path, folder: &Path, tools: &Toolchains) -> Result<Recipe, RecipeError> {
+    let shop = AppName::parse("shop").unwrap();
+    let found = recipe::recipe(&shop, checkout, folder, tools, None).await?;
+    found.web(&ProcfileLines::default())?;
+    Ok(found)
 }
 
 const ALL: [&str; 7] = ["python3", "node", "npm", "yarn", "pnpm", "bun", "cargo"];
@@ -269,7 +279,7 @@ async fn a_large_page_in_any_encoding_is_a_page() {
 #[tokio::test]
 async fn where_nothing_fits_the_error_lists_what_was_looked_for() {
     let message = fails(&ALL, &[("README.md", "")]).await;
-    for part in ["`Procfile`", "`package.json`", "`server.js`", "`Cargo.toml`", "`index.html`"] {
+    for part in ["`Procfile`", "`package.json`", "`Cargo.toml`", "`index.html`"] {
         assert!(message.contains(part), "{message}");
     }
     let message = fails(&ALL, &[("Procfile", "worker: x\n")]).await;

@@ -8,16 +8,18 @@ pub(crate) mod package;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::build::convention::Convention;
 use crate::build::convention::node::framework::{Framework, SVELTE_FOR_NODE, script};
 use crate::build::convention::node::manager::{Kind, Manager};
 use crate::build::convention::node::package::Package;
+use crate::build::convention::{Convention, Language, Start};
 use crate::build::error::RecipeError;
 use crate::build::source::Source;
 use crate::build::step::Step;
 use crate::build::toolchain::Toolchains;
 use crate::build::version::Version;
 use crate::build::wanted::{Wanted, first_word, of_tool};
+
+pub(crate) const LANGUAGE: Language = Language { name: "Node", files: &["package.json"] };
 
 /// Files that Node is started with where nothing else is said; npm's own is the first.
 const FILES: [&str; 6] =
@@ -53,12 +55,15 @@ pub(crate) async fn convention(
         }
     }
     Ok(Some(Convention {
-        kind: if manager.kind == Kind::Bun { "Bun" } else { "Node" },
+        kind: LANGUAGE.name,
         steps,
-        start,
+        start: start.map(|text| match framework {
+            Some(_) => Start::Framework(text),
+            None => Start::Command(text),
+        }),
         path: manager.path().into_iter().chain(node).collect(),
         without_start: without_start(source, &package),
-        example: "node server.js",
+        example: "node server.js".to_owned(),
         notes,
     }))
 }

@@ -10,18 +10,23 @@ pub(crate) mod server;
 
 use std::path::PathBuf;
 
-use crate::build::convention::Convention;
 use crate::build::convention::python::application::{Found, application};
 use crate::build::convention::python::django::{Django, django};
 use crate::build::convention::python::install::Installer;
 use crate::build::convention::python::modules::{Module, modules};
 use crate::build::convention::python::project::Project;
 use crate::build::convention::python::server::{Application, serving};
+use crate::build::convention::{self, Convention, Language};
 use crate::build::error::RecipeError;
 use crate::build::source::Source;
 use crate::build::toolchain::{Python, Toolchains};
 use crate::build::version::Version;
 use crate::build::wanted::{Wanted, first_word, of_tool};
+
+pub(crate) const LANGUAGE: Language = Language {
+    name: "Python",
+    files: &["requirements.txt", "pyproject.toml", "Pipfile", "setup.py"],
+};
 
 /// Files that are started as they are where they read `PORT` themselves.
 const SCRIPTS: [&str; 3] = ["main.py", "app.py", "server.py"];
@@ -35,11 +40,7 @@ pub(crate) async fn convention(
     let Some(project) = Project::read(source)? else { return Ok(None) };
     let modules = modules(source);
     let django = django(&modules);
-    let started = if has_web {
-        Start::none(String::new())
-    } else {
-        start(source, &project, &modules, django.as_ref())
-    };
+    let started = start(source, &project, &modules, django.as_ref());
     let named = project.named;
     let mut steps = Vec::new();
     let mut notes: Vec<String> = Vec::new();
@@ -49,7 +50,7 @@ pub(crate) async fn convention(
         (chosen, notes) = choose(&wanted(source, &project)?, tools).await?;
         installer.python = chosen.or(installer.python);
         steps = installer.steps(&project.install);
-        if let Some(server) = started.lacks {
+        if let Some(server) = started.lacks.filter(|_| !has_web) {
             let title = format!("install {server}, which the app is served by");
             steps.push(installer.add(&title, server));
             notes.push(format!(
@@ -59,32 +60,33 @@ pub(crate) async fn convention(
         steps.extend(django.as_ref().and_then(Django::collect));
     }
     Ok(Some(Convention {
-        kind: "Python",
+        kind: LANGUAGE.name,
         steps,
         start: started.command,
         path: vec![PathBuf::from(".venv/bin")],
         without_start: format!("`{named}`, {}", started.otherwise),
-        example: "gunicorn app:app --bind $HOST:$PORT",
+        example: "gunicorn app:app --bind $HOST:$PORT".to_owned(),
         notes,
     }))
 }
 
 /// How an app is started, or why nobody knows.
-struct Start {
-    command: Option<String>,
+struct Started {
+    command: Option<convention::Start>,
     lacks: Option<&'static str>,
     otherwise: String,
 }
 
-impl Start {
-    fn none(otherwise: String) -> Start {
-        Start { command: None, lacks: None, otherwise }
+impl Started {
+    fn none(otherwise: String) -> Started {
+        Started { command: None, lacks: None, otherwise }
     }
 
-    fn of(application: &Application, project: &Project) -> Start {
+    fn of(application: &Application, project: &Project) -> Started {
         let serving = serving(application, project);
-        let command = Some(format!("exec {}", serving.command));
-        Start { command, lacks: serving.lacks, otherwise: String::new() }
+        let command = format!("exec {}", serving.command);
+        let command = Some(convention::Start::Framework(command));
+        Started { command, lacks: serving.lacks, otherwise: String::new() }
     }
 }
 
@@ -93,19 +95,21 @@ fn start(
     project: &Project,
     modules: &[Module],
     django: Option<&Django>,
-) -> Start {
+) -> Started {
     if let Some(django) = django {
         return match &django.application {
-            Some(application) => Start::of(application, project),
-            None => Start::none("a Django project without a `wsgi.py` or an `asgi.py`".to_owned()),
+            Some(application) => Started::of(application, project),
+            None => {
+                Started::none("a Django project without a `wsgi.py` or an `asgi.py`".to_owned())
+            }
         };
     }
     match application(source, project, modules) {
-        Found::One(application) => return Start::of(&application, project),
+        Found::One(application) => return Started::of(&application, project),
         Found::Several(targets) => {
             let targets: Vec<String> = targets.iter().map(|one| format!("`{one}`")).collect();
             let targets = targets.join(", ");
-            return Start::none(format!("whose app may be any of {targets}"));
+            return Started::none(format!("whose app may be any of {targets}"));
         }
         Found::Nothing => {}
     }
@@ -115,10 +119,11 @@ fn start(
     };
     match modules.iter().find(is_script) {
         Some(script) => {
-            let command = Some(format!("exec python {}", script.file.display()));
-            Start { command, lacks: None, otherwise: String::new() }
+            let command = format!("exec python {}", script.file.display());
+            let command = Some(convention::Start::Command(command));
+            Started { command, lacks: None, otherwise: String::new() }
         }
-        None => Start::none("which does not say how a Python app is started".to_owned()),
+        None => Started::none("which does not say how a Python app is started".to_owned()),
     }
 }
 
@@ -222,8 +227,15 @@ mod tests {
 
     fn check(files: &[(&str, &str)], expected: &str) {
         let found = found(files);
-        let start = found.start.unwrap_or(found.without_start);
+        let start = text(found.start).unwrap_or(found.without_start);
         assert_eq!(start.strip_prefix("exec ").unwrap_or(&start), expected, "{files:?}");
+    }
+
+    fn text(start: Option<convention::Start>) -> Option<String> {
+        match start? {
+            convention::Start::Command(text) | convention::Start::Framework(text) => Some(text),
+            convention::Start::Site(_) => None,
+        }
     }
 
     const GUNICORN: &str = "gunicorn --bind $HOST:$PORT";
@@ -286,7 +298,7 @@ mod tests {
             ("hypercorn", API, "exec hypercorn --bind $HOST:$PORT main:app"),
             ("hypercorn\nuvicorn", API, "exec uvicorn --host $HOST --port $PORT main:app"),
         ] {
-            assert_eq!(run(own, file).start.as_deref(), Some(expected));
+            assert_eq!(text(run(own, file).start).as_deref(), Some(expected));
         }
     }
 
