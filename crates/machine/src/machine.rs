@@ -156,7 +156,7 @@ impl Machine {
             commit: plan.deployment.commit.clone(),
             build_env: plan.app.build_env.revealed().clone(),
             app: plan.app.name.clone(),
-            build_line: plan.app.procfile.line("build").map(str::to_owned),
+            procfile: plan.app.procfile.clone(),
             home: self.folder.build_home(&plan.app.name),
         }
     }

@@ -7,9 +7,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rowhouse_core::{AppName, ProcfileLines};
 use rowhouse_machine::build::error::RecipeError;
-use rowhouse_machine::build::recipe::{Recipe, Web, recipe};
+use rowhouse_machine::build::recipe::{self, Recipe};
 use rowhouse_machine::build::toolchain::Toolchains;
+use rowhouse_machine::build::web::Web;
 use tempfile::TempDir;
 
 const WEB: (&str, &str) = ("Procfile", "web: serve\n");
@@ -45,6 +47,14 @@ async fn tools(room: &Path, names: &[&str]) -> Toolchains {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     }
     Toolchains::probe(&BTreeMap::from([("PATH".into(), bin.display().to_string())])).await
+}
+
+/// What the platform does with an app whose row has no lines of its own.
+async fn recipe(checkout: &Path, folder: &Path, tools: &Toolchains) -> Result<Recipe, RecipeError> {
+    let shop = AppName::parse("shop").unwrap();
+    let found = recipe::recipe(&shop, checkout, folder, tools, None).await?;
+    found.web(&ProcfileLines::default())?;
+    Ok(found)
 }
 
 const ALL: [&str; 7] = ["python3", "node", "npm", "yarn", "pnpm", "bun", "cargo"];
@@ -129,7 +139,7 @@ async fn uv_is_used_if_it_is_installed() {
             vec![WEB, ("requirements.txt", "flask")],
             vec!["uv venv .venv", "uv pip install --python .venv/bin/python -r requirements.txt"],
         ),
-        (vec![WEB, ("pyproject.toml", pyproject)], vec!["uv sync --no-dev"]),
+        (vec![WEB, ("pyproject.toml", pyproject)], vec!["uv venv .venv"]),
         (
             vec![WEB, ("pyproject.toml", pyproject), ("uv.lock", "")],
             vec!["uv sync --frozen --no-dev"],
@@ -142,9 +152,12 @@ async fn uv_is_used_if_it_is_installed() {
 #[tokio::test]
 async fn a_pyproject_is_installed_as_what_it_is() {
     for (text, end) in [
-        ("[build-system]\n[project]\n", "pip install --no-input --disable-pip-version-check ."),
-        ("[tool.poetry]\n", "pip install --no-input --disable-pip-version-check ."),
-        ("[project]\n", "sys.exit(subprocess.call([*pip, '--', *names]) if names else 0)\n"),
+        (
+            "[build-system]\n[project]\ndynamic = [\"dependencies\"]\n",
+            "pip install --no-input --disable-pip-version-check .",
+        ),
+        ("[tool.poetry]\n", "poetry install --only main --no-interaction --no-root"),
+        ("[project]\ndependencies = [\"flask>2\"]\n", "--disable-pip-version-check -- flask>2"),
         ("[tool.ruff]\n", "-m venv .venv"),
     ] {
         let found = commands(&read(&[WEB, ("pyproject.toml", text)]).await);
@@ -266,7 +279,7 @@ async fn a_large_page_in_any_encoding_is_a_page() {
 #[tokio::test]
 async fn where_nothing_fits_the_error_lists_what_was_looked_for() {
     let message = fails(&ALL, &[("README.md", "")]).await;
-    for part in ["`Procfile`", "`package.json`", "`server.js`", "`Cargo.toml`", "`index.html`"] {
+    for part in ["`Procfile`", "`package.json`", "`Cargo.toml`", "`index.html`"] {
         assert!(message.contains(part), "{message}");
     }
     let message = fails(&ALL, &[("Procfile", "worker: x\n")]).await;
@@ -417,12 +430,10 @@ async fn requirements_that_are_linked_within_the_repository_are_read() {
 #[tokio::test]
 async fn a_pyproject_is_read_as_toml() {
     for (text, step) in [
-        ("[project]  # the shop\nname = 'a'\nversion = '1'\n", "-c"),
-        ("project = { name = 'a', version = '1' }\n", "-c"),
-        ("[ project ]\r\nname = 'a'\r\n", "-c"),
+        ("[project]  # the shop\ndependencies = ['a']\n", "a"),
+        ("project = { name = 'a', dependencies = ['b'] }\n", "b"),
+        ("[ project ]\r\ndependencies = [\r\n'a', # it\r\n]\r\n", "a"),
         ("[build-system] # how\nrequires = []\n", "."),
-        ("[tool.poetry]# p\nname = 'a'\n", "."),
-        ("[tool]\npoetry.name = 'a'\n", "."),
     ] {
         let found = with(&["python3"], &[WEB, ("pyproject.toml", text)]).await.unwrap();
         assert!(found.build[1].command.iter().any(|word| word == step), "{text}");

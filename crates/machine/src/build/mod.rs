@@ -5,11 +5,16 @@ pub mod archive;
 pub mod convention;
 pub mod error;
 pub mod procfile;
+mod put;
 pub mod recipe;
 pub mod request;
 mod source;
+mod start;
 pub mod step;
 pub mod toolchain;
+pub mod version;
+mod wanted;
+pub mod web;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -326,7 +331,12 @@ impl Builds {
         let toolchains = Toolchains::probe(&self.platform).await;
         let root = fs::canonicalize(&checkout)
             .map_err(|error| BuildError::io("find the checkout", place, error))?;
-        let recipe = recipe(&root, &folder, &toolchains).await?;
+        let lines = &request.procfile;
+        let mut recipe =
+            recipe(&request.app, &root, &folder, &toolchains, lines.line("build")).await?;
+        runner.tell(&recipe.looked_at);
+        // Nothing is built that cannot be started.
+        recipe.web(lines)?;
         self.lend_cargo_settings(&request.home)?;
         let environment = environment(request, &recipe, &toolchains, &folder, &temporary);
         for step in &recipe.build {
@@ -340,6 +350,8 @@ impl Builds {
             }
         }
         remove(temporary).await?;
+        recipe.once_built(&folder);
+        recipe.web(lines)?;
         let folder = folder.strip_prefix(&root).unwrap_or(&folder).to_owned();
         let record = Mark { folder, recipe };
         let place = place.to_owned();

@@ -26,6 +26,9 @@ impl Step {
 /// Runs one command to its end in `folder`, with exactly this environment and no input, its output
 /// going to the build's log. Dropping the future ends the command and its descendants.
 pub trait Runner {
+    /// Takes lines into the build's log, before the first step.
+    fn tell(&self, lines: &[String]);
+
     fn run(
         &self,
         step: &Step,

@@ -6,12 +6,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use parking_lot::Mutex;
 use rowhouse_core::AppName;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::step::{Runner, Step};
 use crate::machine::Machine;
 use crate::process::end::End;
+use crate::process::log::LogWriter;
 use crate::process::shim::ShimSpec;
 use crate::process::supervised::Supervised;
 use crate::room::remove;
@@ -31,6 +34,8 @@ pub(crate) struct Job {
     open_files: Option<u64>,
     sandbox: Option<Sandbox>,
     stop: CancellationToken,
+    /// Since when its processes are those that write the log.
+    began: Mutex<Timestamp>,
 }
 
 impl Job {
@@ -50,12 +55,18 @@ impl Job {
             open_files: machine.open_files,
             sandbox,
             stop: CancellationToken::new(),
+            began: Mutex::new(Timestamp::now()),
         }
     }
 
     /// Cancelled, it ends whatever process runs, and the job with it.
     pub(crate) fn stop(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// Since when what stands in the log is its processes' own.
+    pub(crate) fn began(&self) -> Timestamp {
+        *self.began.lock()
     }
 
     /// The folder that its processes have as `TMPDIR`.
@@ -97,6 +108,16 @@ impl Job {
 }
 
 impl Runner for Job {
+    fn tell(&self, lines: &[String]) {
+        let mut log = LogWriter::open(&self.log, LOG_LIMIT);
+        for line in lines {
+            log.write(format!("{line}\n").as_bytes());
+        }
+        log.flush();
+        // Times in logs are whole milliseconds.
+        *self.began.lock() = Timestamp::now() + Duration::from_millis(1);
+    }
+
     async fn run(
         &self,
         step: &Step,

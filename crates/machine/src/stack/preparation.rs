@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::build::Built;
 use crate::build::error::BuildError;
-use crate::build::recipe::Web;
+use crate::build::web::Web;
 use crate::instance::Instance;
 use crate::machine::Machine;
 use crate::process::cause::secrets::Secrets;
@@ -38,16 +38,23 @@ const KEPT_RELEASES: usize = 20;
 const OFFERED: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What of its Procfile is not run, for a reader of `deployed`.
-pub(crate) fn not_run(built: &Built) -> Option<String> {
-    let others = &built.recipe.not_run;
-    (!others.is_empty()).then(|| format!("not run here, of its Procfile: {}", others.join(", ")))
+/// What of its Procfile is not run, and what was done that nobody asked for, for a reader of
+/// `deployed`.
+pub(crate) fn not_run(built: &Built, plan: &Plan) -> Option<String> {
+    let others = built.recipe.not_run(&plan.app.procfile);
+    let others = (!others.is_empty())
+        .then(|| format!("not run here, of its Procfile: {}", others.join(", ")));
+    let lacking = built.recipe.unbuilt.iter().filter(|one| one.lacks.is_some());
+    let notes = others.into_iter().chain(lacking.map(|one| one.told(&built.id.app)));
+    let notes = notes.chain(built.recipe.notes.clone());
+    let notes = notes.collect::<Vec<String>>().join("; ");
+    (!notes.is_empty()).then_some(notes)
 }
 
 /// What nothing has built of an app whose process fails, as the end of a reason.
 pub(crate) fn unbuilt(built: &Built) -> String {
-    let told: Vec<String> = built.recipe.unbuilt.iter().map(|one| format!("; {one}")).collect();
-    told.concat()
+    let told = built.recipe.unbuilt.iter().map(|one| format!("; {}", one.told(&built.id.app)));
+    told.collect()
 }
 
 impl LiveStack {
@@ -56,17 +63,20 @@ impl LiveStack {
         let machine = &self.machine;
         let request = machine.build_request(plan);
         if let Some(built) = machine.builds.finished(&request.id()) {
-            return Ok(built);
+            // A line that the row had when it was built may be gone.
+            return match built.recipe.web(&plan.app.procfile) {
+                Ok(_) => Ok(built),
+                Err(error) => Err(Failure::App(error.to_string())),
+            };
         }
         let commit = plan.deployment.commit.short();
         self.tell("building", format!("building {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("build-{commit}.log"));
         let sandbox = machine.isolation.of_build(machine.builds.writable(&request));
         let limit = Some(machine.config.build_timeout);
-        let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
-        let began = Timestamp::now();
-        let (builder, stop) = (Arc::clone(machine), job.stop());
-        let work = async move { builder.builds.build(&request, &job).await };
+        let job = Arc::new(Job::new(machine, &self.name, log.clone(), limit, sandbox));
+        let (builder, runner, stop) = (Arc::clone(machine), Arc::clone(&job), job.stop());
+        let work = async move { builder.builds.build(&request, runner.as_ref()).await };
         match self.work(stop, work).await? {
             Ok(built) => {
                 self.tell("built", format!("built {commit} ({})", built.recipe.kind)).await;
@@ -76,7 +86,7 @@ impl LiveStack {
             Err(error) if error.is_refused() => {
                 let words = match &error {
                     BuildError::Failed { folder, .. } => {
-                        words(&log, began, folder, &Secrets::of(&plan.app)).to_string()
+                        words(&log, job.began(), folder, &Secrets::of(&plan.app)).to_string()
                     }
                     BuildError::BadPath { .. }
                     | BuildError::NoWay(_)
@@ -115,6 +125,12 @@ async fn offer(machine: &Arc<Machine>, built: &Built) {
     let _ = std::fs::remove_file(machine.folder.offer());
 }
 
+/// What runs a line of a Procfile: `bash` where there is one, as on other platforms.
+fn shell(line: &str) -> Vec<String> {
+    let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
+    [shell, "-c", line].map(str::to_owned).to_vec()
+}
+
 /// An error with its causes, once each.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -134,7 +150,7 @@ impl LiveStack {
         built: &Built,
         digest: &InstanceDigest,
     ) -> Result<(), Failure> {
-        let Some(command) = &built.recipe.release else { return Ok(()) };
+        let Some(command) = built.recipe.release(&plan.app.procfile) else { return Ok(()) };
         let machine = &self.machine;
         let order = machine.config.supply.as_ref().and_then(Supply::order);
         if order.is_some_and(|order| order.is_released && order.commit == plan.deployment.commit) {
@@ -154,7 +170,7 @@ impl LiveStack {
         let environment = self
             .environment(plan, built, None, job.temporary())
             .map_err(|error| Failure::Ours(format!("cannot make the app's folders: {error}")))?;
-        let shell = ["/bin/sh", "-c", command].map(str::to_owned).to_vec();
+        let shell = shell(command);
         let (folder, stop) = (built.folder.clone(), job.stop());
         let work = async move { job.run(&shell, &folder, &environment).await };
         let end = self
@@ -185,13 +201,18 @@ impl LiveStack {
         built: &Built,
         instance: &Instance,
     ) -> io::Result<ShimSpec> {
-        let command = match &built.recipe.web {
-            Web::Command(text) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.clone()],
-            Web::Static(folder) => vec![
-                self.machine.program.path().display().to_string(),
-                "static".to_owned(),
-                built.folder.join(folder).display().to_string(),
-            ],
+        let server = |kind: &str, folder: &Path| {
+            let program = self.machine.program.path().display().to_string();
+            vec![program, kind.to_owned(), built.folder.join(folder).display().to_string()]
+        };
+        let web = built.recipe.web(&plan.app.procfile).map_err(io::Error::other)?;
+        let command = match &web {
+            Web::Command(text) => shell(text),
+            Web::Static(folder) => server("static", folder),
+            Web::SinglePage(folder) => server("static-single", folder),
+            Web::Made(_) | Web::Unknown(_) => {
+                return Err(io::Error::other("its build does not say how it is started"));
+            }
         };
         let temporary = instance.folder().join("tmp");
         Ok(ShimSpec {
