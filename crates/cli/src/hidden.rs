@@ -41,8 +41,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Option<ExitCode> {
 }
 
 fn serve(kind: &str, folder: &Path) -> anyhow::Result<()> {
-    let otherwise =
-        if kind == "static-single" { Otherwise::Index } else { Otherwise::NotFound };
+    let otherwise = if kind == "static-single" { Otherwise::Index } else { Otherwise::NotFound };
     let variable = |name: &str| std::env::var(name).with_context(|| format!("`{name}` is not set"));
     let port: u16 = variable("PORT")?.parse().context("`PORT` is no port")?;
     let host = variable("HOST")?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::build::convention::{Convention, Language, Start};
+use crate::build::convention::{Convention, Language, Start, output};
 use crate::build::error::RecipeError;
 use crate::build::source::Source;
 use crate::build::step::Step;
@@ -18,6 +18,10 @@ pub(crate) const LANGUAGE: Language = Language { name: "Node", files: &["package
 struct Package {
     #[serde(default)]
     scripts: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    dependencies: BTreeMap<String, serde_json::Value>,
+    #[serde(default, rename = "devDependencies")]
+    dev_dependencies: BTreeMap<String, serde_json::Value>,
     /// The packages that it is the root of.
     #[serde(default)]
     workspaces: Option<serde_json::Value>,
@@ -68,22 +72,30 @@ pub(crate) fn convention(
             steps.push(Step::new("run the `build` script", [manager, "run", "build"]));
         }
     }
-    let start = if package.scripts.contains_key("start") {
+    let has_package = |name: &str| {
+        package.dependencies.contains_key(name) || package.dev_dependencies.contains_key(name)
+    };
+    let command = if package.scripts.contains_key("start") {
         Some(if manager == "npm" { "npm start".to_owned() } else { format!("{manager} run start") })
     } else if source.has("server.js")? {
         Some(if manager == "bun" { "bun server.js" } else { "node server.js" }.to_owned())
     } else {
         None
     };
+    let is_built = package.scripts.contains_key("build");
+    let start = match command {
+        Some(command) => Some(Start::Command(command)),
+        None => is_built.then(|| Start::Site(output::site(source, has_package))),
+    };
     Ok(Some(Convention {
         kind: LANGUAGE.name,
         steps,
-        start: start.map(Start::Command),
+        start,
         path: [Some(PathBuf::from(PROGRAMS)), root.map(|root| root.join(PROGRAMS))]
             .into_iter()
             .flatten()
             .collect(),
-        without_start: "`package.json` without a `start` script".to_owned(),
+        without_start: "`package.json` without a `start` or a `build` script".to_owned(),
         example: "node server.js".to_owned(),
     }))
 }
