@@ -1,8 +1,12 @@
 //! The conventions of languages, one file each: what builds and starts an app that says nothing
 //! itself. Choosing among them is left to `recipe`.
 
+pub(crate) mod go;
 pub(crate) mod node;
+pub(crate) mod output;
+pub(crate) mod php;
 pub(crate) mod python;
+pub(crate) mod ruby;
 pub(crate) mod rust;
 pub mod unbuilt;
 
@@ -19,7 +23,8 @@ pub struct Language {
 }
 
 /// Every one, in the order in which they are looked for.
-pub const LANGUAGES: [Language; 3] = [python::LANGUAGE, node::LANGUAGE, rust::LANGUAGE];
+pub const LANGUAGES: [Language; 6] =
+    [python::LANGUAGE, node::LANGUAGE, go::LANGUAGE, ruby::LANGUAGE, php::LANGUAGE, rust::LANGUAGE];
 
 /// What one language says about an app.
 #[derive(Debug)]
