@@ -7,7 +7,7 @@ use rowhouse_core::{AppName, ProcfileLines};
 use serde::{Deserialize, Serialize};
 
 use crate::build::convention::unbuilt::{Unbuilt, unbuilt};
-use crate::build::convention::{Convention, LANGUAGES, Language, node, python, rust};
+use crate::build::convention::{Convention, LANGUAGES, Language, deno, node, python, rust};
 use crate::build::error::RecipeError;
 use crate::build::procfile::Procfile;
 use crate::build::source::Source;
@@ -177,6 +177,7 @@ async fn languages(
     let all = [
         (python::LANGUAGE, python::convention(source, tools, has_web).await),
         (node::LANGUAGE, node::convention(source, tools, has_web).await),
+        (deno::LANGUAGE, deno::convention(source, tools)),
         (rust::LANGUAGE, rust::convention(source, toolchains, has_web, replaced.is_some()).await),
     ];
     let (mut found, mut missing) = (Vec::new(), Vec::new());

@@ -1,6 +1,7 @@
 //! The conventions of languages, one file each: what builds and starts an app that says nothing
 //! itself. Choosing among them is left to `recipe`.
 
+pub(crate) mod deno;
 pub(crate) mod node;
 pub(crate) mod python;
 pub(crate) mod rust;
@@ -19,7 +20,8 @@ pub struct Language {
 }
 
 /// Every one, in the order in which they are looked for.
-pub const LANGUAGES: [Language; 3] = [python::LANGUAGE, node::LANGUAGE, rust::LANGUAGE];
+pub const LANGUAGES: [Language; 4] =
+    [python::LANGUAGE, node::LANGUAGE, deno::LANGUAGE, rust::LANGUAGE];
 
 /// What one language says about an app.
 #[derive(Debug)]

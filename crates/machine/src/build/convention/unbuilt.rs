@@ -60,10 +60,9 @@ struct Sign {
 }
 
 const BUNDLE: &str = "bundle config set --local path vendor/bundle && bundle install";
-const DENO: &str = "deno run --allow-net --allow-env --allow-read main.ts";
 
 /// In this order; of one language the first counts.
-const SIGNS: [Sign; 11] = [
+const SIGNS: [Sign; 9] = [
     Sign {
         file: "go.mod",
         language: "Go",
@@ -126,20 +125,6 @@ const SIGNS: [Sign; 11] = [
         build: "mix deps.get && MIX_ENV=prod mix compile",
         web: "MIX_ENV=prod mix phx.server",
         builds_itself: &[],
-    },
-    Sign {
-        file: "deno.json",
-        language: "Deno",
-        build: "deno install",
-        web: DENO,
-        builds_itself: &["deno run", "deno task", "deno serve"],
-    },
-    Sign {
-        file: "deno.jsonc",
-        language: "Deno",
-        build: "deno install",
-        web: DENO,
-        builds_itself: &["deno run", "deno task", "deno serve"],
     },
 ];
 
