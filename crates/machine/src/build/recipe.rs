@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::convention::unbuilt::{Unbuilt, unbuilt};
 use crate::build::convention::{
-    Convention, LANGUAGES, Language, go, node, php, python, ruby, rust,
+    Convention, LANGUAGES, Language, deno, go, node, php, python, ruby, rust,
 };
 use crate::build::error::RecipeError;
 use crate::build::procfile::Procfile;
@@ -182,6 +182,7 @@ async fn languages(
         (go::LANGUAGE, go::convention(source, tools, procfile.web())),
         (ruby::LANGUAGE, ruby::convention(source, tools)),
         (php::LANGUAGE, php::convention(source, tools)),
+        (deno::LANGUAGE, deno::convention(source, tools)),
         (rust::LANGUAGE, rust::convention(source, toolchains, has_web, replaced.is_some()).await),
     ];
     let (mut found, mut missing) = (Vec::new(), Vec::new());

@@ -49,6 +49,14 @@ impl Wanted {
         Wanted::within(file, text).map(|wanted| Wanted { is_minimum: true, ..wanted })
     }
 
+    /// How Debian calls the program of the version: `python3.13`.
+    pub(crate) fn program(&self, name: &str) -> String {
+        let version = Version::parse(&self.text).map(|version| version.to_string());
+        let version = version.unwrap_or_default();
+        let parts: Vec<&str> = version.split('.').take(2).collect();
+        format!("{name}{}", parts.join("."))
+    }
+
     /// Whether this version may be used.
     pub(crate) fn allows(&self, version: &Version) -> bool {
         match self.range.fit(version) {

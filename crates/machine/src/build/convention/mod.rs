@@ -1,6 +1,7 @@
 //! The conventions of languages, one file each: what builds and starts an app that says nothing
 //! itself. Choosing among them is left to `recipe`.
 
+pub(crate) mod deno;
 pub(crate) mod go;
 pub(crate) mod node;
 pub(crate) mod output;
@@ -23,8 +24,15 @@ pub struct Language {
 }
 
 /// Every one, in the order in which they are looked for.
-pub const LANGUAGES: [Language; 6] =
-    [python::LANGUAGE, node::LANGUAGE, go::LANGUAGE, ruby::LANGUAGE, php::LANGUAGE, rust::LANGUAGE];
+pub const LANGUAGES: [Language; 7] = [
+    python::LANGUAGE,
+    node::LANGUAGE,
+    deno::LANGUAGE,
+    go::LANGUAGE,
+    ruby::LANGUAGE,
+    php::LANGUAGE,
+    rust::LANGUAGE,
+];
 
 /// What one language says about an app.
 #[derive(Debug)]

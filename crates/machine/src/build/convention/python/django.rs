@@ -64,14 +64,18 @@ pub(crate) fn django(modules: &[Module]) -> Option<Django> {
 }
 
 impl Django {
-    /// Collects the static files, where the settings say where to. Settings that demand a key get
-    /// one that signs nothing; `DISABLE_COLLECTSTATIC` is Heroku's word for not doing it.
+    /// Collects the static files, where the settings say where to; whether they do, Django is
+    /// asked. Settings that demand a key get one that signs nothing; `DISABLE_COLLECTSTATIC` is
+    /// Heroku's word for not doing it.
     pub(crate) fn collect(&self) -> Option<Step> {
-        let text = "test -n \"$DISABLE_COLLECTSTATIC\" || \
-                    SECRET_KEY=\"${SECRET_KEY:-collectstatic}\" \
-                    DJANGO_SECRET_KEY=\"${DJANGO_SECRET_KEY:-collectstatic}\" \
+        let text = "test -z \"$DISABLE_COLLECTSTATIC\" || exit 0\n\
+                    export SECRET_KEY=\"${SECRET_KEY:-collectstatic}\"\n\
+                    export DJANGO_SECRET_KEY=\"${DJANGO_SECRET_KEY:-collectstatic}\"\n\
+                    settings=$(.venv/bin/python \"$0\" diffsettings) || exit\n\
+                    echo \"$settings\" | grep -q '^STATIC_ROOT = [^N]' || exit 0\n\
                     exec .venv/bin/python \"$0\" collectstatic --noinput";
-        let title = "collect Django's static files";
+        let title = "collect Django's static files (what its settings need goes into `BuildEnv`; \
+                     `DISABLE_COLLECTSTATIC=1` there leaves it out)";
         self.collects.then(|| Step::new(title, ["sh", "-c", text, &self.manage]))
     }
 }

@@ -194,9 +194,9 @@ async fn choose(
     let (there, python) = other.unwrap_or_else(|| (there, usual.clone()));
     let mut notes = Vec::new();
     for one in wanted {
+        let (name, file) = (one.program("python"), one.file);
         let cure = format!(
-            "install it (`apt install python3.N python3.N-venv`, or `pyenv install`), or change `{}`",
-            one.file
+            "install it (`apt install {name} {name}-venv`, or `pyenv install`), or change `{file}`"
         );
         notes.extend(one.check("Python", &there, &cure)?);
     }
