@@ -37,6 +37,8 @@ use crate::whole::Whole;
 const RECORD: &str = "built.json";
 const CHECKOUT: &str = "checkout";
 const TEMPORARY: &str = "tmp";
+/// In a home.
+const CARGO_HOME: &str = ".cargo";
 const GONE: &str = ".gone-";
 
 /// A finished build.
@@ -328,6 +330,9 @@ impl Builds {
             .map_err(|error| BuildError::io("find the checkout", place, error))?;
         let recipe = recipe(&root, &folder, &toolchains).await?;
         self.lend_cargo_settings(&request.home)?;
+        let lent = vec![checkout.clone(), temporary.clone(), request.home.join(CARGO_HOME)];
+        let lend = |error| BuildError::io("lend a build its folders", place, error);
+        runner.lend(lent).await.map_err(lend)?;
         let environment = environment(request, &recipe, &toolchains, &folder, &temporary);
         for step in &recipe.build {
             tracing::info!(build = request.key().as_str(), step = step.title, "building");
@@ -340,6 +345,8 @@ impl Builds {
             }
         }
         remove(temporary).await?;
+        let keep = |error| BuildError::io("keep a build", place, error);
+        runner.take_back(checkout).await.map_err(keep)?;
         let folder = folder.strip_prefix(&root).unwrap_or(&folder).to_owned();
         let record = Mark { folder, recipe };
         let place = place.to_owned();
@@ -362,7 +369,7 @@ impl Builds {
         if !settings.is_file() {
             return Ok(());
         }
-        let folder = home.join(".cargo");
+        let folder = home.join(CARGO_HOME);
         // An earlier build could write here. What it made of these two names is not followed.
         let copy = || -> io::Result<()> {
             if fs::symlink_metadata(&folder).is_ok_and(|about| !about.is_dir()) {

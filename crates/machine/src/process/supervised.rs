@@ -288,6 +288,16 @@ pub fn unconfined(data: &DataFolder) -> Vec<String> {
     data.process_folders().into_iter().filter(|folder| is_free(folder)).map(shown).collect()
 }
 
+/// Whether a process runs in one of these folders as the platform's own user.
+pub(crate) fn without_user(folder: &Path) -> bool {
+    let folders = fs::read_dir(folder).into_iter().flatten().flatten();
+    folders.map(|entry| entry.path()).any(|folder| {
+        let spec: Option<ShimSpec> = read(&folder, SPEC);
+        let sandbox = spec.and_then(|spec| spec.sandbox);
+        sandbox.is_none_or(|sandbox| sandbox.user.is_none()) && snapshot(&folder).running.is_some()
+    })
+}
+
 /// What a reader without a platform sees of a folder's process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
