@@ -80,12 +80,7 @@ pub enum Apartness {
 
 impl Apartness {
     /// What is put on each process; see [`probe::layers`].
-    pub(crate) fn layers(
-        self,
-        program: &Path,
-        folder: &Path,
-        user: Option<u32>,
-    ) -> Option<Layers> {
+    pub(crate) fn layers(self, program: &Path, folder: &Path, user: Option<u32>) -> Option<Layers> {
         match self {
             Apartness::Enforced => Some(probe::layers(program, folder, user)),
             Apartness::Trusted => None,

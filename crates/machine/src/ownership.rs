@@ -7,9 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chmod, chownat, fstat, openat,
-};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chmod, chownat, fstat, openat};
 use rustix::process::{Gid, Uid, geteuid};
 
 /// Folders that lie deeper than this in one another are no app's; each takes a descriptor.
@@ -66,7 +64,10 @@ fn open(folder: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, folder, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| {
         let error = io::Error::from(error);
-        io::Error::new(error.kind(), format!("cannot open the folder `{}`: {error}", folder.display()))
+        io::Error::new(
+            error.kind(),
+            format!("cannot open the folder `{}`: {error}", folder.display()),
+        )
     })
 }
 

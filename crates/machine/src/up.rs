@@ -137,8 +137,7 @@ impl House {
         hold.announce(&holder(&config, address)).map_err(start_error)?;
         let open_files = raise_open_files();
         let users = users(&config, &folder)?;
-        let (machine, doorbell) =
-            Machine::open(config, folder, address.port(), open_files, users)?;
+        let (machine, doorbell) = Machine::open(config, folder, address.port(), open_files, users)?;
         machine.alone.cancel();
         let (stacks, damaged) = take_in_hand(&machine).await?;
         damage::mend(&machine, &damaged).await?;

@@ -9,11 +9,11 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, unshare};
+use rustix::fs::Mode;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
     mount_remount, unmount,
 };
-use rustix::fs::Mode;
 use rustix::process::{getegid, geteuid, pivot_root, umask};
 
 use crate::sandbox::user::{GROUPS, USERS, User};
@@ -123,7 +123,9 @@ impl View<'_> {
         if let Some(folder) = self.own_version {
             self.overlay(folder, root)?;
         }
-        let mut writable: Vec<&PathBuf> = self.writable.iter().collect();
+        let mut writable: Vec<&Path> = self.writable.iter().map(PathBuf::as_path).collect();
+        // `TMPDIR` names it by the path that it has outside.
+        writable.push(self.temporary);
         writable.sort();
         for path in writable {
             bind(path, root, false)?;

@@ -18,6 +18,7 @@ use tracing::warn;
 use crate::folder::DataFolder;
 use crate::ownership::{Owner, hand_over, is_of};
 use crate::process::supervised::without_user;
+use crate::room::remove_now;
 use crate::users::known::{Known, Witness};
 pub use crate::users::uids::{Uids, UidsError};
 use crate::whole::Whole;
@@ -44,11 +45,19 @@ impl Users {
         let read = read(&file);
         if let Err(error) = &read {
             warn!(file = %file.display(), reason = %error, "made anew from who owns the folders");
+            // Whatever it is, another one is to have its place.
+            let aside = file.with_extension("damaged");
+            let moved = remove_now(&aside).and_then(|()| fs::rename(&file, &aside));
+            if let Err(error) = moved {
+                warn!(file = %file.display(), reason = %error, "cannot be moved away");
+            }
         }
         let read = read.ok().flatten();
         let taken = uids::taken();
         let remembered = read.as_ref().map(|known| known.uids).filter(|uids| {
-            uids.check(&taken).inspect_err(|error| warn!(reason = %error, "others are used")).is_ok()
+            uids.check(&taken)
+                .inspect_err(|error| warn!(reason = %error, "others are used"))
+                .is_ok()
         });
         let uids = match asked {
             Some(uids) => uids.check(&taken).map(|()| Some(uids))?,
@@ -58,7 +67,8 @@ impl Users {
         let witnesses = witnesses(folder);
         let left = if read.is_some() { BTreeSet::new() } else { owners(folder) };
         let known = Known::settled(read, uids, &witnesses, &left, |id| {
-            uids::RANGES.iter().chain([&uids]).any(|uids| uids.has(id)) && !uids::is_taken(&taken, id)
+            uids::RANGES.iter().chain([&uids]).any(|uids| uids.has(id))
+                && !uids::is_taken(&taken, id)
         });
         Ok(Some(Users { folder: folder.clone(), known: Mutex::new(known) }))
     }
@@ -160,7 +170,10 @@ impl Users {
 
     fn has_folders(&self, name: &AppName) -> bool {
         let others = [self.folder.instances(name), self.folder.builds().join(name.as_str())];
-        self.own_folders(name).iter().chain(&others).any(|folder| fs::symlink_metadata(folder).is_ok())
+        self.own_folders(name)
+            .iter()
+            .chain(&others)
+            .any(|folder| fs::symlink_metadata(folder).is_ok())
     }
 }
 

@@ -117,7 +117,8 @@ impl Uids {
 /// by convention, and what this container has not.
 pub(crate) fn taken() -> Vec<Taken> {
     let whose = |uids, whose: String| Taken { uids, whose };
-    let conventional = [(0, 0, "root's"), (65_534, 65_535, "nobody's"), (u32::MAX, u32::MAX, "none")];
+    let conventional =
+        [(0, 0, "root's"), (65_534, 65_535, "nobody's"), (u32::MAX, u32::MAX, "none")];
     let mut taken: Vec<Taken> = conventional
         .into_iter()
         .map(|(first, last, who)| whose(Uids { first, last }, who.to_owned()))
@@ -139,7 +140,9 @@ pub(crate) fn taken() -> Vec<Taken> {
     }
     for map in ["/proc/self/uid_map", "/proc/self/gid_map"] {
         let missing = unmapped(&fs::read_to_string(map).unwrap_or_default());
-        taken.extend(missing.into_iter().map(|uids| whose(uids, "not in this container".to_owned())));
+        taken.extend(
+            missing.into_iter().map(|uids| whose(uids, "not in this container".to_owned())),
+        );
     }
     taken
 }
