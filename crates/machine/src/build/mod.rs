@@ -330,9 +330,9 @@ impl Builds {
             .map_err(|error| BuildError::io("find the checkout", place, error))?;
         let recipe = recipe(&root, &folder, &toolchains).await?;
         self.lend_cargo_settings(&request.home)?;
-        let lent = vec![checkout.clone(), temporary.clone(), request.home.join(CARGO_HOME)];
+        let folders = vec![checkout.clone(), temporary.clone(), request.home.join(CARGO_HOME)];
         let lend = |error| BuildError::io("lend a build its folders", place, error);
-        runner.lend(lent).await.map_err(lend)?;
+        runner.lend(folders).await.map_err(lend)?;
         let environment = environment(request, &recipe, &toolchains, &folder, &temporary);
         for step in &recipe.build {
             tracing::info!(build = request.key().as_str(), step = step.title, "building");

@@ -274,11 +274,16 @@ pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool
     stopping.join_all().await.len()
 }
 
-/// The processes that run and may reach whatever the platform may, as `APP/INSTANCE`.
+/// The processes that run and may reach whatever the platform may, or are root where apps have
+/// users of their own, as `APP/INSTANCE`.
 pub fn unconfined(data: &DataFolder) -> Vec<String> {
+    let have_users = data.users().exists();
     let is_free = |folder: &Path| {
         let spec: Option<ShimSpec> = read(folder, SPEC);
-        spec.is_some_and(|spec| spec.sandbox.is_none()) && snapshot(folder).running.is_some()
+        let is_free = spec.is_some_and(|spec| {
+            spec.sandbox.is_none_or(|sandbox| have_users && sandbox.user.is_none())
+        });
+        is_free && snapshot(folder).running.is_some()
     };
     let shown = |folder: PathBuf| {
         let mut names = folder.iter().rev().take(2).map(|name| name.to_string_lossy());

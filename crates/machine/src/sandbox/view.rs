@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, unshare};
@@ -48,6 +48,9 @@ const MASKED: [&str; 15] = [
     "/etc/kubernetes",
     "/etc/security/opasswd",
 ];
+
+/// Files that are larger (bytes) are no settings.
+const LARGEST_LENT: u64 = 1 << 20;
 
 /// What is in a view.
 #[derive(Debug)]
@@ -116,7 +119,9 @@ impl View<'_> {
         // What lies in another one comes after it.
         readable.sort();
         for path in readable {
-            bind(path, root, true)?;
+            if !self.lend(path, root)? {
+                bind(path, root, true)?;
+            }
         }
         devices(root)?;
         processes(root)?;
@@ -160,6 +165,28 @@ impl View<'_> {
 }
 
 impl View<'_> {
+    /// A file that was named to be read, and that the user may not read outside, such as the
+    /// settings of a package manager: a copy for the user alone.
+    fn lend(&self, path: &Path, root: &Path) -> io::Result<bool> {
+        let (Some(user), Ok(about)) = (self.user, fs::symlink_metadata(path)) else {
+            return Ok(false);
+        };
+        let place = inside(root, path);
+        let is_readable = about.permissions().mode() & 0o004 != 0;
+        let is_lent = about.is_file() && !is_readable && about.len() <= LARGEST_LENT;
+        // What came with the folder that it lies in is the machine's own file.
+        if !is_lent || fs::symlink_metadata(&place).is_ok() {
+            return Ok(false);
+        }
+        if let Some(parent) = place.parent() {
+            make_folder(parent)?;
+        }
+        fs::write(&place, fs::read(path)?)?;
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o440))?;
+        chown(&place, None, Some(user.id))?;
+        Ok(true)
+    }
+
     /// The user has a name, as every program expects.
     fn name_user(&self, root: &Path) -> io::Result<()> {
         let Some(user) = self.user else { return Ok(()) };

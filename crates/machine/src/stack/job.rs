@@ -119,8 +119,8 @@ impl Runner for Job {
     async fn lend(&self, folders: Vec<PathBuf>) -> io::Result<()> {
         let Some(user) = self.user() else { return Ok(()) };
         let give = move || {
-            let there = folders.iter().filter(|folder| folder.exists());
-            there.map(|folder| hand_over_once(folder, Owner::App(user)).map(|_| ())).collect()
+            let mut there = folders.iter().filter(|folder| folder.exists());
+            there.try_for_each(|folder| hand_over_once(folder, Owner::App(user)).map(|_| ()))
         };
         spawn_blocking(give).await.map_err(io::Error::other).flatten()
     }

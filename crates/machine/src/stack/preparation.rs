@@ -63,7 +63,7 @@ impl LiveStack {
         let commit = plan.deployment.commit.short();
         self.tell("building", format!("building {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("build-{commit}.log"));
-        let user = self.user(request.home.clone()).await.map_err(ours)?;
+        let user = self.user(request.home.clone()).await.map_err(|error| ours(&error))?;
         let sandbox = machine.isolation.of_build(machine.builds.writable(&request));
         let sandbox = sandbox.map(|sandbox| Sandbox { user, ..sandbox });
         let limit = Some(machine.config.build_timeout);
@@ -96,7 +96,7 @@ impl LiveStack {
 }
 
 /// Not to be able to start a process of the app is no fault of its own.
-fn ours(error: io::Error) -> Failure {
+fn ours(error: &io::Error) -> Failure {
     Failure::Ours(error.to_string())
 }
 
@@ -156,7 +156,7 @@ impl LiveStack {
         let commit = plan.deployment.commit.short();
         self.tell("releasing", format!("releasing {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("release-{commit}.log"));
-        let sandbox = self.sandbox(built, None).await.map_err(ours)?;
+        let sandbox = self.sandbox(built, None).await.map_err(|error| ours(&error))?;
         let limit = Some(machine.config.build_timeout);
         let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
         let began = Timestamp::now();

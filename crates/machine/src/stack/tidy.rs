@@ -55,12 +55,10 @@ pub(crate) async fn run(
         let (machine, stacks) = (Arc::clone(&machine), Arc::clone(&stacks));
         let table = Arc::clone(&table);
         chore.spawn(async move {
+            users(&machine, &stacks).await;
             match sweep {
                 Some(_) => after_sweep(&machine, &stacks, &table).await,
-                None => {
-                    users(&machine, &stacks).await;
-                    builds(&machine, &stacks).await;
-                }
+                None => builds(&machine, &stacks).await,
             }
         });
         while let Some(ended) = chore.join_next().await {
@@ -102,7 +100,6 @@ async fn after_sweep(machine: &Arc<Machine>, stacks: &Stacks, table: &SqliteTabl
     if let Err(error) = table.prune_history().await {
         warn!(reason = %error, "cannot tidy the history");
     }
-    users(machine, stacks).await;
     builds(machine, stacks).await;
     if let Err(error) = folders_of_the_deleted(machine, stacks, table).await {
         warn!(reason = %error, "cannot tidy the folders of deleted apps");

@@ -217,7 +217,10 @@ mod tests {
         assert!(RANGES[0].has(usual.first) && RANGES[0].has(usual.last));
         // Nothing large in this container, and the only place that is left has an owner.
         let few = of(uids("60000-4294967294"), "not in this container");
-        assert_eq!(Uids::of_nobody(Path::new("/srv/a"), &[few.clone()]), Some(RANGES[1]));
+        assert_eq!(
+            Uids::of_nobody(Path::new("/srv/a"), std::slice::from_ref(&few)),
+            Some(RANGES[1])
+        );
         assert_eq!(Uids::of_nobody(Path::new("/srv/a"), &[few, taken[1].clone()]), None);
     }
 }
