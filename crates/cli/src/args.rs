@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, value_parser};
 use rowhouse_command::argument::{address, duration};
 use rowhouse_command::rows::{Processes, Read, RowCommand, Waiting};
 use rowhouse_core::AppName;
+use rowhouse_machine::users::Uids;
 
 use crate::failure::bad_input;
 use crate::output::{clean, quoted};
@@ -170,6 +171,10 @@ pub(crate) struct Up {
     /// A file or folder that every app may read, with the sockets in it; may be repeated
     #[arg(long, value_name = "PATH")]
     pub(crate) share: Vec<PathBuf>,
+    /// As root: the users of the machine that apps may be, each its own [default: some that nobody
+    /// has]
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub(crate) uids: Option<Uids>,
     /// Do not keep apps apart: each may do what this user may
     #[arg(long)]
     pub(crate) trust_apps: bool,

@@ -60,6 +60,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         steady: Duration::from_secs(2),
         connections_per_client: None,
         apart: Apartness::Enforced,
+        uids: None,
         shared: Vec::new(),
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: None,

@@ -9,6 +9,7 @@ use rowhouse_core::{AppName, Repository, Settings, SettingsDigest};
 use crate::sandbox::layers::Layers;
 use crate::sandbox::probe;
 use crate::supply::Supply;
+use crate::users::Uids;
 
 /// What instances are made from here, apart from the row. Change it when the way they are run
 /// changes.
@@ -44,6 +45,9 @@ pub struct Config {
     pub program: PathBuf,
     /// Whether apps are kept apart.
     pub apart: Apartness,
+    /// The users of the machine that apps may be, on a platform of root's; `None`: some that nobody
+    /// is.
+    pub uids: Option<Uids>,
     /// Files and folders of this machine that every app may read, sockets in them included.
     pub shared: Vec<PathBuf>,
     /// What goes wrong on purpose; only tests ask for it.
@@ -76,9 +80,9 @@ pub enum Apartness {
 
 impl Apartness {
     /// What is put on each process; see [`probe::layers`].
-    pub(crate) fn layers(self, program: &Path, folder: &Path) -> Option<Layers> {
+    pub(crate) fn layers(self, program: &Path, folder: &Path, user: Option<u32>) -> Option<Layers> {
         match self {
-            Apartness::Enforced => Some(probe::layers(program, folder)),
+            Apartness::Enforced => Some(probe::layers(program, folder, user)),
             Apartness::Trusted => None,
         }
     }

@@ -165,6 +165,16 @@ impl DataFolder {
         self.root.join("home").join(app.as_str())
     }
 
+    /// Which user of the machine each app has.
+    pub(crate) fn users(&self) -> PathBuf {
+        self.root.join("state/users.json")
+    }
+
+    /// Where the folders lie that are the apps' users'.
+    pub(crate) fn parts_of_users(&self) -> [PathBuf; 3] {
+        ["data", "home", "build-homes"].map(|name| self.root.join(name))
+    }
+
     /// What a platform makes at the folder's top, but `state`.
     fn parts(&self) -> Vec<PathBuf> {
         let of_apps = ["logs", "instances", "data", "home"].map(|name| self.root.join(name));

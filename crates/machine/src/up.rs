@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::config::Config;
+use crate::config::{Apartness, Config};
 use crate::damage;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
 use crate::instance::State;
@@ -27,6 +27,7 @@ use crate::reactor;
 use crate::replaced::{self, without_row};
 use crate::room::remove_now;
 use crate::sandbox::layers::Layers;
+use crate::sandbox::user::may_be_given;
 use crate::stack::adoption::{self, is_settled};
 use crate::stack::answer::Answers;
 use crate::stack::journal;
@@ -39,6 +40,7 @@ use crate::succession::{Inheritance, Known, Predecessor, Successor, SuccessorErr
 use crate::table::feed;
 use crate::table::replacement::FileNews;
 use crate::table::{SqliteTable, TableFile};
+use crate::users::{UidsError, Users};
 
 /// How often a sign of life is left in the folder.
 const BEAT: Duration = Duration::from_mins(1);
@@ -90,6 +92,8 @@ pub enum UpError {
     Start { source: std::io::Error },
     #[error("cannot take over from the process before this one")]
     Succeed { source: std::io::Error },
+    #[error("apps cannot have the users that are asked for")]
+    Uids(#[from] UidsError),
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
 }
@@ -136,7 +140,8 @@ impl House {
         // Before anybody is answered: who finds the folder held is told by whom.
         hold.announce(&holder(&config, address)).map_err(start_error)?;
         let open_files = raise_open_files();
-        let (machine, doorbell) = Machine::open(config, folder, address.port(), open_files)?;
+        let users = users(&config, &folder)?;
+        let (machine, doorbell) = Machine::open(config, folder, address.port(), open_files, users)?;
         machine.alone.cancel();
         let (stacks, recorded) = take_in_hand(&machine).await?;
         if let Some(salvaged) = &salvaged {
@@ -175,7 +180,9 @@ impl House {
         let mut hold = folder.take_over(lock)?;
         let address = listener.local_addr().map_err(start_error)?;
         let holder = holder(&config, address);
-        let (machine, doorbell) = Machine::open(config, folder, address.port(), known.open_files)?;
+        let users = users(&config, &folder)?;
+        let (machine, doorbell) =
+            Machine::open(config, folder, address.port(), known.open_files, users)?;
         let (stacks, recorded) = take_in_hand(&machine).await?;
         for instance in stacks.all().iter().flat_map(|stack| stack.instances()) {
             if instance.is_running() && known.healthy.iter().any(|it| it == instance.folder()) {
@@ -331,6 +338,12 @@ fn beat(hold: &Hold) {
 
 fn start_error(source: std::io::Error) -> UpError {
     UpError::Start { source }
+}
+
+/// Who the apps are to be, where this is a platform of root's that keeps them apart.
+fn users(config: &Config, folder: &DataFolder) -> Result<Option<Users>, UidsError> {
+    let is_meant = config.apart == Apartness::Enforced && may_be_given();
+    if is_meant { Users::open(folder, config.uids) } else { Ok(None) }
 }
 
 fn open_table(folder: &DataFolder) -> Result<(Arc<SqliteTable>, UnboundedReceiver<Row>), UpError> {

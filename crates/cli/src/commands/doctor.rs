@@ -15,6 +15,7 @@ use rowhouse_machine::sandbox::probe;
 use rowhouse_machine::stack::journal;
 use rowhouse_machine::table::reader::{self, Reader};
 use rowhouse_machine::taken::{self, Size};
+use rowhouse_machine::users::Users;
 use serde_json::json;
 
 use crate::context::{Context, Missing, OPEN, folder_hint};
@@ -368,7 +369,8 @@ fn isolation(folder: Option<&DataFolder>) -> Vec<Finding> {
     let what = "isolation";
     let probed = std::env::current_exe().and_then(|program| {
         let room = tempfile::tempdir()?;
-        Ok(probe::layers(&program, &room.path().join("probe")))
+        let user = Users::that_apps_could_be(room.path());
+        Ok(probe::layers(&program, &room.path().join("probe"), user))
     });
     let layers = match probed {
         Ok(layers) => layers,

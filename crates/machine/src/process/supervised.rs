@@ -289,11 +289,16 @@ fn is_held(folder: &Path) -> bool {
         .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
 }
 
-/// The processes that run and may reach whatever the platform may, as `APP/INSTANCE`.
+/// The processes that run and may reach whatever the platform may, or are root where apps have
+/// users of their own, as `APP/INSTANCE`.
 pub fn unconfined(data: &DataFolder) -> Vec<String> {
+    let have_users = data.users().exists();
     let is_free = |folder: &Path| {
         let spec: Option<ShimSpec> = read(folder, SPEC);
-        spec.is_some_and(|spec| spec.sandbox.is_none()) && snapshot(folder).running.is_some()
+        let is_free = spec.is_some_and(|spec| {
+            spec.sandbox.is_none_or(|sandbox| have_users && sandbox.user.is_none())
+        });
+        is_free && snapshot(folder).running.is_some()
     };
     let shown = |folder: PathBuf| {
         let mut names = folder.iter().rev().take(2).map(|name| name.to_string_lossy());
@@ -301,6 +306,16 @@ pub fn unconfined(data: &DataFolder) -> Vec<String> {
         format!("{app}/{process}")
     };
     data.process_folders().into_iter().filter(|folder| is_free(folder)).map(shown).collect()
+}
+
+/// Whether a process runs in one of these folders as the platform's own user.
+pub(crate) fn without_user(folder: &Path) -> bool {
+    let folders = fs::read_dir(folder).into_iter().flatten().flatten();
+    folders.map(|entry| entry.path()).any(|folder| {
+        let spec: Option<ShimSpec> = read(&folder, SPEC);
+        let sandbox = spec.and_then(|spec| spec.sandbox);
+        sandbox.is_none_or(|sandbox| sandbox.user.is_none()) && snapshot(&folder).running.is_some()
+    })
 }
 
 /// What a reader without a platform sees of a folder's process.

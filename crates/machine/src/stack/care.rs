@@ -67,6 +67,7 @@ impl LiveStack {
             Some(_) | None => {
                 let spec = self
                     .instance_spec(plan, built, instance)
+                    .await
                     .map_err(|error| StartFailure::Ours(error.to_string()))?;
                 let program = self.machine.program.path();
                 let process = instance.start(program, &spec).map_err(|error| {

@@ -9,10 +9,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rowhouse_core::AppName;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::step::{Runner, Step};
 use crate::machine::Machine;
+use crate::ownership::{Owner, hand_over_once};
 use crate::process::end::End;
 use crate::process::log::LogWriter;
 use crate::process::shim::ShimSpec;
@@ -74,6 +76,10 @@ impl Job {
         self.folder.join("tmp")
     }
 
+    fn user(&self) -> Option<u32> {
+        Some(self.sandbox.as_ref()?.user.as_ref()?.id)
+    }
+
     /// Runs one process to its end, or until it is told to stop: then to the end of all its
     /// descendants.
     pub(crate) async fn run(
@@ -130,5 +136,19 @@ impl Runner for Job {
             End::NotStarted(_) => Ok(End::Exited(127)),
             End::Lost => Err(io::Error::other("the build's parent process was killed")),
         }
+    }
+    async fn lend(&self, folders: Vec<PathBuf>) -> io::Result<()> {
+        let Some(user) = self.user() else { return Ok(()) };
+        let give = move || {
+            let mut there = folders.iter().filter(|folder| folder.exists());
+            there.try_for_each(|folder| hand_over_once(folder, Owner::App(user)).map(|_| ()))
+        };
+        spawn_blocking(give).await.map_err(io::Error::other).flatten()
+    }
+
+    async fn take_back(&self, folder: PathBuf) -> io::Result<()> {
+        let Some(user) = self.user() else { return Ok(()) };
+        let take = move || hand_over_once(&folder, Owner::PlatformFor(user)).map(|_| ());
+        spawn_blocking(take).await.map_err(io::Error::other).flatten()
     }
 }

@@ -18,12 +18,14 @@ use crate::build::error::BuildError;
 use crate::build::web::Web;
 use crate::instance::Instance;
 use crate::machine::Machine;
+use crate::ownership::{Owner, hand_over_once};
 use crate::process::cause::secrets::Secrets;
 use crate::process::end::End;
 use crate::process::environment;
 use crate::process::log::words;
 use crate::process::shim::ShimSpec;
 use crate::sandbox::Sandbox;
+use crate::sandbox::user::User;
 use crate::stack::failure::Failure;
 use crate::stack::job::Job;
 use crate::stack::live::LiveStack;
@@ -72,7 +74,9 @@ impl LiveStack {
         let commit = plan.deployment.commit.short();
         self.tell("building", format!("building {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("build-{commit}.log"));
+        let user = self.user(request.home.clone()).await.map_err(|error| ours(&error))?;
         let sandbox = machine.isolation.of_build(machine.builds.writable(&request));
+        let sandbox = sandbox.map(|sandbox| Sandbox { user, ..sandbox });
         let limit = Some(machine.config.build_timeout);
         let job = Arc::new(Job::new(machine, &self.name, log.clone(), limit, sandbox));
         let (builder, runner, stop) = (Arc::clone(machine), Arc::clone(&job), job.stop());
@@ -99,6 +103,11 @@ impl LiveStack {
             Err(error) => Err(Failure::Ours(chain(&error))),
         }
     }
+}
+
+/// Not to be able to start a process of the app is no fault of its own.
+fn ours(error: &io::Error) -> Failure {
+    Failure::Ours(error.to_string())
 }
 
 /// Offers a build that was just made to other machines, before anything of it runs that could
@@ -166,7 +175,7 @@ impl LiveStack {
         let commit = plan.deployment.commit.short();
         self.tell("releasing", format!("releasing {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("release-{commit}.log"));
-        let sandbox = self.sandbox(built, None);
+        let sandbox = self.sandbox(built, None).await.map_err(|error| ours(&error))?;
         let limit = Some(machine.config.build_timeout);
         let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
         let began = Timestamp::now();
@@ -198,12 +207,13 @@ impl LiveStack {
     }
 
     /// What the small parent of an instance is told.
-    pub(crate) fn instance_spec(
+    pub(crate) async fn instance_spec(
         &self,
         plan: &Plan,
         built: &Built,
         instance: &Instance,
     ) -> io::Result<ShimSpec> {
+        let sandbox = self.sandbox(built, Some(instance.port())).await?;
         let server = |kind: &str, folder: &Path| {
             let program = self.machine.program.path().display().to_string();
             vec![program, kind.to_owned(), built.folder.join(folder).display().to_string()]
@@ -228,21 +238,39 @@ impl LiveStack {
                 .unwrap_or(u64::MAX),
             time_limit_ms: None,
             open_files: self.machine.open_files,
-            sandbox: self.sandbox(built, Some(instance.port())),
+            sandbox,
         })
     }
 
     /// What a process of the app may reach that runs in a build.
-    fn sandbox(&self, built: &Built, port: Option<u16>) -> Option<Sandbox> {
+    async fn sandbox(&self, built: &Built, port: Option<u16>) -> io::Result<Option<Sandbox>> {
         let machine = &self.machine;
         let folder = &machine.folder;
+        let user = self.user(folder.app_home(&self.name)).await?;
+        if let Some(user) = &user {
+            let owner = if machine.builds.is_for_all(built) {
+                Owner::PlatformForAll
+            } else {
+                Owner::PlatformFor(user.id)
+            };
+            let checkout = built.checkout.clone();
+            let handed = spawn_blocking(move || hand_over_once(&checkout, owner)).await;
+            handed.map_err(io::Error::other).flatten()?;
+        }
         let mut readable = vec![folder.build_home(&self.name)];
         if machine.builds.is_for_all(built) {
             readable.push(folder.shared_build_home());
         }
         let writable = vec![folder.app_home(&self.name), folder.app_data(&self.name)];
-        let sandbox = machine.isolation.sandbox(readable, writable)?;
-        Some(Sandbox { release: Some(built.checkout.clone()), port, ..sandbox })
+        let sandbox = machine.isolation.sandbox(readable, writable);
+        let release = Some(built.checkout.clone());
+        Ok(sandbox.map(|sandbox| Sandbox { release, port, user, ..sandbox }))
+    }
+
+    /// Who a process of the app is, whose home this is.
+    async fn user(&self, home: PathBuf) -> io::Result<Option<User>> {
+        let id = self.machine.user(&self.name).await?;
+        Ok(id.map(|id| User { id, home }))
     }
 
     /// The environment of a process of the app.
