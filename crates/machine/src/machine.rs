@@ -18,6 +18,8 @@ use crate::build::{Builds, toolchain};
 use crate::config::{Config, Failpoint};
 use crate::folder::DataFolder;
 use crate::git::mirror::Mirrors;
+use crate::limits::allowance::{Allowance, beginning};
+use crate::limits::probe::{self, Asks};
 use crate::process::port::{Ports, Reservation};
 use crate::process::program::Program;
 use crate::proxy::Routes;
@@ -34,6 +36,8 @@ pub(crate) struct Machine {
     pub(crate) journal: Journal,
     /// What keeps the apps' processes apart.
     pub(crate) isolation: Isolation,
+    /// What they may take.
+    pub(crate) allowance: Allowance,
     pub(crate) mirrors: Arc<Mirrors>,
     pub(crate) builds: Builds,
     pub(crate) ports: Ports,
@@ -79,11 +83,16 @@ impl Machine {
                 shared: &config.shared,
             },
         );
+        let means =
+            probe::means(config.limited_by, Asks::ThePlatform, &beginning(folder.root()));
+        let allowance =
+            Allowance::new(means, &config.allowed, folder.root(), config.only.is_some());
         let mirrors = Arc::new(Mirrors::new(folder.mirrors()).with_supply(config.supply.clone()));
         let builds = Builds::new(folder.builds(), Arc::clone(&mirrors), environment)
             .with_supply(config.supply.clone());
         let machine = Machine {
             isolation,
+            allowance,
             journal: Journal::open(&folder.journal())?,
             mirrors,
             builds,
@@ -111,7 +120,7 @@ impl Machine {
 
     /// What instances are made from here, and the defaults and limits of rows.
     pub(crate) fn settings(&self) -> Settings {
-        self.config.settings(self.isolation.layers())
+        self.config.settings(self.isolation.layers(), &self.allowance)
     }
 
     /// Asks the reactor to look at this app.

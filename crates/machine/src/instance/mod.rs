@@ -213,7 +213,9 @@ impl Instance {
             Waited::Ended(End::NotStarted(reason)) => {
                 Err(StartFailure::App(format!("{} could not be started: {reason}", self.id)))
             }
-            Waited::Ended(end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut)) => {
+            Waited::Ended(
+                end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut | End::Exceeded(_)),
+            ) => {
                 let words = self.words(process, secrets);
                 Err(StartFailure::App(format!("{} {end} before it was healthy{words}", self.id)))
             }
