@@ -113,13 +113,22 @@ fn default(attribute: Attribute) -> Option<Value> {
 
 #[test]
 fn a_row_that_uses_one_is_told_that_it_is_not_offered_yet_and_what_to_do() {
-    for attribute in FURTHER {
+    for attribute in FURTHER.into_iter().filter(|attribute| *attribute != Attribute::Memory) {
         assert!(!valid(attribute).is_empty(), "{attribute:?}");
         for value in valid(attribute) {
             let reason = reason(attribute, value);
             let begin = format!("`{}` is not offered yet: take it out", attribute.name());
             assert!(reason.starts_with(&begin), "{reason}");
         }
+    }
+}
+
+#[test]
+fn a_row_with_a_memory_is_an_app_of_that_memory() {
+    for value in valid(Attribute::Memory) {
+        let row = row(&[(Attribute::Memory, value.clone())]);
+        let app = App::parse(&row, &Settings::for_tests()).unwrap();
+        assert_eq!(app.memory.map(|memory| Value::Whole(memory.into())), Some(value));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rowhouse_core::{AppName, Repository, Settings, SettingsDigest};
 
-use crate::limits::allowance::{Allowance, Asked};
+use crate::limits::allowance::{Allowance, Allowed};
 use crate::limits::probe::Offered;
 use crate::sandbox::layers::Layers;
 use crate::sandbox::probe;
@@ -47,7 +47,7 @@ pub struct Config {
     /// Whether apps are kept apart.
     pub apart: Apartness,
     /// What apps and builds may take of the machine.
-    pub allowed: Asked,
+    pub allowed: Allowed,
     /// By what they may be held to it.
     pub limited_by: Offered,
     /// Files and folders of this machine that every app may read, sockets in them included.

@@ -83,8 +83,7 @@ impl Machine {
                 shared: &config.shared,
             },
         );
-        let means =
-            probe::means(config.limited_by, Asks::ThePlatform, &beginning(folder.root()));
+        let means = probe::means(config.limited_by, Asks::ThePlatform, &beginning(folder.root()));
         let allowance =
             Allowance::new(means, &config.allowed, folder.root(), config.only.is_some());
         let mirrors = Arc::new(Mirrors::new(folder.mirrors()).with_supply(config.supply.clone()));

@@ -12,7 +12,7 @@ use crate::limits::{Cpus, DiskLimit, Limits, Mebibytes, Purpose};
 
 /// What `rowhouse up` was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct Allowed {
     /// Of an instance whose row does not say.
     pub memory: Option<Mebibytes>,
     pub build_memory: Option<Mebibytes>,
@@ -30,7 +30,7 @@ const PROCESSES: u32 = 2_000;
 #[derive(Clone, Debug)]
 pub struct Allowance {
     means: Means,
-    asked: Asked,
+    asked: Allowed,
     /// How the names of its groups begin.
     beginning: String,
 }
@@ -42,7 +42,7 @@ pub fn beginning(data: &Path) -> String {
 
 impl Allowance {
     /// Of a platform on this folder. Where `alone`, its one app may have the machine.
-    pub fn new(means: Means, asked: &Asked, data: &Path, alone: bool) -> Allowance {
+    pub fn new(means: Means, asked: &Allowed, data: &Path, alone: bool) -> Allowance {
         let memory = machine_memory().filter(|_| !alone);
         let disk = statvfs(data).ok().filter(|_| !alone);
         let disk = disk.map(|disk| Mebibytes::of_bytes(disk.f_blocks * disk.f_frsize));
@@ -51,7 +51,7 @@ impl Allowance {
         };
         Allowance {
             means,
-            asked: Asked {
+            asked: Allowed {
                 memory: asked.memory.or(part(memory, 1, 2)),
                 build_memory: asked.build_memory.or(part(memory, 3, 4)),
                 build_cpus: asked.build_cpus,
@@ -74,17 +74,12 @@ impl Allowance {
 
     /// What instances are made from: the same text for the same.
     pub(crate) fn of_settings(&self) -> String {
-        let Asked { memory, processes, disk, .. } = &self.asked;
+        let Allowed { memory, processes, disk, .. } = &self.asked;
         format!("{}, {memory:?}, {processes:?}, {disk:?}", self.means)
     }
 
     /// The limits of an instance or of a `release:`, whose own folders these are.
-    pub(crate) fn of_app(
-        &self,
-        memory: Option<u32>,
-        group: &str,
-        folders: Vec<PathBuf>,
-    ) -> Limits {
+    pub(crate) fn of_app(&self, memory: Option<u32>, group: &str, folders: Vec<PathBuf>) -> Limits {
         let memory = memory.map(|memory| Mebibytes(u64::from(memory))).or(self.asked.memory);
         Limits { memory, ..self.limits(Purpose::Serving, group, folders) }
     }
@@ -122,11 +117,11 @@ mod tests {
 
     #[test]
     fn a_rows_memory_goes_before_the_platforms_and_builds_have_their_own() {
-        let asked = Asked {
+        let asked = Allowed {
             memory: Some(Mebibytes(256)),
             build_memory: Some(Mebibytes(1_024)),
             disk: Some(Mebibytes(100)),
-            ..Asked::default()
+            ..Allowed::default()
         };
         let allowance = Allowance::new(Means::default(), &asked, Path::new("/"), false);
         let memory = |limits: Limits| limits.memory.unwrap().0;
@@ -138,7 +133,7 @@ mod tests {
     #[test]
     fn nobody_who_is_alone_is_limited_unasked() {
         let allowance =
-            |alone| Allowance::new(Means::default(), &Asked::default(), Path::new("/"), alone);
+            |alone| Allowance::new(Means::default(), &Allowed::default(), Path::new("/"), alone);
         let limits = |alone| allowance(alone).of_app(None, "shop.1", Vec::new());
         assert!(limits(false).memory.is_some() && limits(false).disk.is_some());
         assert_eq!((limits(true).memory, limits(true).disk), (None, None));

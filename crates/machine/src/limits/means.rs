@@ -73,11 +73,7 @@ impl fmt::Display for Means {
             Version::One => 1,
             Version::Two => 2,
         };
-        let held = [
-            (&self.memory, "memory"),
-            (&self.processes, "processes"),
-            (&self.cpu, "CPU"),
-        ];
+        let held = [(&self.memory, "memory"), (&self.processes, "processes"), (&self.cpu, "CPU")];
         let held: Vec<&str> =
             held.into_iter().filter(|(folder, _)| folder.is_some()).map(|(_, name)| name).collect();
         write!(formatter, "cgroup v{number} for {}", held.join(", "))

@@ -30,9 +30,7 @@ const MAPPED_BEYOND: u64 = 512 << 20;
 const OF_ALL: u64 = 10;
 
 /// An amount of memory or disk, in MiB.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Mebibytes(pub u64);
 

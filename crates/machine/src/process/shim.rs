@@ -214,9 +214,7 @@ fn supervise(folder: &Path) -> io::Result<End> {
 
 /// Makes the group of a process that is not there yet, and a watch over it.
 fn watch_over(limits: Limits) -> io::Result<Watch> {
-    limits
-        .open_group()
-        .map_err(|error| io::Error::other(format!("cannot be limited: {error}")))?;
+    limits.open_group().map_err(|error| io::Error::other(format!("cannot be limited: {error}")))?;
     Ok(Watch::begin(limits, rustix::process::getpid().as_raw_pid(), Instant::now()))
 }
 

@@ -198,7 +198,8 @@ impl Count {
             if about.is_dir() {
                 self.left.push(entry.path());
             }
-            if about.is_dir() || about.nlink() == 1 || self.seen.insert((about.dev(), about.ino())) {
+            if about.is_dir() || about.nlink() == 1 || self.seen.insert((about.dev(), about.ino()))
+            {
                 self.bytes = self.bytes.saturating_add((about.blocks() * 512).max(LEAST));
             }
         }

@@ -128,7 +128,9 @@ impl Runner for Job {
         environment: &BTreeMap<String, String>,
     ) -> Result<End, io::Error> {
         match self.run(&step.command, folder, environment).await? {
-            end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut | End::Exceeded(_)) => Ok(end),
+            end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut | End::Exceeded(_)) => {
+                Ok(end)
+            }
             // What a shell says of a command that cannot be run.
             End::NotStarted(_) => Ok(End::Exited(127)),
             End::Lost => Err(io::Error::other("the build's parent process was killed")),
