@@ -86,17 +86,20 @@ impl Watch {
         if memory.is_none() && means.processes.is_some() {
             return None;
         }
-        let (mut bytes, mut threads) = (0_u64, 0_u64);
-        for taken in descendants(self.root).into_iter().filter_map(Taken::of) {
-            bytes = bytes.saturating_add(taken.bytes);
-            threads = threads.saturating_add(taken.threads);
-        }
-        if let Some(memory) = memory.filter(|memory| bytes > memory.bytes()) {
-            return Some(Excess::Memory(memory));
-        }
+        let pids = descendants(self.root);
+        let taken: Vec<(i32, Taken)> =
+            pids.into_iter().filter_map(|pid| Some((pid, Taken::of(pid)?))).collect();
+        let threads: u64 = taken.iter().map(|(_, taken)| taken.threads).sum();
         let most = self.limits.processes;
-        let is_over = means.processes.is_none() && threads > u64::from(most);
-        is_over.then_some(Excess::Processes(most))
+        if means.processes.is_none() && threads > u64::from(most) {
+            return Some(Excess::Processes(most));
+        }
+        // To know what several of them share takes longer, and can only make it less.
+        let at_most: u64 = taken.iter().map(|(_, taken)| taken.bytes).sum();
+        let memory = memory.filter(|memory| at_most > memory.bytes())?;
+        let bytes: u64 =
+            taken.iter().map(|(pid, taken)| own_share(*pid).unwrap_or(taken.bytes)).sum();
+        (bytes > memory.bytes()).then_some(Excess::Memory(memory))
     }
 }
 
@@ -110,13 +113,22 @@ struct Taken {
 impl Taken {
     fn of(pid: i32) -> Option<Taken> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let number = |name: &str| -> Option<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim_start_matches(':').split_whitespace().next()?.parse().ok()
-        };
-        let kibibytes = number("RssAnon").unwrap_or(0) + number("RssShmem").unwrap_or(0);
-        Some(Taken { bytes: kibibytes << 10, threads: number("Threads").unwrap_or(1) })
+        let number = |name| number(&status, name);
+        let kibibytes = number("RssAnon:").unwrap_or(0) + number("RssShmem:").unwrap_or(0);
+        Some(Taken { bytes: kibibytes << 10, threads: number("Threads:").unwrap_or(1) })
     }
+}
+
+/// The same, of which what it shares with others is divided by their number.
+fn own_share(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    Some((number(&text, "Pss_Anon:")? + number(&text, "Pss_Shmem:")?) << 10)
+}
+
+/// The number of a line of `proc_pid_status(5)`.
+fn number(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// What folders take. To count their files costs time, so that is done only when so much more of
@@ -247,5 +259,6 @@ mod tests {
     fn this_process_takes_memory_and_a_thread() {
         let taken = Taken::of(rustix::process::getpid().as_raw_pid()).unwrap();
         assert!(taken.bytes > 0 && taken.threads > 0);
+        assert!(own_share(rustix::process::getpid().as_raw_pid()).unwrap() > 0);
     }
 }
