@@ -50,18 +50,18 @@ impl Limits {
 
     fn write_first(&self) -> io::Result<()> {
         if let (Some(folder), Some(most)) = (self.folder(self.means.memory.as_ref()), self.memory) {
-            write(&folder, "memory.limit_in_bytes", most.bytes())?;
+            write(&folder, "memory.limit_in_bytes", &most.bytes())?;
             // With swap, where the kernel counts it.
-            let _ = write(&folder, "memory.memsw.limit_in_bytes", most.bytes());
+            let _ = write(&folder, "memory.memsw.limit_in_bytes", &most.bytes());
         }
         if let Some(folder) = self.folder(self.means.processes.as_ref()) {
-            write(&folder, "pids.max", self.processes)?;
+            write(&folder, "pids.max", &self.processes)?;
         }
         if let Some(folder) = self.folder(self.means.cpu.as_ref()) {
             let shares = if self.purpose == Purpose::Building { 64 } else { 1_024 };
-            write(&folder, "cpu.shares", shares)?;
+            write(&folder, "cpu.shares", &shares)?;
             if let Some(cpus) = self.cpus {
-                write(&folder, "cpu.cfs_quota_us", cpus.of(PERIOD))?;
+                write(&folder, "cpu.cfs_quota_us", &cpus.of(PERIOD))?;
             }
         }
         Ok(())
@@ -69,19 +69,19 @@ impl Limits {
 
     fn write_second(&self) -> io::Result<()> {
         if let (Some(folder), Some(most)) = (self.folder(self.means.memory.as_ref()), self.memory) {
-            write(&folder, "memory.max", most.bytes())?;
+            write(&folder, "memory.max", &most.bytes())?;
             // Absent without swap; without the other one (Linux 4.19) the look ends the rest.
-            let _ = write(&folder, "memory.swap.max", 0);
-            let _ = write(&folder, "memory.oom.group", 1);
+            let _ = write(&folder, "memory.swap.max", &0);
+            let _ = write(&folder, "memory.oom.group", &1);
         }
         if let Some(folder) = self.folder(self.means.processes.as_ref()) {
-            write(&folder, "pids.max", self.processes)?;
+            write(&folder, "pids.max", &self.processes)?;
         }
         if let Some(folder) = self.folder(self.means.cpu.as_ref()) {
             let weight = if self.purpose == Purpose::Building { 6 } else { 100 };
-            write(&folder, "cpu.weight", weight)?;
+            write(&folder, "cpu.weight", &weight)?;
             if let Some(cpus) = self.cpus {
-                write(&folder, "cpu.max", format!("{} {PERIOD}", cpus.of(PERIOD)))?;
+                write(&folder, "cpu.max", &format!("{} {PERIOD}", cpus.of(PERIOD)))?;
             }
         }
         Ok(())
@@ -96,7 +96,7 @@ impl Limits {
         for folder in self.group_folders() {
             let mut tries = 0;
             loop {
-                match write(&folder, "cgroup.procs", 0) {
+                match write(&folder, "cgroup.procs", &0) {
                     Err(error)
                         if error.kind() == io::ErrorKind::NotFound && tries < ENTERED_WITHIN =>
                     {
@@ -127,7 +127,7 @@ impl Limits {
     pub(crate) fn close_group(&self) {
         if let Some(folder) = self.folder(self.means.processes.as_ref()) {
             // Nobody is born meanwhile.
-            let _ = write(&folder, "pids.max", 0);
+            let _ = write(&folder, "pids.max", &0);
         }
         for folder in self.group_folders() {
             remove(&folder);
@@ -142,7 +142,7 @@ impl Cpus {
     }
 }
 
-fn write(folder: &Path, name: &str, value: impl ToString) -> io::Result<()> {
+fn write(folder: &Path, name: &str, value: &impl ToString) -> io::Result<()> {
     let path = folder.join(name);
     // Opened, not made: in a folder that is no group's there is nothing to limit by.
     let mut file = fs::OpenOptions::new().write(true).open(&path)?;

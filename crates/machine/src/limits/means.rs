@@ -26,8 +26,8 @@ pub struct Means {
 }
 
 /// How a platform that lacks something gets it.
-const CURE: &str = "start the platform as root, or as a service of `systemd --user` on a machine \
-                    with cgroup v2";
+const CURE: &str = "start the platform as root, or as a service of systemd with `Delegate=yes` and \
+                    `DelegateSubgroup=platform` (systemd 254 or newer)";
 
 impl Means {
     /// What is held less well than by groups.
