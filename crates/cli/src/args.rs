@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, value_parser};
 use rowhouse_command::argument::{address, duration};
 use rowhouse_command::rows::{Processes, Read, RowCommand, Waiting};
 use rowhouse_core::AppName;
+use rowhouse_machine::limits::Cpus;
 use rowhouse_machine::users::Uids;
 
 use crate::failure::bad_input;
@@ -168,6 +170,24 @@ pub(crate) struct Up {
     /// Connections that one address may have open [default: half of all]
     #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
     pub(crate) connections_per_client: Option<u32>,
+    /// MiB that an instance may use whose row has no `Memory` [default: half of the machine's]
+    #[arg(long, value_parser = value_parser!(u64).range(16..=1 << 24), value_name = "MIB")]
+    pub(crate) memory: Option<u64>,
+    /// Processes and threads that an instance or a build may have [default: 2000]
+    #[arg(long, value_parser = value_parser!(u32).range(10..), value_name = "N")]
+    pub(crate) processes: Option<u32>,
+    /// MiB of disk that an app's own folders may take [default: half of the disk]
+    #[arg(long, value_parser = value_parser!(u64).range(1..=1 << 32), value_name = "MIB")]
+    pub(crate) disk: Option<u64>,
+    /// MiB that a build may use [default: three quarters of the machine's]
+    #[arg(long, value_parser = value_parser!(u64).range(16..=1 << 24), value_name = "MIB")]
+    pub(crate) build_memory: Option<u64>,
+    /// CPUs that a build may use, such as 1.5 [default: all that others leave]
+    #[arg(long, value_parser = Cpus::from_str, value_name = "N")]
+    pub(crate) build_cpu: Option<Cpus>,
+    /// Limit apps and builds as on a machine without control groups
+    #[arg(long, hide = true)]
+    pub(crate) without_control_groups: bool,
     /// A file or folder that every app may read, with the sockets in it; may be repeated
     #[arg(long, value_name = "PATH")]
     pub(crate) share: Vec<PathBuf>,

@@ -113,7 +113,8 @@ fn default(attribute: Attribute) -> Option<Value> {
 
 #[test]
 fn a_row_that_uses_one_is_told_that_it_is_not_offered_yet_and_what_to_do() {
-    for attribute in FURTHER.into_iter().filter(|one| *one != Attribute::Procfile) {
+    let is_offered = |one: &Attribute| matches!(one, Attribute::Procfile | Attribute::Memory);
+    for attribute in FURTHER.into_iter().filter(|one| !is_offered(one)) {
         assert!(!valid(attribute).is_empty(), "{attribute:?}");
         for value in valid(attribute) {
             let reason = reason(attribute, value);
@@ -128,6 +129,15 @@ fn lines_over_those_of_a_procfile_are_offered() {
     for value in valid(Attribute::Procfile) {
         let app = App::parse(&row(&[(Attribute::Procfile, value)]), &Settings::for_tests());
         assert!(!app.unwrap().procfile.is_empty());
+    }
+}
+
+#[test]
+fn a_row_with_a_memory_is_an_app_of_that_memory() {
+    for value in valid(Attribute::Memory) {
+        let row = row(&[(Attribute::Memory, value.clone())]);
+        let app = App::parse(&row, &Settings::for_tests()).unwrap();
+        assert_eq!(app.memory.map(|memory| Value::Whole(memory.into())), Some(value));
     }
 }
 

@@ -20,6 +20,8 @@ use crate::build::{Builds, toolchain};
 use crate::config::{Config, Failpoint};
 use crate::folder::DataFolder;
 use crate::git::mirror::Mirrors;
+use crate::limits::allowance::{Allowance, beginning};
+use crate::limits::probe::{self, Asks};
 use crate::process::port::{Ports, Reservation};
 use crate::process::program::Program;
 use crate::proxy::Routes;
@@ -39,6 +41,8 @@ pub(crate) struct Machine {
     pub(crate) isolation: Isolation,
     /// Who the apps are, where each has a user of its own.
     pub(crate) users: Option<Users>,
+    /// What they may take.
+    pub(crate) allowance: Allowance,
     pub(crate) mirrors: Arc<Mirrors>,
     pub(crate) builds: Builds,
     pub(crate) ports: Ports,
@@ -93,12 +97,16 @@ impl Machine {
         if users.is_none() {
             Users::distrust(&folder);
         }
+        let means = probe::means(config.limited_by, Asks::ThePlatform, &beginning(folder.root()));
+        let allowance =
+            Allowance::new(means, &config.allowed, folder.root(), config.only.is_some());
         let mirrors = Arc::new(Mirrors::new(folder.mirrors()).with_supply(config.supply.clone()));
         let builds = Builds::new(folder.builds(), Arc::clone(&mirrors), environment)
             .with_supply(config.supply.clone());
         let machine = Machine {
             isolation,
             users,
+            allowance,
             journal: Journal::open(&folder.journal())?,
             mirrors,
             builds,
@@ -126,7 +134,7 @@ impl Machine {
 
     /// What instances are made from here, and the defaults and limits of rows.
     pub(crate) fn settings(&self) -> Settings {
-        self.config.settings(self.isolation.layers())
+        self.config.settings(self.isolation.layers(), &self.allowance)
     }
 
     /// Asks the reactor to look at this app.

@@ -20,6 +20,8 @@ use crate::config::{Apartness, Config};
 use crate::damage;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
 use crate::instance::State;
+use crate::limits::means::Means;
+use crate::limits::probe;
 use crate::machine::{Machine, raise_open_files};
 use crate::process::supervised::end_processes;
 use crate::proxy::{Limits, Proxy};
@@ -129,6 +131,11 @@ impl House {
         self.machine.isolation.layers()
     }
 
+    /// By what apps are held to their limits.
+    pub fn means(&self) -> &Means {
+        self.machine.allowance.means()
+    }
+
     async fn begin(config: Config) -> Result<House, UpError> {
         let folder = DataFolder::open(&config.data)?;
         let mut hold = folder.hold()?;
@@ -148,7 +155,7 @@ impl House {
             damage::tell(&machine, salvaged, &recorded).await;
         }
         damage::mend(&machine, recorded, &stacks.held()).await?;
-        end_leftovers(&machine.folder, &stacks).await;
+        end_leftovers(&machine, &stacks).await;
         carry_on(&stacks).await;
         settle(&stacks).await;
         let proxy = proxy(&listener, &machine)?;
@@ -207,7 +214,7 @@ impl House {
         });
         let (table, answered) = open_table(&machine.folder)?;
         damage::mend(&machine, recorded, &stacks.held()).await?;
-        end_leftovers(&machine.folder, &stacks).await;
+        end_leftovers(&machine, &stacks).await;
         carry_on(&stacks).await;
         let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
         Ok(House {
@@ -424,7 +431,8 @@ fn listen_error(config: &Config, error: &std::io::Error) -> UpError {
 
 /// Ends one-off processes, such as builds, of a platform that was killed: their operations begin
 /// them again.
-async fn end_leftovers(data: &DataFolder, stacks: &Stacks) {
+async fn end_leftovers(machine: &Machine, stacks: &Stacks) {
+    let (data, allowance) = (&machine.folder, &machine.allowance);
     let mut known = BTreeSet::new();
     for stack in stacks.all() {
         if let Some(record) = stack.record().await {
@@ -442,6 +450,7 @@ async fn end_leftovers(data: &DataFolder, stacks: &Stacks) {
             let _ = remove_now(&folder);
         }
     }
+    probe::remove_leftovers(allowance.means(), allowance.beginning());
 }
 
 /// Gives what was adopted a moment to answer, so that the proxy has somewhere to send its first

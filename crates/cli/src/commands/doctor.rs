@@ -10,7 +10,10 @@ use rowhouse_command::rows::orphans;
 use rowhouse_core::counted;
 use rowhouse_machine::damage;
 use rowhouse_machine::folder::{DataFolder, FolderError, Presence};
+use rowhouse_machine::limits::allowance;
+use rowhouse_machine::limits::probe::{self as limits_probe, Asks, Offered};
 use rowhouse_machine::process::supervised::unconfined;
+use rowhouse_machine::sandbox::layers::Gap;
 use rowhouse_machine::sandbox::probe;
 use rowhouse_machine::stack::journal;
 use rowhouse_machine::table::reader::{self, Reader};
@@ -55,6 +58,7 @@ pub(crate) fn doctor(data: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
     findings.push(kernel());
     findings.extend(isolation(context.as_ref().ok().map(|context| &context.folder)));
     let root = context.as_ref().ok().map(|context| context.folder.root());
+    findings.extend(limits(root));
     Ok(finding::tell(&findings, json!({ "Data": root }), as_json))
 }
 
@@ -362,6 +366,17 @@ fn kernel() -> Finding {
         (true, false) => ("no /proc", "mount it: `mount -t proc proc /proc`"),
     };
     Finding::bad("kernel", State::Broken, format!("Linux {release}: {}", lacks.0), lacks.1)
+}
+
+/// By what apps are held to their limits here.
+fn limits(root: Option<&Path>) -> Vec<Finding> {
+    let beginning = allowance::beginning(root.unwrap_or(Path::new("/")));
+    let means = limits_probe::means(Offered::All, Asks::Somebody, &beginning);
+    let mut findings = vec![Finding::fine("limits", means.to_string())];
+    let gaps = means.gaps().into_iter();
+    let bad = |gap: Gap| Finding::bad("limits", State::Warning, gap.lacking, gap.cure);
+    findings.extend(gaps.map(bad));
+    findings
 }
 
 /// What keeps apps apart here, and what does not; and which processes run without it.

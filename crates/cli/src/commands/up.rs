@@ -8,7 +8,10 @@ use anyhow::Context as _;
 use rowhouse_command::rows::{orphans, repository, row_text};
 use rowhouse_core::{Repository, Row, counted};
 use rowhouse_machine::config::{Apartness, Config, Failpoint};
-use rowhouse_machine::sandbox::layers::Layers;
+use rowhouse_machine::limits::Mebibytes;
+use rowhouse_machine::limits::allowance::Allowed;
+use rowhouse_machine::limits::probe::Offered;
+use rowhouse_machine::sandbox::layers::{Gap, Layers};
 use rowhouse_machine::succession::{Predecessor, Successor};
 use rowhouse_machine::supply::Supply;
 use rowhouse_machine::up::{Ended, House, Leaving, Shutdown, UpError};
@@ -45,6 +48,14 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         connections_per_client: up
             .connections_per_client
             .map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+        allowed: Allowed {
+            memory: up.memory.map(Mebibytes),
+            build_memory: up.build_memory.map(Mebibytes),
+            build_cpus: up.build_cpu,
+            processes: up.processes,
+            disk: up.disk.map(Mebibytes),
+        },
+        limited_by: if up.without_control_groups { Offered::NoGroups } else { Offered::All },
         apart: if up.trust_apps { Apartness::Trusted } else { Apartness::Enforced },
         uids: up.uids.map(of_root).transpose()?,
         shared: up.share.iter().map(|path| shared(path)).collect::<anyhow::Result<_>>()?,
@@ -75,7 +86,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         if has_repository { "" } else { ", repo" },
         if has_repository { "" } else { ", 'URL'" },
     ));
-    tell_gaps(house.layers(), context);
+    tell_gaps(house.layers(), &house.means().gaps(), context);
     orphans::tell(house.orphans(), &context.location, output::announce);
     match run(house, signals, HangUp::HandsOver, || true).await? {
         Worked::Ended(ended) => tell_end(context, &ended),
@@ -87,12 +98,12 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
 }
 
 /// Says where apps are not kept apart.
-fn tell_gaps(layers: Option<&Layers>, context: &Context) {
+fn tell_gaps(layers: Option<&Layers>, of_limits: &[Gap], context: &Context) {
     let gaps = layers.map(Layers::gaps);
-    let said = match gaps.as_deref() {
-        None => "apps are trusted: nothing keeps them apart (`--trust-apps`)".to_owned(),
-        Some([]) => return,
-        Some([gap, ..]) => {
+    let said = match (gaps.as_deref(), of_limits) {
+        (None, _) => "apps are trusted: nothing keeps them apart (`--trust-apps`)".to_owned(),
+        (Some([]), []) => return,
+        (Some([gap, ..]), _) | (Some([]), [gap, ..]) => {
             let command = context.location.command("doctor");
             format!("{}; `{command}` tells what else, and the cure", gap.lacking)
         }

@@ -110,6 +110,6 @@ fn how_it_ended(end: &End) -> String {
     match end {
         End::Exited(status) => format!("ended with exit status {status}"),
         End::Signalled(signal) => format!("was ended by signal {signal}"),
-        End::TimedOut | End::NotStarted(_) | End::Lost => end.to_string(),
+        End::TimedOut | End::Exceeded(_) | End::NotStarted(_) | End::Lost => end.to_string(),
     }
 }

@@ -215,7 +215,9 @@ impl Instance {
             Waited::Ended(End::NotStarted(reason)) => {
                 Err(StartFailure::App(format!("{} could not be started: {reason}", self.id)))
             }
-            Waited::Ended(end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut)) => {
+            Waited::Ended(
+                end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut | End::Exceeded(_)),
+            ) => {
                 let words = self.words(process, secrets);
                 if trust_its_word && words.tells_of_a_taken_address() {
                     return Err(StartFailure::PortTaken);

@@ -125,6 +125,11 @@ impl Sandbox {
         }
     }
 
+    /// Whether the kernel counts what its users run apart from what the same users run outside.
+    pub(crate) fn has_own_users(&self) -> bool {
+        self.layers.view == Some(Namespace::User)
+    }
+
     fn rules(&self, temporary: &Path) -> io::Result<Rules> {
         let mut readable = self.readable.clone();
         readable.extend(["/proc", "/dev/random", "/dev/urandom"].map(PathBuf::from));

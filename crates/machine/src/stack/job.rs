@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::step::{Runner, Step};
+use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::ownership::{Owner, hand_over_once};
 use crate::process::end::End;
@@ -35,6 +36,8 @@ pub(crate) struct Job {
     limit: Option<Duration>,
     open_files: Option<u64>,
     sandbox: Option<Sandbox>,
+    group: String,
+    limits: Option<Limits>,
     stop: CancellationToken,
     /// Since when its processes are those that write the log.
     began: Mutex<Timestamp>,
@@ -49,16 +52,36 @@ impl Job {
         limit: Option<Duration>,
         sandbox: Option<Sandbox>,
     ) -> Job {
+        let word = machine.unique_name("job");
         Job {
             program: machine.program.path().to_owned(),
-            folder: machine.folder.instances(name).join(machine.unique_name("job")),
+            folder: machine.folder.instances(name).join(&word),
             log,
             limit,
             open_files: machine.open_files,
             sandbox,
+            group: format!("{name}.{word}"),
+            limits: None,
             stop: CancellationToken::new(),
             began: Mutex::new(Timestamp::now()),
         }
+    }
+
+    /// Under the limits of a build, whose own folders these are besides the job's.
+    pub(crate) fn of_build(self, machine: &Machine, mut own: Vec<PathBuf>) -> Job {
+        own.push(self.folder.clone());
+        Job { limits: Some(machine.allowance.of_build(&self.group, own)), ..self }
+    }
+
+    /// Under the limits of an instance, whose own folders these are besides the job's.
+    pub(crate) fn of_release(
+        self,
+        machine: &Machine,
+        memory: Option<u32>,
+        mut own: Vec<PathBuf>,
+    ) -> Job {
+        own.push(self.folder.clone());
+        Job { limits: Some(machine.allowance.of_app(memory, &self.group, own)), ..self }
     }
 
     /// Cancelled, it ends whatever process runs, and the job with it.
@@ -99,6 +122,7 @@ impl Job {
             time_limit_ms: limit_ms,
             open_files: self.open_files,
             sandbox: self.sandbox.clone(),
+            limits: self.limits.clone(),
         };
         let process = Supervised::start(&self.program, &self.folder, &spec)?;
         let end = tokio::select! {
@@ -131,7 +155,9 @@ impl Runner for Job {
         environment: &BTreeMap<String, String>,
     ) -> Result<End, io::Error> {
         match self.run(&step.command, folder, environment).await? {
-            end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut) => Ok(end),
+            end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut | End::Exceeded(_)) => {
+                Ok(end)
+            }
             // What a shell says of a command that cannot be run.
             End::NotStarted(_) => Ok(End::Exited(127)),
             End::Lost => Err(io::Error::other("the build's parent process was killed")),

@@ -78,7 +78,9 @@ impl LiveStack {
         let sandbox = machine.isolation.of_build(machine.builds.writable(&request));
         let sandbox = sandbox.map(|sandbox| Sandbox { user, ..sandbox });
         let limit = Some(machine.config.build_timeout);
-        let job = Arc::new(Job::new(machine, &self.name, log.clone(), limit, sandbox));
+        let own = machine.builds.writable(&request);
+        let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
+        let job = Arc::new(job.of_build(machine, own));
         let (builder, runner, stop) = (Arc::clone(machine), Arc::clone(&job), job.stop());
         let work = async move { builder.builds.build(&request, runner.as_ref()).await };
         match self.work(stop, work).await? {
@@ -178,6 +180,8 @@ impl LiveStack {
         let sandbox = self.sandbox(built, None).await.map_err(|error| ours(&error))?;
         let limit = Some(machine.config.build_timeout);
         let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
+        let own = vec![machine.folder.app_data(&self.name), machine.folder.app_home(&self.name)];
+        let job = job.of_release(machine, plan.app.memory, own);
         let began = Timestamp::now();
         let environment = self
             .environment(plan, built, None, job.temporary())
@@ -192,7 +196,11 @@ impl LiveStack {
         match end {
             End::Exited(0) => {}
             End::Lost => return Err(Failure::Ours(format!("its `release` command {end}"))),
-            End::Exited(_) | End::Signalled(_) | End::TimedOut | End::NotStarted(_) => {
+            End::Exited(_)
+            | End::Signalled(_)
+            | End::TimedOut
+            | End::Exceeded(_)
+            | End::NotStarted(_) => {
                 let said = words(&log, began, &built.folder, &Secrets::of(&plan.app));
                 let reason = format!("its `release` command {end}{said}");
                 return Err(Failure::of_app(reason, machine.folder.root()));
@@ -239,6 +247,15 @@ impl LiveStack {
             time_limit_ms: None,
             open_files: self.machine.open_files,
             sandbox,
+            limits: Some(self.machine.allowance.of_app(
+                plan.app.memory,
+                &format!("{}.{}", self.name, instance.id()),
+                vec![
+                    self.machine.folder.app_data(&self.name),
+                    self.machine.folder.app_home(&self.name),
+                    instance.folder().to_owned(),
+                ],
+            )),
         })
     }
 
