@@ -9,9 +9,10 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
 use rowhouse_command::argument::{address, duration};
-use rowhouse_command::rows::{Read, RowCommand, Waiting};
+use rowhouse_command::rows::{Processes, Read, RowCommand, Waiting};
 use rowhouse_core::AppName;
 use rowhouse_machine::limits::Cpus;
+use rowhouse_machine::users::Uids;
 
 use crate::failure::bad_input;
 use crate::output::{clean, quoted};
@@ -190,6 +191,10 @@ pub(crate) struct Up {
     /// A file or folder that every app may read, with the sockets in it; may be repeated
     #[arg(long, value_name = "PATH")]
     pub(crate) share: Vec<PathBuf>,
+    /// As root: the users of the machine that apps may be, each its own [default: some that nobody
+    /// has]
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub(crate) uids: Option<Uids>,
     /// Do not keep apps apart: each may do what this user may
     #[arg(long)]
     pub(crate) trust_apps: bool,
@@ -209,6 +214,8 @@ pub(crate) struct Deploy {
     /// The same, as an option
     #[arg(long = "name", value_name = "NAME", conflicts_with = "name")]
     pub(crate) named: Option<String>,
+    #[command(flatten)]
+    pub(crate) processes: Processes,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }
@@ -234,6 +241,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_table_of_both_platforms_has_each_command() {
+        let document = include_str!("../../../docs/platforms.md");
+        let (_, table) = document.split_once("\n## Commands\n").unwrap();
+        let lines = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let mut told: Vec<&str> = lines.map(|(name, _)| name).collect();
+        // Those of the other program have a test of their own there.
+        told.retain(|name| !name.starts_with("aws "));
+        let command = Arguments::command();
+        let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
+        let mut known: Vec<&str> =
+            shown.map(clap::Command::get_name).filter(|name| *name != "aws").collect();
+        told.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(told, known);
     }
 
     /// The commands that the units of a template start, with values in place of parameters.

@@ -62,6 +62,7 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         steady: Duration::from_secs(2),
         connections_per_client: None,
         apart: Apartness::Enforced,
+        uids: None,
         shared: Vec::new(),
         allowed: Allowed::default(),
         limited_by: Offered::All,

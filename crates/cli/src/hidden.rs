@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use rowhouse_machine::sandbox::probe;
+use rowhouse_machine::site::Otherwise;
 
 use crate::output;
 
@@ -28,7 +29,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Option<ExitCode> {
             let pid = arguments[3].to_str()?.parse().ok()?;
             Some(rowhouse_machine::waiter::run(folder, pid))
         }
-        ("static", 3) => Some(match serve(folder) {
+        (kind @ ("static" | "static-single"), 3) => Some(match serve(kind, folder) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 output::problem(&format!("{error:#}"));
@@ -39,13 +40,15 @@ pub(crate) fn run(arguments: &[OsString]) -> Option<ExitCode> {
     }
 }
 
-fn serve(folder: &Path) -> anyhow::Result<()> {
+fn serve(kind: &str, folder: &Path) -> anyhow::Result<()> {
+    let otherwise = if kind == "static-single" { Otherwise::Index } else { Otherwise::NotFound };
     let variable = |name: &str| std::env::var(name).with_context(|| format!("`{name}` is not set"));
     let port: u16 = variable("PORT")?.parse().context("`PORT` is no port")?;
     let host = variable("HOST")?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = tokio::net::TcpListener::bind((host.as_str(), port)).await?;
-        rowhouse_machine::site::serve(folder.to_owned(), listener, output::announce).await?;
+        rowhouse_machine::site::serve(folder.to_owned(), otherwise, listener, output::announce)
+            .await?;
         Ok(())
     })
 }

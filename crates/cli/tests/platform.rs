@@ -65,6 +65,7 @@ async fn the_machine_keeps_the_contract_of_a_platform() {
         connections_per_client: None,
         program: house::PROGRAM.into(),
         apart: Apartness::Enforced,
+        uids: None,
         shared: Vec::new(),
         allowed: Allowed::default(),
         limited_by: Offered::All,

@@ -11,6 +11,7 @@ use crate::limits::probe::Offered;
 use crate::sandbox::layers::Layers;
 use crate::sandbox::probe;
 use crate::supply::Supply;
+use crate::users::Uids;
 
 /// What instances are made from here, apart from the row. Change it when the way they are run
 /// changes.
@@ -50,6 +51,9 @@ pub struct Config {
     pub allowed: Allowed,
     /// By what they may be held to it.
     pub limited_by: Offered,
+    /// The users of the machine that apps may be, on a platform of root's; `None`: some that nobody
+    /// is.
+    pub uids: Option<Uids>,
     /// Files and folders of this machine that every app may read, sockets in them included.
     pub shared: Vec<PathBuf>,
     /// What goes wrong on purpose; only tests ask for it.
@@ -85,9 +89,9 @@ pub enum Apartness {
 
 impl Apartness {
     /// What is put on each process; see [`probe::layers`].
-    pub(crate) fn layers(self, program: &Path, folder: &Path) -> Option<Layers> {
+    pub(crate) fn layers(self, program: &Path, folder: &Path, user: Option<u32>) -> Option<Layers> {
         match self {
-            Apartness::Enforced => Some(probe::layers(program, folder)),
+            Apartness::Enforced => Some(probe::layers(program, folder, user)),
             Apartness::Trusted => None,
         }
     }

@@ -44,6 +44,22 @@ const SMALL: u64 = 64 << 10;
 /// From how many bytes on compression saves more than it costs.
 const WORTH_COMPRESSING: u64 = 1 << 10;
 
+/// What a site answers where there is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// That nothing is found.
+    NotFound,
+    /// The page of all paths, since its paths are read in the browser: `index.html`.
+    Index,
+}
+
+/// A folder that is served.
+#[derive(Clone, Debug)]
+struct Site {
+    root: PathBuf,
+    otherwise: Otherwise,
+}
+
 /// Serves the files of `folder` until it is dropped: `index.html` for folders, `about.html` for
 /// `/about`, `200.html` or `404.html` for what is not there; nothing whose name begins with `.`
 /// (except `.well-known`), nothing outside. `access` is told a line for each request.
@@ -52,10 +68,11 @@ const WORTH_COMPRESSING: u64 = 1 << 10;
 /// Only if `folder` is not there.
 pub async fn serve(
     folder: PathBuf,
+    otherwise: Otherwise,
     listener: TcpListener,
     access: impl Fn(&str) + Send + Sync + 'static,
 ) -> io::Result<()> {
-    let root = fs::canonicalize(&folder)?;
+    let site = Site { root: fs::canonicalize(&folder)?, otherwise };
     let access: Access = Arc::new(access);
     let mut connections = JoinSet::new();
     loop {
@@ -70,7 +87,7 @@ pub async fn serve(
         };
         // Without it the end of an answer waits until the client acknowledges what came before.
         if stream.set_nodelay(true).is_ok() {
-            connections.spawn(converse(stream, client.ip(), root.clone(), Arc::clone(&access)));
+            connections.spawn(converse(stream, client.ip(), site.clone(), Arc::clone(&access)));
         }
     }
 }
@@ -78,14 +95,14 @@ pub async fn serve(
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     client: IpAddr,
-    root: PathBuf,
+    site: Site,
     access: Access,
 ) {
     let service = service_fn(|request: Request<Incoming>| {
-        let (root, access) = (&root, &access);
+        let (site, access) = (&site, &access);
         async move {
             let asked = Asked::of(&request, client);
-            let response = answer(root, request).await;
+            let response = answer(site, request).await;
             access(&asked.line(&response, Timestamp::now()));
             Ok::<_, Infallible>(response)
         }
@@ -132,7 +149,8 @@ impl Asked {
     }
 }
 
-async fn answer<B>(root: &Path, request: Request<B>) -> Response<Body> {
+async fn answer<B>(site: &Site, request: Request<B>) -> Response<Body> {
+    let root = &site.root;
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -157,7 +175,7 @@ async fn answer<B>(root: &Path, request: Request<B>) -> Response<Body> {
     {
         return file(root, &page, &request).await;
     }
-    not_found(root, &request).await
+    not_found(site, &request).await
 }
 
 /// The file or folder that a request's path names, if it may be seen.
@@ -296,7 +314,8 @@ fn with_charset(headers: &mut http::HeaderMap) {
 
 /// What a site says where there is nothing: `200.html` is the page of all paths of an app that runs
 /// in the browser, though not the answer to a script or a picture that is missing.
-async fn not_found<B>(root: &Path, request: &Request<B>) -> Response<Body> {
+async fn not_found<B>(site: &Site, request: &Request<B>) -> Response<Body> {
+    let root = &site.root;
     let page = |name| inside(root, &root.join(name)).filter(|page| page.is_file());
     let wants_page = request
         .headers()
@@ -304,7 +323,11 @@ async fn not_found<B>(root: &Path, request: &Request<B>) -> Response<Body> {
         .iter()
         .any(|kinds| kinds.to_str().is_ok_and(|kinds| kinds.contains("text/html")));
     let name = request.uri().path().rsplit('/').next().unwrap_or_default();
-    if let Some(page) = page("200.html").filter(|_| wants_page || !name.contains('.')) {
+    let of_all_paths = match site.otherwise {
+        Otherwise::Index => page("200.html").or_else(|| page("index.html")),
+        Otherwise::NotFound => page("200.html"),
+    };
+    if let Some(page) = of_all_paths.filter(|_| wants_page || !name.contains('.')) {
         return file(root, &page, request).await;
     }
     let Some(page) = page("404.html") else { return plain(StatusCode::NOT_FOUND, "not found\n") };
@@ -345,6 +368,10 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 mod tests {
     use super::*;
 
+    fn plain_site(root: &Path) -> Site {
+        Site { root: root.to_owned(), otherwise: Otherwise::NotFound }
+    }
+
     fn site() -> tempfile::TempDir {
         let site = tempfile::tempdir().unwrap();
         let at = |name: &str| site.path().join(name);
@@ -374,7 +401,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let root = fs::canonicalize(site.path()).unwrap();
-        answer(&root, request.body(()).unwrap()).await
+        answer(&plain_site(&root), request.body(()).unwrap()).await
     }
 
     async fn text(response: Response<Body>) -> String {
@@ -470,10 +497,10 @@ mod tests {
     async fn only_reading_is_allowed() {
         let site = site();
         let root = fs::canonicalize(site.path()).unwrap();
-        let response = answer(&root, Request::post("/").body(()).unwrap()).await;
+        let response = answer(&plain_site(&root), Request::post("/").body(()).unwrap()).await;
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
-        let response = answer(&root, Request::head("/").body(()).unwrap()).await;
+        let response = answer(&plain_site(&root), Request::head("/").body(()).unwrap()).await;
         assert_eq!(response.headers()["content-length"], "13");
         assert_eq!(text(response).await, "");
     }
@@ -484,7 +511,8 @@ mod tests {
         let site = site();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(site.path().to_owned(), listener, |_| {}));
+        let serving =
+            tokio::spawn(serve(site.path().to_owned(), Otherwise::NotFound, listener, |_| {}));
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         stream.write_all(request).await.unwrap();
@@ -624,7 +652,7 @@ mod tests {
         let request =
             || Request::get("/a%20b.css?q=x\\y").header("x-forwarded-for", "10.9.9.9, 192.0.2.7");
         let root = fs::canonicalize(site.path()).unwrap();
-        let response = answer(&root, request().body(()).unwrap()).await;
+        let response = answer(&plain_site(&root), request().body(()).unwrap()).await;
         let asked = Asked::of(&request().body(()).unwrap(), [127, 0, 0, 1].into());
         let now = "2026-11-28T02:03:04Z".parse().unwrap();
         assert_eq!(
@@ -681,7 +709,8 @@ mod tests {
         let told = Arc::clone(&lines);
         let access: Access = Arc::new(move |line: &str| told.lock().unwrap().push(line.to_owned()));
         let server = Written(server, Arc::clone(&writes));
-        let serving = tokio::spawn(converse(server, [127, 0, 0, 1].into(), root, access));
+        let serving =
+            tokio::spawn(converse(server, [127, 0, 0, 1].into(), plain_site(&root), access));
         for path in ["/", "/none"] {
             let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
             client.write_all(request.as_bytes()).await.unwrap();
@@ -704,7 +733,8 @@ mod tests {
         let site = site();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(site.path().to_owned(), listener, |_| {}));
+        let serving =
+            tokio::spawn(serve(site.path().to_owned(), Otherwise::NotFound, listener, |_| {}));
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         assert!(stream.read(&mut [0; 64]).await.unwrap() > 0);

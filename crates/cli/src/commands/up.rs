@@ -14,7 +14,8 @@ use rowhouse_machine::limits::probe::Offered;
 use rowhouse_machine::sandbox::layers::{Gap, Layers};
 use rowhouse_machine::succession::{Predecessor, Successor};
 use rowhouse_machine::supply::Supply;
-use rowhouse_machine::up::{Ended, House, Leaving, Shutdown};
+use rowhouse_machine::up::{Ended, House, Leaving, Shutdown, UpError};
+use rowhouse_machine::users::Uids;
 use rustix::process::Signal;
 
 use crate::args::Up;
@@ -56,6 +57,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         },
         limited_by: if up.without_control_groups { Offered::NoGroups } else { Offered::All },
         apart: if up.trust_apps { Apartness::Trusted } else { Apartness::Enforced },
+        uids: up.uids.map(of_root).transpose()?,
         shared: up.share.iter().map(|path| shared(path)).collect::<anyhow::Result<_>>()?,
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: std::env::var("ROWHOUSE_FAILPOINT")
@@ -66,7 +68,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     let has_repository = config.repository.is_some();
     // Before the platform is said to be this process: whoever reads that may signal it.
     let signals = Signals::listen()?;
-    let house = House::open(config, Predecessor::of_this_process()?).await?;
+    let house = House::open(config, Predecessor::of_this_process()?).await.map_err(refused)?;
     notify::ready();
     let port = house.address().port();
     let table = context.folder.table();
@@ -107,6 +109,26 @@ fn tell_gaps(layers: Option<&Layers>, of_limits: &[Gap], context: &Context) {
         }
     };
     output::announce(&said);
+}
+
+/// Whose fault it is that a platform does not start.
+fn refused(error: UpError) -> anyhow::Error {
+    if let UpError::Uids(error) = error {
+        let hint =
+            "choose others with `--uids FIRST-LAST`, or leave it away for some that are free";
+        return bad_input(error.to_string(), hint);
+    }
+    error.into()
+}
+
+/// Only root may have others run as somebody else.
+fn of_root(uids: Uids) -> anyhow::Result<Uids> {
+    if rustix::process::geteuid().is_root() {
+        Ok(uids)
+    } else {
+        let message = format!("`--uids {uids}` is for a platform that root starts");
+        Err(bad_input(message, "leave it away, or start the platform as root"))
+    }
 }
 
 /// What is shared, as apps name it.

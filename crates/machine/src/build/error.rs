@@ -76,27 +76,27 @@ impl BuildError {
 /// the machine's operator has to do something.
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
-    /// There is nothing that is known.
+    /// Nobody knows how it is started, or there is more than one way; what to type is said.
+    #[error("{0}")]
+    NoStart(String),
+    /// The build is from a version that did not look at what is now needed of it.
     #[error(
-        "there is no way to run this app: {found}add a `Procfile` with {lines}; looked for a \
-         `Procfile` with `web:`, a `package.json` with a `start` script or a `server.js`, a \
-         `Cargo.toml` with a binary, and an `index.html`"
+        "its row takes away the `web` line, and this build is from before that could be done; \
+         deploy another commit"
     )]
-    NoStart {
-        /// What is there, as the beginning of the advice; empty where nothing is.
-        found: String,
-        /// What to write.
-        lines: String,
-    },
-    /// There is more than one way.
-    #[error(
-        "there is more than one way to run this app: {ways}; choose one with a line such as \
-         `web: {example}` in a `Procfile`"
-    )]
-    Several { ways: String, example: String },
+    Forgotten,
     /// The machine lacks what the app is built with.
     #[error("`{tool}` is not installed, which {wanted_by} needs; install it: {cure}")]
     Missing { tool: String, wanted_by: String, cure: String },
+    /// The machine has another version of a language than the app asks for.
+    #[error("`{file}` asks for {language} {wanted}, and this machine has {there}; {cure}")]
+    Version {
+        language: &'static str,
+        wanted: String,
+        file: &'static str,
+        there: String,
+        cure: String,
+    },
     /// A file of the app does not say what it should.
     #[error("cannot read `{file}` of the app: {reason}")]
     BadFile { file: String, reason: String },

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use rowhouse_core::{AppName, Commit, Repository};
+use rowhouse_core::{AppName, Commit, ProcfileLines, Repository};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::digest;
@@ -21,8 +21,9 @@ pub struct BuildRequest {
     pub commit: Commit,
     /// The row's variables for the build.
     pub build_env: BTreeMap<String, String>,
-    /// The row's line for `build`; `None`: the repository's Procfile stands.
-    pub build_line: Option<String>,
+    /// The row's lines over those of the repository's Procfile. The one for `build` is part of the
+    /// build.
+    pub procfile: ProcfileLines,
     /// The build's `HOME`, made if it is not there: caches of package managers stay in it.
     pub home: PathBuf,
 }
@@ -36,7 +37,7 @@ impl BuildRequest {
     /// The name of the same at another commit.
     pub(crate) fn key_at(&self, commit: &Commit) -> BuildKey {
         BuildKey::of(&self.repository, &self.path, commit, &self.build_env)
-            .with_line(self.build_line.as_deref())
+            .with_line(self.procfile.line("build"))
     }
 
     /// Which build it is.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +26,23 @@ impl Step {
 /// Runs one command to its end in `folder`, with exactly this environment and no input, its output
 /// going to the build's log. Dropping the future ends the command and its descendants.
 pub trait Runner {
+    /// Takes lines into the build's log, before the first step.
+    fn tell(&self, lines: &[String]);
+
     fn run(
         &self,
         step: &Step,
         folder: &Path,
         environment: &BTreeMap<String, String>,
     ) -> impl Future<Output = Result<End, io::Error>> + Send;
+
+    /// Lets the commands write these folders, where they are run as somebody else.
+    fn lend(&self, _folders: Vec<PathBuf>) -> impl Future<Output = io::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Takes back what has become of one of them: from now on nobody changes it.
+    fn take_back(&self, _folder: PathBuf) -> impl Future<Output = io::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
 }

@@ -25,8 +25,8 @@ pub struct Given {
 
 /// The row's variables, and beside them the platform's own, [`rowhouse_core::PLATFORM_VARIABLES`],
 /// of which a valid row has none. `PATH` and `LANG` are the row's to change, and so is what makes a
-/// program behave as in production: Python's words are seen at once, and Node's frameworks know
-/// where they run.
+/// program behave as in production: Python's words are seen at once, and the frameworks of Node and
+/// Ruby know where they run.
 pub fn of_instance(given: Given) -> BTreeMap<String, String> {
     let mut path: Vec<String> =
         given.first_on_path.iter().map(|folder| folder.display().to_string()).collect();
@@ -36,6 +36,10 @@ pub fn of_instance(given: Given) -> BTreeMap<String, String> {
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
         ("NODE_ENV".to_owned(), "production".to_owned()),
+        ("RACK_ENV".to_owned(), "production".to_owned()),
+        ("RAILS_ENV".to_owned(), "production".to_owned()),
+        ("RAILS_LOG_TO_STDOUT".to_owned(), "1".to_owned()),
+        ("RAILS_SERVE_STATIC_FILES".to_owned(), "1".to_owned()),
     ]);
     environment.extend(given.env);
     let own = [
@@ -82,7 +86,8 @@ mod tests {
         let names: Vec<&str> = environment.keys().map(String::as_str).collect();
         let mut documented = [
             &PLATFORM_VARIABLES[..],
-            &["GREETING", "LANG", "NODE_ENV", "PATH", "PYTHONUNBUFFERED"],
+            &["GREETING", "LANG", "NODE_ENV", "PATH", "PYTHONUNBUFFERED", "RACK_ENV", "RAILS_ENV"],
+            &["RAILS_LOG_TO_STDOUT", "RAILS_SERVE_STATIC_FILES"],
         ]
         .concat();
         documented.sort_unstable();

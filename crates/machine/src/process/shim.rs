@@ -135,6 +135,11 @@ pub fn exec(folder: &Path, parent: i32) -> ExitCode {
     if let Err(error) = confine(&spec, folder) {
         return refuse(error.to_string());
     }
+    // Who becomes another user is asked for nothing any more, `prctl(2)`: once again.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    if rustix::process::getppid().map(Pid::as_raw_pid) != Some(parent) {
+        return ExitCode::FAILURE;
+    }
     let error = Command::new(program)
         .args(arguments)
         .current_dir(&spec.folder)

@@ -79,7 +79,7 @@ fn serve(stack: &Arc<LiveStack>, record: &StackRecord, plan: &Plan) {
         .collect();
     let id = stack.machine.build_request(plan).id();
     let built = stack.machine.builds.finished(&id);
-    let note = built.as_ref().and_then(not_run);
+    let note = built.as_ref().and_then(|built| not_run(built, plan));
     stack.move_traffic(serving, plan.app.scale, note);
 }
 

@@ -6,13 +6,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use parking_lot::Mutex;
 use rowhouse_core::AppName;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::step::{Runner, Step};
 use crate::limits::Limits;
 use crate::machine::Machine;
+use crate::ownership::{Owner, hand_over_once};
 use crate::process::end::End;
+use crate::process::log::LogWriter;
 use crate::process::shim::ShimSpec;
 use crate::process::supervised::Supervised;
 use crate::room::remove;
@@ -34,6 +39,8 @@ pub(crate) struct Job {
     group: String,
     limits: Option<Limits>,
     stop: CancellationToken,
+    /// Since when its processes are those that write the log.
+    began: Mutex<Timestamp>,
 }
 
 impl Job {
@@ -56,6 +63,7 @@ impl Job {
             group: format!("{name}.{word}"),
             limits: None,
             stop: CancellationToken::new(),
+            began: Mutex::new(Timestamp::now()),
         }
     }
 
@@ -81,9 +89,18 @@ impl Job {
         self.stop.clone()
     }
 
+    /// Since when what stands in the log is its processes' own.
+    pub(crate) fn began(&self) -> Timestamp {
+        *self.began.lock()
+    }
+
     /// The folder that its processes have as `TMPDIR`.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.folder.join("tmp")
+    }
+
+    fn user(&self) -> Option<u32> {
+        Some(self.sandbox.as_ref()?.user.as_ref()?.id)
     }
 
     /// Runs one process to its end, or until it is told to stop: then to the end of all its
@@ -121,6 +138,16 @@ impl Job {
 }
 
 impl Runner for Job {
+    fn tell(&self, lines: &[String]) {
+        let mut log = LogWriter::open(&self.log, LOG_LIMIT);
+        for line in lines {
+            log.write(format!("{line}\n").as_bytes());
+        }
+        log.flush();
+        // Times in logs are whole milliseconds.
+        *self.began.lock() = Timestamp::now() + Duration::from_millis(1);
+    }
+
     async fn run(
         &self,
         step: &Step,
@@ -135,5 +162,19 @@ impl Runner for Job {
             End::NotStarted(_) => Ok(End::Exited(127)),
             End::Lost => Err(io::Error::other("the build's parent process was killed")),
         }
+    }
+    async fn lend(&self, folders: Vec<PathBuf>) -> io::Result<()> {
+        let Some(user) = self.user() else { return Ok(()) };
+        let give = move || {
+            let mut there = folders.iter().filter(|folder| folder.exists());
+            there.try_for_each(|folder| hand_over_once(folder, Owner::App(user)).map(|_| ()))
+        };
+        spawn_blocking(give).await.map_err(io::Error::other).flatten()
+    }
+
+    async fn take_back(&self, folder: PathBuf) -> io::Result<()> {
+        let Some(user) = self.user() else { return Ok(()) };
+        let take = move || hand_over_once(&folder, Owner::PlatformFor(user)).map(|_| ());
+        spawn_blocking(take).await.map_err(io::Error::other).flatten()
     }
 }

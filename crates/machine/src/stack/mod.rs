@@ -11,8 +11,10 @@ mod live;
 mod operation;
 pub(crate) mod platform;
 mod preparation;
+pub mod records;
 mod retire;
 mod rollout;
+pub(crate) mod salvage;
 mod scene;
 pub(crate) mod stacks;
 pub(crate) mod tidy;
@@ -52,6 +54,14 @@ impl InstanceDigest {
         };
         InstanceDigest(digest(&text.expect("texts and numbers have a JSON form")))
     }
+}
+
+/// For what a `release:` has run: it runs again where one of these is another. How instances are
+/// started, and the platform's settings, are no part of it.
+pub(crate) fn release_digest(plan: &Plan, build: &BuildKey) -> String {
+    let app = &plan.app;
+    let parts = (build.as_str(), &app.env, app.procfile.line("release"), app.redeploy);
+    digest(&serde_json::to_vec(&parts).expect("texts and numbers have a JSON form"))
 }
 
 /// An instance as the journal knows it: written before its process starts, so its port is reserved
@@ -107,7 +117,8 @@ pub struct StackRecord {
     pub started: u64,
     /// Builds that this app has run, newest first: a rollback finds them ready.
     pub builds: Vec<String>,
-    /// What `release:` has been run for: digests of commit and environment, newest first.
+    /// What `release:` has been run for, newest first: see `release_digest`. Earlier versions wrote
+    /// digests of instances.
     pub released: Vec<String>,
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,19 +15,21 @@ use tracing::warn;
 
 use crate::build::Built;
 use crate::build::error::BuildError;
-use crate::build::recipe::Web;
+use crate::build::web::Web;
 use crate::instance::Instance;
 use crate::machine::Machine;
+use crate::ownership::{Owner, hand_over_once};
 use crate::process::cause::secrets::Secrets;
 use crate::process::end::End;
 use crate::process::environment;
 use crate::process::log::words;
 use crate::process::shim::ShimSpec;
 use crate::sandbox::Sandbox;
-use crate::stack::InstanceDigest;
+use crate::sandbox::user::User;
 use crate::stack::failure::Failure;
 use crate::stack::job::Job;
 use crate::stack::live::LiveStack;
+use crate::stack::{InstanceDigest, release_digest};
 use crate::supply::Supply;
 
 /// Bytes of log that one instance may keep.
@@ -38,16 +40,23 @@ const KEPT_RELEASES: usize = 20;
 const OFFERED: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What of its Procfile is not run, for a reader of `deployed`.
-pub(crate) fn not_run(built: &Built) -> Option<String> {
-    let others = &built.recipe.not_run;
-    (!others.is_empty()).then(|| format!("not run here, of its Procfile: {}", others.join(", ")))
+/// What of its Procfile is not run, and what was done that nobody asked for, for a reader of
+/// `deployed`.
+pub(crate) fn not_run(built: &Built, plan: &Plan) -> Option<String> {
+    let others = built.recipe.not_run(&plan.app.procfile);
+    let others = (!others.is_empty())
+        .then(|| format!("not run here, of its Procfile: {}", others.join(", ")));
+    let lacking = built.recipe.unbuilt.iter().filter(|one| one.lacks.is_some());
+    let notes = others.into_iter().chain(lacking.map(|one| one.told(&built.id.app)));
+    let notes = notes.chain(built.recipe.notes.clone());
+    let notes = notes.collect::<Vec<String>>().join("; ");
+    (!notes.is_empty()).then_some(notes)
 }
 
 /// What nothing has built of an app whose process fails, as the end of a reason.
 pub(crate) fn unbuilt(built: &Built) -> String {
-    let told: Vec<String> = built.recipe.unbuilt.iter().map(|one| format!("; {one}")).collect();
-    told.concat()
+    let told = built.recipe.unbuilt.iter().map(|one| format!("; {}", one.told(&built.id.app)));
+    told.collect()
 }
 
 impl LiveStack {
@@ -56,19 +65,24 @@ impl LiveStack {
         let machine = &self.machine;
         let request = machine.build_request(plan);
         if let Some(built) = machine.builds.finished(&request.id()) {
-            return Ok(built);
+            // A line that the row had when it was built may be gone.
+            return match built.recipe.web(&plan.app.procfile) {
+                Ok(_) => Ok(built),
+                Err(error) => Err(Failure::App(error.to_string())),
+            };
         }
         let commit = plan.deployment.commit.short();
         self.tell("building", format!("building {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("build-{commit}.log"));
+        let user = self.user(request.home.clone()).await.map_err(|error| ours(&error))?;
         let sandbox = machine.isolation.of_build(machine.builds.writable(&request));
+        let sandbox = sandbox.map(|sandbox| Sandbox { user, ..sandbox });
         let limit = Some(machine.config.build_timeout);
         let own = machine.builds.writable(&request);
         let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
-        let job = job.of_build(machine, own);
-        let began = Timestamp::now();
-        let (builder, stop) = (Arc::clone(machine), job.stop());
-        let work = async move { builder.builds.build(&request, &job).await };
+        let job = Arc::new(job.of_build(machine, own));
+        let (builder, runner, stop) = (Arc::clone(machine), Arc::clone(&job), job.stop());
+        let work = async move { builder.builds.build(&request, runner.as_ref()).await };
         match self.work(stop, work).await? {
             Ok(built) => {
                 self.tell("built", format!("built {commit} ({})", built.recipe.kind)).await;
@@ -78,7 +92,7 @@ impl LiveStack {
             Err(error) if error.is_refused() => {
                 let words = match &error {
                     BuildError::Failed { folder, .. } => {
-                        words(&log, began, folder, &Secrets::of(&plan.app)).to_string()
+                        words(&log, job.began(), folder, &Secrets::of(&plan.app)).to_string()
                     }
                     BuildError::BadPath { .. }
                     | BuildError::NoWay(_)
@@ -91,6 +105,11 @@ impl LiveStack {
             Err(error) => Err(Failure::Ours(chain(&error))),
         }
     }
+}
+
+/// Not to be able to start a process of the app is no fault of its own.
+fn ours(error: &io::Error) -> Failure {
+    Failure::Ours(error.to_string())
 }
 
 /// Offers a build that was just made to other machines, before anything of it runs that could
@@ -117,6 +136,11 @@ async fn offer(machine: &Arc<Machine>, built: &Built) {
     let _ = std::fs::remove_file(machine.folder.offer());
 }
 
+/// What runs a line of a Procfile.
+fn shell(line: &str) -> Vec<String> {
+    ["/bin/sh", "-c", line].map(str::to_owned).to_vec()
+}
+
 /// An error with its causes, once each.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -136,20 +160,24 @@ impl LiveStack {
         built: &Built,
         digest: &InstanceDigest,
     ) -> Result<(), Failure> {
-        let Some(command) = &built.recipe.release else { return Ok(()) };
+        let Some(command) = built.recipe.release(&plan.app.procfile) else { return Ok(()) };
         let machine = &self.machine;
         let order = machine.config.supply.as_ref().and_then(Supply::order);
         if order.is_some_and(|order| order.is_released && order.commit == plan.deployment.commit) {
             return Ok(());
         }
-        let done = |released: &[String]| released.contains(&digest.0);
+        let wanted = release_digest(plan, &built.id.key);
+        let is_plain = plan.app.procfile.line("release").is_none();
+        let done = |released: &[String]| {
+            released.contains(&wanted) || is_plain && released.contains(&digest.0)
+        };
         if self.record().await.is_some_and(|record| done(&record.released)) {
             return Ok(());
         }
         let commit = plan.deployment.commit.short();
         self.tell("releasing", format!("releasing {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("release-{commit}.log"));
-        let sandbox = self.sandbox(built, None);
+        let sandbox = self.sandbox(built, None).await.map_err(|error| ours(&error))?;
         let limit = Some(machine.config.build_timeout);
         let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
         let own = vec![machine.folder.app_data(&self.name), machine.folder.app_home(&self.name)];
@@ -158,7 +186,7 @@ impl LiveStack {
         let environment = self
             .environment(plan, built, None, job.temporary())
             .map_err(|error| Failure::Ours(format!("cannot make the app's folders: {error}")))?;
-        let shell = ["/bin/sh", "-c", command].map(str::to_owned).to_vec();
+        let shell = shell(command);
         let (folder, stop) = (built.folder.clone(), job.stop());
         let work = async move { job.run(&shell, &folder, &environment).await };
         let end = self
@@ -179,7 +207,7 @@ impl LiveStack {
             }
         }
         self.change(|record| {
-            record.released.insert(0, digest.0.clone());
+            record.released.insert(0, wanted.clone());
             record.released.truncate(KEPT_RELEASES);
         })
         .await?;
@@ -187,19 +215,25 @@ impl LiveStack {
     }
 
     /// What the small parent of an instance is told.
-    pub(crate) fn instance_spec(
+    pub(crate) async fn instance_spec(
         &self,
         plan: &Plan,
         built: &Built,
         instance: &Instance,
     ) -> io::Result<ShimSpec> {
-        let command = match &built.recipe.web {
-            Web::Command(text) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.clone()],
-            Web::Static(folder) => vec![
-                self.machine.program.path().display().to_string(),
-                "static".to_owned(),
-                built.folder.join(folder).display().to_string(),
-            ],
+        let sandbox = self.sandbox(built, Some(instance.port())).await?;
+        let server = |kind: &str, folder: &Path| {
+            let program = self.machine.program.path().display().to_string();
+            vec![program, kind.to_owned(), built.folder.join(folder).display().to_string()]
+        };
+        let web = built.recipe.web(&plan.app.procfile).map_err(io::Error::other)?;
+        let command = match &web {
+            Web::Command(text) => shell(text),
+            Web::Static(folder) => server("static", folder),
+            Web::SinglePage(folder) => server("static-single", folder),
+            Web::Made(_) | Web::Unknown(_) => {
+                return Err(io::Error::other("its build does not say how it is started"));
+            }
         };
         let temporary = instance.folder().join("tmp");
         Ok(ShimSpec {
@@ -212,7 +246,7 @@ impl LiveStack {
                 .unwrap_or(u64::MAX),
             time_limit_ms: None,
             open_files: self.machine.open_files,
-            sandbox: self.sandbox(built, Some(instance.port())),
+            sandbox,
             limits: Some(self.machine.allowance.of_app(
                 plan.app.memory,
                 &format!("{}.{}", self.name, instance.id()),
@@ -226,16 +260,34 @@ impl LiveStack {
     }
 
     /// What a process of the app may reach that runs in a build.
-    fn sandbox(&self, built: &Built, port: Option<u16>) -> Option<Sandbox> {
+    async fn sandbox(&self, built: &Built, port: Option<u16>) -> io::Result<Option<Sandbox>> {
         let machine = &self.machine;
         let folder = &machine.folder;
+        let user = self.user(folder.app_home(&self.name)).await?;
+        if let Some(user) = &user {
+            let owner = if machine.builds.is_for_all(built) {
+                Owner::PlatformForAll
+            } else {
+                Owner::PlatformFor(user.id)
+            };
+            let checkout = built.checkout.clone();
+            let handed = spawn_blocking(move || hand_over_once(&checkout, owner)).await;
+            handed.map_err(io::Error::other).flatten()?;
+        }
         let mut readable = vec![folder.build_home(&self.name)];
         if machine.builds.is_for_all(built) {
             readable.push(folder.shared_build_home());
         }
         let writable = vec![folder.app_home(&self.name), folder.app_data(&self.name)];
-        let sandbox = machine.isolation.sandbox(readable, writable)?;
-        Some(Sandbox { release: Some(built.checkout.clone()), port, ..sandbox })
+        let sandbox = machine.isolation.sandbox(readable, writable);
+        let release = Some(built.checkout.clone());
+        Ok(sandbox.map(|sandbox| Sandbox { release, port, user, ..sandbox }))
+    }
+
+    /// Who a process of the app is, whose home this is.
+    async fn user(&self, home: PathBuf) -> io::Result<Option<User>> {
+        let id = self.machine.user(&self.name).await?;
+        Ok(id.map(|id| User { id, home }))
     }
 
     /// The environment of a process of the app.

@@ -166,7 +166,11 @@ impl Rollout {
     /// Moves traffic to the instances that are kept, and has them watched.
     async fn serve(&self, keep: &BTreeSet<InstanceId>, built: Option<&Built>) {
         let scale = self.plan.app.scale;
-        self.stack.move_traffic(keep.clone(), scale, built.and_then(not_run));
+        self.stack.move_traffic(
+            keep.clone(),
+            scale,
+            built.and_then(|built| not_run(built, &self.plan)),
+        );
         for instance in keep.iter().filter_map(|id| self.stack.instance(id)) {
             self.stack.watch(&instance);
         }

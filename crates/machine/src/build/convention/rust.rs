@@ -7,12 +7,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::build::convention::Convention;
+use crate::build::convention::{Convention, Language, Start};
 use crate::build::error::RecipeError;
 use crate::build::source::Source;
 use crate::build::step::Step;
 use crate::build::toolchain::Toolchains;
 use crate::process::command;
+
+pub(crate) const LANGUAGE: Language = Language { name: "Rust", files: &["Cargo.toml"] };
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -60,7 +62,13 @@ pub(crate) async fn convention(
             cure: "from https://rustup.rs, or `apt install cargo`".to_owned(),
         });
     }
-    let start = if has_web { None } else { binary(source.folder, tools).await? };
+    let binaries = match binaries_of(source.folder, tools).await {
+        Ok(binaries) => binaries,
+        Err(_) if has_web => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let paths: Vec<String> =
+        binaries.iter().map(|name| format!("./target/release/{name}")).collect();
     let mut build = vec!["cargo", "build", "--release", "--target-dir", "target"];
     if source.has("Cargo.lock")? {
         build.push("--locked");
@@ -69,23 +77,30 @@ pub(crate) async fn convention(
     let tidy = ["deps", "incremental", ".fingerprint"].map(|name| format!("target/release/{name}"));
     let tidy = ["rm", "-rf", "--"].map(str::to_owned).into_iter().chain(tidy);
     Ok(Some(Convention {
-        kind: "Rust",
+        kind: LANGUAGE.name,
         steps: vec![
             Step::new("compile the Rust program", build),
             Step::new("remove what is only needed to compile", tidy),
         ],
-        start: start.map(|name| format!("exec ./target/release/{name}")),
+        start: match paths.as_slice() {
+            [path] => Some(Start::Command(format!("exec {path}"))),
+            _ => None,
+        },
         path: Vec::new(),
-        without_start: "`Cargo.toml` without a binary".to_owned(),
-        example: "./target/release/server",
+        without_start: match paths.as_slice() {
+            [] => "`Cargo.toml` without a binary".to_owned(),
+            paths => format!("`Cargo.toml` with more than one binary (`{}`)", paths.join("`, `")),
+        },
+        example: paths.into_iter().next().unwrap_or_else(|| "./target/release/server".to_owned()),
+        notes: Vec::new(),
     }))
 }
 
-/// The one binary that `cargo build` makes in `folder`. Cargo is asked from a folder that is not
+/// The binaries that `cargo build` makes in `folder`, or the default one. Cargo is asked from a folder that is not
 /// the app's, so that no configuration of the app's chooses what is executed.
-async fn binary(folder: &Path, tools: &Toolchains) -> Result<Option<String>, RecipeError> {
+async fn binaries_of(folder: &Path, tools: &Toolchains) -> Result<Vec<String>, RecipeError> {
     let bad = |reason: String| RecipeError::BadFile { file: "Cargo.toml".to_owned(), reason };
-    let Some(cargo) = tools.find("cargo") else { return Ok(None) };
+    let Some(cargo) = tools.find("cargo") else { return Ok(Vec::new()) };
     let mut command = Command::new(cargo);
     command.current_dir("/").env_clear().envs(tools.settings());
     command.env("PATH", tools.path()).env("HOME", "/").env("CARGO_HOME", folder.join("target"));
@@ -97,7 +112,7 @@ async fn binary(folder: &Path, tools: &Toolchains) -> Result<Option<String>, Rec
     }
     let metadata: Metadata =
         serde_json::from_slice(&outcome.stdout).map_err(|error| bad(error.to_string()))?;
-    choose(folder, &metadata)
+    Ok(choose(folder, &metadata))
 }
 
 /// What cargo says, without the lines of files that it shows: a manifest may be a symbolic link to
@@ -110,7 +125,7 @@ fn without_excerpts(said: &str) -> String {
     lines.take(8).collect::<Vec<&str>>().join(" ")
 }
 
-fn choose(folder: &Path, metadata: &Metadata) -> Result<Option<String>, RecipeError> {
+fn choose(folder: &Path, metadata: &Metadata) -> Vec<String> {
     let manifest = folder.join("Cargo.toml");
     let is_root = Path::new(&metadata.workspace_root) == folder;
     let built = metadata.packages.iter().filter(|package| {
@@ -122,18 +137,11 @@ fn choose(folder: &Path, metadata: &Metadata) -> Result<Option<String>, RecipeEr
     });
     let built: Vec<&Crate> = built.collect();
     let chosen: Vec<&str> = built.iter().filter_map(|one| one.default_run.as_deref()).collect();
-    let names: Vec<&str> = built.iter().flat_map(|one| binaries(one)).collect();
-    match (chosen.as_slice(), names.as_slice()) {
-        ([name], _) | (_, [name]) => Ok(Some((*name).to_owned())),
-        (_, []) => Ok(None),
-        (_, names) => {
-            let ways = names.iter().map(|name| format!("`./target/release/{name}`"));
-            Err(RecipeError::Several {
-                ways: ways.collect::<Vec<String>>().join(", "),
-                example: format!("./target/release/{}", names[0]),
-            })
-        }
-    }
+    let names: Vec<&str> = match chosen.as_slice() {
+        [name] => vec![*name],
+        _ => built.iter().flat_map(|one| binaries(one)).collect(),
+    };
+    names.into_iter().map(str::to_owned).collect()
 }
 
 fn binaries(package: &Crate) -> Vec<&str> {
@@ -167,31 +175,30 @@ mod tests {
     #[test]
     fn the_one_binary_or_the_default_one_is_run() {
         for (packages, expected) in [
-            (serde_json::json!([package("a", None, &["web"])]), Some("web")),
-            (serde_json::json!([package("a", Some("web"), &["web", "tool"])]), Some("web")),
+            (serde_json::json!([package("a", None, &["web"])]), &["web"] as &[&str]),
+            (serde_json::json!([package("a", Some("web"), &["web", "tool"])]), &["web"]),
             (
                 serde_json::json!([package("a", None, &["web"]), package("c", None, &["x"])]),
-                Some("web"),
+                &["web"],
             ),
-            (serde_json::json!([package("a", None, &[])]), None),
+            (serde_json::json!([package("a", None, &[])]), &[]),
         ] {
-            let found = choose(Path::new("/app"), &metadata(&packages)).unwrap();
-            assert_eq!(found.as_deref(), expected, "{packages}");
+            let found = choose(Path::new("/app"), &metadata(&packages));
+            assert_eq!(found, expected, "{packages}");
         }
     }
 
     #[test]
     fn in_a_member_of_a_workspace_only_its_own_binary_counts() {
         let packages = [package("a", None, &["web"]), package("b", None, &["tool"])];
-        let found = choose(Path::new("/app/b"), &metadata(&serde_json::json!(packages))).unwrap();
-        assert_eq!(found.as_deref(), Some("tool"));
+        let found = choose(Path::new("/app/b"), &metadata(&serde_json::json!(packages)));
+        assert_eq!(found, ["tool"]);
     }
 
     #[test]
     fn several_binaries_are_listed() {
         let packages = serde_json::json!([package("a", None, &["web", "tool"])]);
-        let message = choose(Path::new("/app"), &metadata(&packages)).unwrap_err().to_string();
-        assert!(message.contains("`./target/release/web`, `./target/release/tool`"), "{message}");
+        assert_eq!(choose(Path::new("/app"), &metadata(&packages)), ["web", "tool"]);
     }
 
     #[test]
@@ -207,7 +214,7 @@ mod tests {
     fn a_binary_that_needs_a_feature_is_not_made() {
         let mut one = package("a", None, &["web", "tool"]);
         one["targets"][1]["required-features"] = serde_json::json!(["extra"]);
-        let found = choose(Path::new("/app"), &metadata(&serde_json::json!([one]))).unwrap();
-        assert_eq!(found.as_deref(), Some("web"));
+        let found = choose(Path::new("/app"), &metadata(&serde_json::json!([one])));
+        assert_eq!(found, ["web"]);
     }
 }

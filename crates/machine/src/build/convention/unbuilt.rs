@@ -1,10 +1,11 @@
 //! What lies in an app's folder of languages that no convention builds, with the lines of a
 //! `Procfile` that do.
 
-use std::fmt;
-
+use rowhouse_core::AppName;
 use serde::{Deserialize, Serialize};
 
+use crate::build::convention::Language;
+use crate::build::put::put;
 use crate::build::source::Source;
 
 /// A language that was found and that nothing builds.
@@ -17,16 +18,34 @@ pub struct Unbuilt {
     pub build: String,
     /// The command that starts it.
     pub web: String,
+    /// Which tool this machine lacks for it, and the cure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
 }
 
-impl fmt::Display for Unbuilt {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Unbuilt { file, language, build, .. } = self;
-        write!(
-            formatter,
-            "nothing was built of `{file}` ({language}): add a line such as `build: \
-             {build}` to the `Procfile`"
-        )
+impl Unbuilt {
+    /// Of a language whose tool this machine has not; `file` is as prose names it.
+    pub(crate) fn without_tool(language: &Language, file: &str, tool: &str, cure: &str) -> Unbuilt {
+        Unbuilt {
+            file: file.trim_matches('`').to_owned(),
+            language: language.name.to_owned(),
+            build: String::new(),
+            web: String::new(),
+            lacks: Some(format!("`{tool}` is not installed; install it: {cure}")),
+        }
+    }
+
+    /// What is to be done for it, as the end of a reason.
+    pub fn told(&self, app: &AppName) -> String {
+        let Unbuilt { file, language, build, lacks, .. } = self;
+        let begin = format!("nothing was built of `{file}` ({language})");
+        match lacks {
+            Some(lacks) => format!("{begin}: {lacks}"),
+            None => format!(
+                "{begin}: add a line such as `build: {build}` to the `Procfile`, or type `{}`",
+                put(app, &[("build", build)])
+            ),
+        }
     }
 }
 
@@ -40,46 +59,8 @@ struct Sign {
     builds_itself: &'static [&'static str],
 }
 
-const BUNDLE: &str = "bundle config set --local path vendor/bundle && bundle install";
-const DENO: &str = "deno run --allow-net --allow-env --allow-read main.ts";
-
 /// In this order; of one language the first counts.
-const SIGNS: [Sign; 11] = [
-    Sign {
-        file: "go.mod",
-        language: "Go",
-        build: "go build -o server .",
-        web: "./server",
-        builds_itself: &["go run"],
-    },
-    Sign {
-        file: "bin/rails",
-        language: "Ruby on Rails",
-        build: BUNDLE,
-        web: "bin/rails server --binding $HOST --port $PORT",
-        builds_itself: &[],
-    },
-    Sign {
-        file: "config.ru",
-        language: "Ruby",
-        build: BUNDLE,
-        web: "bundle exec rackup --host $HOST --port $PORT",
-        builds_itself: &[],
-    },
-    Sign {
-        file: "Gemfile",
-        language: "Ruby",
-        build: BUNDLE,
-        web: "bundle exec ruby app.rb",
-        builds_itself: &[],
-    },
-    Sign {
-        file: "composer.json",
-        language: "PHP",
-        build: "composer install --no-dev --no-interaction",
-        web: "php -S $HOST:$PORT -t public",
-        builds_itself: &[],
-    },
+const SIGNS: [Sign; 4] = [
     Sign {
         file: "pom.xml",
         language: "Java",
@@ -108,20 +89,6 @@ const SIGNS: [Sign; 11] = [
         web: "MIX_ENV=prod mix phx.server",
         builds_itself: &[],
     },
-    Sign {
-        file: "deno.json",
-        language: "Deno",
-        build: "deno install",
-        web: DENO,
-        builds_itself: &["deno run", "deno task", "deno serve"],
-    },
-    Sign {
-        file: "deno.jsonc",
-        language: "Deno",
-        build: "deno install",
-        web: DENO,
-        builds_itself: &["deno run", "deno task", "deno serve"],
-    },
 ];
 
 /// Folders that hold a finished site, where a tool has made one.
@@ -144,6 +111,7 @@ pub(crate) fn unbuilt(source: &Source<'_>, web: Option<&str>) -> Vec<Unbuilt> {
                 language: sign.language.to_owned(),
                 build: sign.build.to_owned(),
                 web: sign.web.to_owned(),
+                lacks: None,
             });
         }
     }
