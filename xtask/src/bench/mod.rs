@@ -13,6 +13,7 @@ mod proxy;
 mod runtime_api;
 mod server;
 mod sweep;
+mod upgrade;
 mod wire;
 
 /// Runs the benchmark of that name.
@@ -23,8 +24,10 @@ pub fn run(name: &str) -> anyhow::Result<()> {
         "idle" => idle::run(),
         "lambda" => lambda::run_all(),
         "sweep" => sweep::run_all(),
+        "upgrade" => upgrade::run(),
         other => anyhow::bail!(
-            "there is no benchmark `{other}`: `proxy`, `deploy`, `idle`, `lambda` or `sweep`"
+            "there is no benchmark `{other}`: `proxy`, `deploy`, `idle`, `upgrade`, `lambda` or \
+             `sweep`"
         ),
     }
 }
