@@ -1,5 +1,5 @@
-//! `cargo xtask bench upgrade`: how long a new connection waits while one platform hands over to the
-//! next, and what the process costs that stays.
+//! `cargo xtask bench upgrade`: how long a new connection waits while one platform hands over
+//! to the next, and what the process costs that stays.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
