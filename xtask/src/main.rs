@@ -18,8 +18,8 @@ cargo xtask explore   two reactors at one row in deeper worlds than the tests ha
 cargo xtask audit     templates and policies, by checkov and parliament
 cargo xtask test-aws  the whole loop on your own account, which it cleans up
 cargo xtask mutants   take each rule of the core away, and see a test fail
-cargo xtask bench …   figures side by side: `proxy`, `deploy`, `idle`; of the functions `lambda`,
-                      `sweep`
+cargo xtask bench …   figures side by side: `proxy`, `deploy`, `idle`, `upgrade`; of the functions
+                      `lambda`, `sweep`
 ";
 
 fn main() -> anyhow::Result<()> {

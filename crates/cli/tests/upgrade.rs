@@ -10,6 +10,8 @@ use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use house::connection::{WebSocket, connect, head};
 use house::load::{Client, Load};
@@ -137,9 +139,9 @@ fn no_request_is_lost_over_several_upgrades_and_apps_keep_their_processes() {
     for _ in 0..4 {
         upgrade(&house);
         house.deployed("shop", &commit, 1);
-        let before = load.requests.load(std::sync::atomic::Ordering::Relaxed);
+        let before = load.requests.load(Ordering::Relaxed);
         wait_for("requests", || {
-            let now = load.requests.load(std::sync::atomic::Ordering::Relaxed);
+            let now = load.requests.load(Ordering::Relaxed);
             (now > before + 100).then_some(())
         });
     }
@@ -158,6 +160,39 @@ fn no_request_is_lost_over_several_upgrades_and_apps_keep_their_processes() {
     house.up();
     house.deployed("shop", &commit, 1);
     assert_eq!(house.pids("shop"), pids);
+}
+
+#[test]
+fn nobody_is_refused_while_platforms_hand_over_and_every_new_connection_is_answered() {
+    let (house, commit) = house_of_one();
+    // So that the first of them stays and passes on what it has.
+    let mut socket = WebSocket::open(&house);
+    let (is_over, lost) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    let answered = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    match house.get("shop", "/") {
+                        Ok((200, _)) => _ = answered.fetch_add(1, Ordering::Relaxed),
+                        other => lost.lock().unwrap().push(format!("{other:?}")),
+                    }
+                }
+            });
+        }
+        for _ in 0..4 {
+            let before = answered.load(Ordering::Relaxed);
+            upgrade(&house);
+            wait_for("answers by the successor", || {
+                let now = answered.load(Ordering::Relaxed) + lost.lock().unwrap().len();
+                (now > before + 50).then_some(())
+            });
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(lost.into_inner().unwrap(), Vec::<String>::new());
+    socket.echoes("after all of them");
+    house.deployed("shop", &commit, 1);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod proxy;
 mod runtime_api;
 mod server;
 mod sweep;
+mod upgrade;
 mod wire;
 
 /// Runs the benchmark of that name.
@@ -25,8 +26,10 @@ pub fn run(name: &str) -> anyhow::Result<()> {
         "flood" => flood::run(),
         "lambda" => lambda::run_all(),
         "sweep" => sweep::run_all(),
+        "upgrade" => upgrade::run(),
         other => anyhow::bail!(
-            "there is no benchmark `{other}`: `proxy`, `deploy`, `idle`, `flood`, `lambda` or `sweep`"
+            "there is no benchmark `{other}`: `proxy`, `deploy`, `idle`, `flood`, `upgrade`, `lambda` \
+             or `sweep`"
         ),
     }
 }

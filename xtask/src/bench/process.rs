@@ -82,16 +82,25 @@ pub fn children(pid: u32) -> Vec<u32> {
 
 /// Kilobytes of memory: resident, and private to the process.
 pub fn memory(pid: u32) -> (f64, f64) {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let field = |name: &str| -> f64 {
-        rollup
-            .lines()
+    let [resident, clean, dirty] = rollup(pid, ["Rss:", "Private_Clean:", "Private_Dirty:"]);
+    (resident, clean + dirty)
+}
+
+/// Kilobytes that a process has written to and shares with nobody: what its end would give back.
+pub fn private_dirty(pid: u32) -> f64 {
+    let [dirty] = rollup(pid, ["Private_Dirty:"]);
+    dirty
+}
+
+fn rollup<const N: usize>(pid: u32, fields: [&str; N]) -> [f64; N] {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    fields.map(|name| {
+        text.lines()
             .find_map(|line| line.strip_prefix(name))
             .and_then(|rest| rest.split_whitespace().next())
             .and_then(|number| number.parse().ok())
             .unwrap_or(0.0)
-    };
-    (field("Rss:"), field("Private_Clean:") + field("Private_Dirty:"))
+    })
 }
 
 /// The processes whose command line has these words, below a folder of ours.

@@ -432,6 +432,7 @@ impl House {
 impl House {
     /// What a failed test is understood by: the end of the platform's log, and the first rows
     /// that are not deployed.
+    #[expect(clippy::print_stderr, reason = "a test has nothing else to say it by")]
     fn tell(&self) {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();

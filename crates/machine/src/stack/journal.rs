@@ -138,8 +138,8 @@ fn unreachable(error: &rusqlite::Error) -> Unreachable {
 /// What is wrong with the file, and the cure.
 pub fn damage(fault: &str) -> String {
     format!(
-        "the file `state/journal.sqlite` is damaged ({fault}): `rowhouse up`, when it starts, keeps \
-         it under another name, and goes on with what can be read of it; what runs runs on"
+        "the file `state/journal.sqlite` is damaged ({fault}): `rowhouse up`, when it starts, \
+         keeps it under another name, and goes on with what can be read of it; what runs runs on"
     )
 }
 

@@ -204,7 +204,7 @@ pub(crate) fn remove(connection: &Connection, name: &AppName) -> rusqlite::Resul
 
 /// Notes that there were records which nobody has found: what stands for them is damaged, too.
 pub(crate) fn note_missing(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute("insert or replace into stacks (name, record) values ('', '')", [])?;
+    connection.execute("insert or ignore into stacks (name, record) values ('', '')", [])?;
     Ok(())
 }
 

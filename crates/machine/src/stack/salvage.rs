@@ -141,8 +141,6 @@ fn copy_where(
 fn replace(path: &Path, new: &Path, fault: String) -> io::Result<Salvaged> {
     let time = format!("{:.3}", Timestamp::now()).replace([':', '-'], "");
     let kept = path.with_file_name(format!("journal-damaged-{time}.sqlite"));
-    let guard = File::open(path)?;
-    let is_locked = fcntl_lock(&guard, FlockOperation::NonBlockingLockShared).is_ok();
     let [_, log, index] = database(path);
     let [_, kept_log, _] = database(&kept);
     match fs::rename(log, kept_log) {
@@ -151,7 +149,10 @@ fn replace(path: &Path, new: &Path, fault: String) -> io::Result<Salvaged> {
     }
     remove_now(&index)?;
     // Both names for a moment: at none is there no journal.
-    fs::hard_link(path, &kept)?;
+    fs::hard_link(path, &kept).or_else(|_| fs::copy(path, &kept).map(drop))?;
+    // Last of all: the lock ends with any descriptor of the file that is closed here.
+    let guard = File::open(path)?;
+    let is_locked = fcntl_lock(&guard, FlockOperation::NonBlockingLockShared).is_ok();
     fs::rename(new, path)?;
     Ok(Salvaged { kept, fault, _guard: is_locked.then_some(guard) })
 }
