@@ -2,6 +2,7 @@
 //! itself. Choosing among them is left to `recipe`.
 
 pub(crate) mod go;
+pub(crate) mod hint;
 pub(crate) mod node;
 pub(crate) mod output;
 pub(crate) mod php;
@@ -25,6 +26,9 @@ pub struct Language {
 /// Every one, in the order in which they are looked for.
 pub const LANGUAGES: [Language; 6] =
     [python::LANGUAGE, node::LANGUAGE, go::LANGUAGE, ruby::LANGUAGE, php::LANGUAGE, rust::LANGUAGE];
+
+/// Where a build's site is looked for, in this order.
+pub const SITE_FOLDERS: [&str; 5] = output::FOLDERS;
 
 /// What one language says about an app.
 #[derive(Debug)]
