@@ -140,6 +140,16 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_both_platforms_has_each_command() {
+        let document = include_str!("../../../docs/platforms.md");
+        let command = Arguments::command();
+        for name in command.get_subcommands().map(clap::Command::get_name) {
+            let has = |name: &str| document.contains(&format!("\n| `{name}` |"));
+            assert!(has(name) || has(&format!("aws {name}")), "docs/platforms.md lacks `{name}`");
+        }
+    }
+
+    #[test]
     fn an_empty_template_is_the_way_back_to_the_shipped_one() {
         for (words, expected) in [
             (&["--app-template", ""][..], Some("")),

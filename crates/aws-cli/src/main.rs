@@ -17,6 +17,7 @@ mod delegation;
 mod domain;
 mod drift;
 mod instances;
+mod outline;
 mod price;
 mod programs;
 mod question;

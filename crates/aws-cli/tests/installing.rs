@@ -153,6 +153,12 @@ async fn what_cannot_be_installed_is_told_before_anything_is_made() {
     for problem in ["lacks the parameter `Target`", "lacks the output `Commit`"] {
         assert!(said.contains(problem), "{said}");
     }
+    // What is too large is not repeated.
+    std::fs::write(room.path("own.yaml"), format!("# {}\n", "x".repeat(60_000))).unwrap();
+    let own = room.aws(&["install", "--domain", DOMAIN, "--app-template", "own.yaml"]);
+    let said = texts(&own).1;
+    assert!(said.contains("it has 60003 bytes, and AWS takes 51,200"), "{said}");
+    assert!(said.len() < 2000, "{said}");
     assert_eq!(room.inventory(), before);
 }
 

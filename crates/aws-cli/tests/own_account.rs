@@ -18,14 +18,6 @@ fn arguments(room: &Room) -> Vec<String> {
         .to_vec()
 }
 
-/// What is there, but for the log of a function that wrote while it was removed: on AWS its role
-/// may make no log group.
-fn left(room: &Room) -> Vec<String> {
-    let mut inventory = room.inventory();
-    inventory.retain(|line| !line.contains("logGroups /aws/lambda/"));
-    inventory
-}
-
 #[tokio::test]
 async fn the_whole_loop_runs_on_an_account_and_nothing_is_left() {
     let room = Room::new().await;
@@ -42,7 +34,7 @@ async fn the_whole_loop_runs_on_an_account_and_nothing_is_left() {
     ] {
         assert!(printed.contains(expected), "`{expected}`: {printed}\n{said}");
     }
-    assert_eq!(left(&room), before);
+    assert_eq!(room.inventory(), before);
 
     // Nobody is at a terminal here.
     let unasked: Vec<String> =
@@ -69,7 +61,7 @@ async fn a_failure_and_ctrl_c_end_with_the_removal_of_what_was_made() {
     assert!(!output.status.success(), "{printed}");
     assert!(said.contains("the app is invalid `Repo` is"), "{said}\n{printed}");
     assert!(printed.contains("removing what was made"), "{printed}");
-    assert_eq!(left(&room), before);
+    assert_eq!(room.inventory(), before);
 
     let mut child = room.started(xtask(&arguments(&room)), "said");
     // Not before: the emulator confuses what is deleted while it is made.
@@ -81,5 +73,5 @@ async fn a_failure_and_ctrl_c_end_with_the_removal_of_what_was_made() {
     assert!(!child.wait().unwrap().success());
     let printed = std::fs::read_to_string(room.path("said")).unwrap();
     assert!(printed.contains("interrupted"), "{printed}");
-    assert_eq!(left(&room), before, "{printed}");
+    assert_eq!(room.inventory(), before, "{printed}");
 }

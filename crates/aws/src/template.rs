@@ -47,6 +47,10 @@ impl Template {
         declared(SHARED).into_iter().map(|(name, _)| name).collect()
     }
 
+    /// The parameters that its outputs repeat: what runs is read there.
+    pub const REPEATED: [&str; 6] =
+        ["Generation", "Source", "Commit", "Settings", "Target", "Scale"];
+
     /// The outputs that it gives.
     pub const EXPECTED_OUTPUTS: [&str; 7] =
         ["LoadBalancer", "Generation", "Source", "Commit", "Settings", "Target", "Scale"];

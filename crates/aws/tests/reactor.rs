@@ -64,6 +64,56 @@ async fn a_row_becomes_a_stack_and_goes_with_it() {
     assert_eq!(history, ["deployed", "deployed", "deployed"]);
 }
 
+/// The launch template of an app's stack, and its newest version.
+async fn launch_template(house: &Installation, name: &str) -> (String, String) {
+    let resource = house.emulator.cloudformation.describe_stack_resource();
+    let resource = resource.stack_name(format!("demo-app-{name}"));
+    let found = resource.logical_resource_id("LaunchTemplate").send().await.unwrap();
+    let id = found.stack_resource_detail().unwrap().physical_resource_id().unwrap().to_owned();
+    let mut aws = std::process::Command::new(emulator::program("aws"));
+    aws.args(["--region", "eu-west-1", "--output", "text", "ec2", "describe-launch-templates"]);
+    aws.args(["--launch-template-ids", &id, "--query", "LaunchTemplates[0].LatestVersionNumber"]);
+    aws.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
+    let output = aws.env("AWS_ENDPOINT_URL", house.emulator.endpoint()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    (id, String::from_utf8(output.stdout).unwrap().trim().to_owned())
+}
+
+#[tokio::test]
+async fn a_rollback_leaves_the_launch_template_of_what_runs_as_it_was() {
+    let (one, two, three) = (commit('a'), commit('b'), commit('c'));
+    // One more resource, which comes after the instances and fails where its name is taken.
+    let last = "\n  Last:\n    Type: AWS::SSM::Parameter\n    DependsOn: Instances\n    \
+                Properties: {Name: !Sub '/last/${Commit}', Type: String, Value: x}\n";
+    let (before, after) =
+        include_str!("../../../templates/app.yaml").split_once("\n# Outputs repeat").unwrap();
+    let template = format!("{before}{last}\n# Outputs repeat{after}");
+    let files = [("template.yaml", template.as_str())];
+    let house =
+        Installation::start_with(Difference { files: &files, ..Difference::default() }).await;
+    let taken = format!(
+        "Resources: {{Taken: {{Type: AWS::SSM::Parameter, Properties: {{Name: /last/{two}, \
+         Type: String, Value: x}}}}}}"
+    );
+    house.emulator.create("taken", &taken, &[]).await;
+
+    house.put("shop", &one, 2).await;
+    house.answered("shop", "deployed", &one).await;
+    let first = launch_template(&house, "shop").await;
+    // A change of scale makes no other one, a change of what runs does.
+    house.put("shop", &one, 3).await;
+    house.answered("shop", "deployed", &one).await;
+    assert_eq!(launch_template(&house, "shop").await, first);
+    house.put("shop", &three, 3).await;
+    house.answered("shop", "deployed", &three).await;
+    let second = launch_template(&house, "shop").await;
+    assert_ne!(second.0, first.0);
+    house.put("shop", &two, 3).await;
+    house.answered("shop", "deploy_failed", &three).await;
+    assert_eq!(launch_template(&house, "shop").await, second);
+    assert_eq!(second.1, "1");
+}
+
 #[tokio::test]
 async fn every_operation_has_the_service_role_and_the_topic_and_every_row_is_read_consistently() {
     let difference = Difference { has_faults: true, ..Difference::default() };

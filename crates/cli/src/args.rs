@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -10,6 +11,8 @@ use clap::{Args, Parser, Subcommand, value_parser};
 use rowhouse_command::argument::{address, duration};
 use rowhouse_command::rows::{Processes, Read, RowCommand, Waiting};
 use rowhouse_core::AppName;
+use rowhouse_machine::limits::Cpus;
+use rowhouse_machine::users::Uids;
 
 use crate::failure::bad_input;
 use crate::output::{clean, quoted};
@@ -167,9 +170,31 @@ pub(crate) struct Up {
     /// Connections that one address may have open [default: half of all]
     #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
     pub(crate) connections_per_client: Option<u32>,
+    /// MiB that an instance may use whose row has no `Memory` [default: half of the machine's]
+    #[arg(long, value_parser = value_parser!(u64).range(16..=1 << 24), value_name = "MIB")]
+    pub(crate) memory: Option<u64>,
+    /// Processes and threads that an instance or a build may have [default: 2000]
+    #[arg(long, value_parser = value_parser!(u32).range(10..), value_name = "N")]
+    pub(crate) processes: Option<u32>,
+    /// MiB of disk that an app's own folders may take [default: half of the disk]
+    #[arg(long, value_parser = value_parser!(u64).range(1..=1 << 32), value_name = "MIB")]
+    pub(crate) disk: Option<u64>,
+    /// MiB that a build may use [default: three quarters of the machine's]
+    #[arg(long, value_parser = value_parser!(u64).range(16..=1 << 24), value_name = "MIB")]
+    pub(crate) build_memory: Option<u64>,
+    /// CPUs that a build may use, such as 1.5 [default: all that others leave]
+    #[arg(long, value_parser = Cpus::from_str, value_name = "N")]
+    pub(crate) build_cpu: Option<Cpus>,
+    /// Limit apps and builds as on a machine without control groups
+    #[arg(long, hide = true)]
+    pub(crate) without_control_groups: bool,
     /// A file or folder that every app may read, with the sockets in it; may be repeated
     #[arg(long, value_name = "PATH")]
     pub(crate) share: Vec<PathBuf>,
+    /// As root: the users of the machine that apps may be, each its own [default: some that nobody
+    /// has]
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub(crate) uids: Option<Uids>,
     /// Do not keep apps apart: each may do what this user may
     #[arg(long)]
     pub(crate) trust_apps: bool,
@@ -216,6 +241,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_table_of_both_platforms_has_each_command() {
+        let document = include_str!("../../../docs/platforms.md");
+        let (_, table) = document.split_once("\n## Commands\n").unwrap();
+        let lines = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let mut told: Vec<&str> = lines.map(|(name, _)| name).collect();
+        // Those of the other program have a test of their own there.
+        told.retain(|name| !name.starts_with("aws "));
+        let command = Arguments::command();
+        let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
+        let mut known: Vec<&str> =
+            shown.map(clap::Command::get_name).filter(|name| *name != "aws").collect();
+        told.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(told, known);
     }
 
     /// The commands that the units of a template start, with values in place of parameters.

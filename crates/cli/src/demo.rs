@@ -14,6 +14,8 @@ use rowhouse_command::rows::wait::{self, Progress};
 use rowhouse_core::{Attribute, Repository, RowKey, Value, counted};
 use rowhouse_machine::config::{Apartness, Config};
 use rowhouse_machine::folder::FolderError;
+use rowhouse_machine::limits::allowance::Allowed;
+use rowhouse_machine::limits::probe::Offered;
 use rowhouse_machine::up::House;
 
 use crate::commands::signals::Signals;
@@ -60,7 +62,10 @@ pub(crate) async fn run(data: Option<&Path>, listen: Option<SocketAddr>) -> anyh
         steady: Duration::from_secs(2),
         connections_per_client: None,
         apart: Apartness::Enforced,
+        uids: None,
         shared: Vec::new(),
+        allowed: Allowed::default(),
+        limited_by: Offered::All,
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: None,
     };

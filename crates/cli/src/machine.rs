@@ -155,8 +155,7 @@ impl Sight for Context {
 
     async fn left(&self, key: &RowKey) -> anyhow::Result<Left> {
         let known = self.journal()?.known()?;
-        let is_there = known.records.iter().any(|stack| stack.name.as_str() == key.as_str())
-            || known.damaged.iter().any(|damaged| damaged.name == key.as_str());
+        let is_there = known.names(key.as_str());
         Ok(if is_there { Left::Something } else { Left::Nothing })
     }
 

@@ -10,6 +10,8 @@ use house::House as Room;
 use rowhouse_core::testing::{Kind, PlatformDriver, platform_contract};
 use rowhouse_core::{AppName, Commit, Platform};
 use rowhouse_machine::config::{Apartness, Config};
+use rowhouse_machine::limits::allowance::Allowed;
+use rowhouse_machine::limits::probe::Offered;
 use rowhouse_machine::up::House;
 
 struct Driver<'a, P> {
@@ -63,7 +65,10 @@ async fn the_machine_keeps_the_contract_of_a_platform() {
         connections_per_client: None,
         program: house::PROGRAM.into(),
         apart: Apartness::Enforced,
+        uids: None,
         shared: Vec::new(),
+        allowed: Allowed::default(),
+        limited_by: Offered::All,
         failpoint: None,
     };
     let platform = House::open(config, None).await.unwrap().platform();

@@ -48,6 +48,7 @@ impl Room {
             time_limit_ms: None,
             open_files: None,
             sandbox: None,
+            limits: None,
         }
     }
 

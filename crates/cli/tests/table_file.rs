@@ -5,7 +5,7 @@
 mod house;
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -488,4 +488,58 @@ fn debians_sqlite3_and_ours_write_side_by_side_and_the_log_stays_short() {
     wait_for("the file to be whole", || {
         (file(&house, "-wal").metadata().unwrap().len() == 0).then_some(())
     });
+}
+
+#[test]
+fn doctor_names_whoever_keeps_the_log_of_the_table_from_being_emptied() {
+    let house = House::start();
+    house.sql("insert into apps (name) values ('shop')");
+    let doctor = || String::from_utf8(house.rowhouse(&["doctor"]).stdout).unwrap();
+    let mut reader = Command::new("sqlite3")
+        .arg(house.table())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = reader.stdin.take().unwrap();
+    writeln!(lines, "begin; select count(*) from apps;").unwrap();
+    // The count, and the end of its line.
+    reader.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
+    // One change that it does not see.
+    house.sql("insert into apps (name) values ('blog')");
+    let said = doctor().split_whitespace().collect::<Vec<_>>().join(" ");
+    let named = format!("process {} (`sqlite3 {}", reader.id(), house.table().display());
+    assert!(said.contains("cannot be emptied"), "{said}");
+    assert!(said.contains(&named[..named.len().min(60)]), "{named}: {said}");
+    writeln!(lines, "commit;").unwrap();
+    wait_for("nobody to hold it", || {
+        doctor().contains("nobody holds the table's log").then_some(())
+    });
+    drop(lines);
+    reader.wait().unwrap();
+}
+
+#[test]
+fn doctor_warns_of_a_sqlite3_that_may_lose_pages() {
+    let house = House::new(&[]);
+    fs::create_dir_all(house.data()).unwrap();
+    let bin = house.room().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let warns = |version: &str| {
+        let program = bin.join("sqlite3");
+        house::replace(&program, format!("#!/bin/sh\necho '{version} 2026-01-01'\n").as_bytes());
+        let said = Command::new(PROGRAM)
+            .args(["doctor", "--data"])
+            .arg(house.data())
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+            .output()
+            .unwrap();
+        String::from_utf8(said.stdout).unwrap().contains("before 3.51.3")
+    };
+    for version in ["3.40.1", "3.51.2", "2.8.17", "3.9.0"] {
+        assert!(warns(version), "{version}");
+    }
+    for version in ["3.51.3", "3.51.10", "3.100.0", "4.0.0"] {
+        assert!(!warns(version), "{version}");
+    }
 }

@@ -384,3 +384,26 @@ fn after_a_clean_stop_the_table_is_one_whole_file() {
         assert_eq!(rows.trim(), format!("shop deployed {commit}"), "{signal}");
     }
 }
+
+#[test]
+fn who_finds_its_port_taken_by_somebody_who_is_gone_again_gets_another_one_once() {
+    let house = House::start();
+    let repository = house.repository("app");
+    repository.web("v1");
+    let words = "echo 'OSError: [Errno 98] Address already in use' >&2; exit 1";
+    let once = repository.procfile(
+        "once",
+        &format!(
+            "web: if test -e $DATA_DIR/met; then exec python3 web.py; fi; echo $PORT > \
+             $DATA_DIR/met; {words}\n"
+        ),
+    );
+    repository.procfile("always", &format!("web: echo $PORT >> $DATA_DIR/met; {words}\n"));
+    house.put("once", "once", 1, &repository);
+    house.deployed("once", &once, 1);
+    house.put("always", "always", 1, &repository);
+    house.failed("always", "Address already in use");
+    let met = std::fs::read_to_string(house.data().join("data/always/met")).unwrap();
+    let ports: std::collections::BTreeSet<&str> = met.lines().collect();
+    assert_eq!((met.lines().count(), ports.len()), (2, 2), "{met}");
+}

@@ -6,7 +6,7 @@ use crate::attribute::{Attribute, UserAttributes, Value};
 use crate::counted::counted;
 use crate::domains::{Domains, HostName, HostNameObjection};
 use crate::http_protocol::HttpProtocol;
-use crate::meaning::{Objection, has, text, wrong};
+use crate::meaning::{Objection, has, text_of_any_length, wrong};
 use crate::quoted::shortened;
 use crate::secret::Secret;
 use crate::settings::Limits;
@@ -92,7 +92,7 @@ fn domain(item: &str, limits: &Limits) -> Result<(HostName, Option<HostName>), O
 
 pub(crate) fn protocol(user: &UserAttributes) -> Result<HttpProtocol, Objection> {
     let attribute = Attribute::Protocol;
-    text(user, attribute)?.map_or(Ok(HttpProtocol::default()), |word| {
+    text_of_any_length(user, attribute)?.map_or(Ok(HttpProtocol::default()), |word| {
         HttpProtocol::parse(word)
             .ok_or_else(|| wrong(attribute, &shortened(word), "`http1` or `h2c`"))
     })
@@ -100,7 +100,7 @@ pub(crate) fn protocol(user: &UserAttributes) -> Result<HttpProtocol, Objection>
 
 pub(crate) fn hook(user: &UserAttributes) -> Result<Option<Secret>, Objection> {
     let attribute = Attribute::Hook;
-    let Some(text) = text(user, attribute)? else { return Ok(None) };
+    let Some(text) = text_of_any_length(user, attribute)? else { return Ok(None) };
     let allowed =
         format!("1 to {LONGEST_HOOK} letters, digits and other visible characters of ASCII");
     match text.len() {

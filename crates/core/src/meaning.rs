@@ -174,13 +174,23 @@ pub(crate) fn redeploy(user: &UserAttributes) -> Result<u64, Objection> {
 }
 
 pub(crate) fn text(user: &UserAttributes, attribute: Attribute) -> Result<Option<&str>, Objection> {
-    match user.get(&attribute) {
-        None => Ok(None),
-        Some(Value::Text(text)) if text.len() > TEXT_LIMIT => Err(wrong(
+    match text_of_any_length(user, attribute)? {
+        Some(text) if text.len() > TEXT_LIMIT => Err(wrong(
             attribute,
             &format!("a text of {} bytes", text.len()),
             &format!("at most {TEXT_LIMIT} bytes long"),
         )),
+        text => Ok(text),
+    }
+}
+
+/// The same where the attribute's own rule says how long it may be.
+pub(crate) fn text_of_any_length(
+    user: &UserAttributes,
+    attribute: Attribute,
+) -> Result<Option<&str>, Objection> {
+    match user.get(&attribute) {
+        None => Ok(None),
         Some(Value::Text(text)) => Ok(Some(text)),
         Some(other) => Err(wrong(attribute, &attribute.shown(other), "a text")),
     }

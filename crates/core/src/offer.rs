@@ -6,11 +6,10 @@ use crate::meaning::{Objection, not_offered};
 
 /// The attributes that no platform carries out yet, each with what there is in its place. Whoever
 /// makes one true takes its line away.
-const NOT_OFFERED: [(Attribute, &str); 6] = [
+const NOT_OFFERED: [(Attribute, &str); 5] = [
     (Attribute::Workers, "of the process types `web` alone runs"),
     (Attribute::Cron, "a scheduler elsewhere can call the app"),
     (Attribute::Domains, "the app answers under its own name alone"),
-    (Attribute::Memory, "no instance has a limit of its own"),
     (Attribute::Protocol, "the app is spoken to by `http1`"),
     (Attribute::Hook, "`Follow` deploys what is pushed to the branch"),
 ];

@@ -113,7 +113,8 @@ fn default(attribute: Attribute) -> Option<Value> {
 
 #[test]
 fn a_row_that_uses_one_is_told_that_it_is_not_offered_yet_and_what_to_do() {
-    for attribute in FURTHER.into_iter().filter(|one| *one != Attribute::Procfile) {
+    let is_offered = |one: &Attribute| matches!(one, Attribute::Procfile | Attribute::Memory);
+    for attribute in FURTHER.into_iter().filter(|one| !is_offered(one)) {
         assert!(!valid(attribute).is_empty(), "{attribute:?}");
         for value in valid(attribute) {
             let reason = reason(attribute, value);
@@ -128,6 +129,15 @@ fn lines_over_those_of_a_procfile_are_offered() {
     for value in valid(Attribute::Procfile) {
         let app = App::parse(&row(&[(Attribute::Procfile, value)]), &Settings::for_tests());
         assert!(!app.unwrap().procfile.is_empty());
+    }
+}
+
+#[test]
+fn a_row_with_a_memory_is_an_app_of_that_memory() {
+    for value in valid(Attribute::Memory) {
+        let row = row(&[(Attribute::Memory, value.clone())]);
+        let app = App::parse(&row, &Settings::for_tests()).unwrap();
+        assert_eq!(app.memory.map(|memory| Value::Whole(memory.into())), Some(value));
     }
 }
 
@@ -256,6 +266,11 @@ fn a_hook_is_shown_by_no_sentence_and_in_no_debug_form() {
         refused(Attribute::Hook, text(hook), "1 to 256");
         assert!(!reason(Attribute::Hook, text(hook)).contains("nter2"));
     }
+    // However long it is, what is allowed is told.
+    for length in [257, 2048, 2049, 100_000] {
+        refused(Attribute::Hook, text(&"x".repeat(length)), "1 to 256");
+        refused(Attribute::Protocol, text(&"x".repeat(length)), "`http1` or `h2c`");
+    }
     refused(Attribute::Hook, text(""), "an empty text");
     refused(Attribute::Hook, Value::Whole(4711), "a number");
     refused(Attribute::Env, Value::Whole(4711), "a number");
@@ -363,5 +378,33 @@ fn what_is_written_of_them_keeps_its_form() {
     assert_eq!(row.get(&Attribute::Procfile), Some(&lines));
     for attribute in [Attribute::Memory, Attribute::Protocol] {
         assert_eq!(row.get(&attribute), user.get(&attribute), "{attribute:?}");
+    }
+}
+
+/// The cells of a line of the table of both platforms, by the name in the first one.
+fn platforms(name: &str) -> Vec<String> {
+    let document = include_str!("../../../docs/platforms.md");
+    let begin = format!("| `{name}` |");
+    let lines: Vec<&str> = document.lines().filter(|line| line.starts_with(&begin)).collect();
+    assert_eq!(lines.len(), 1, "docs/platforms.md has {} lines of `{name}`", lines.len());
+    let cells: Vec<String> =
+        lines[0].trim_matches('|').split(" | ").skip(1).map(str::to_owned).collect();
+    assert_eq!(cells.len(), 2, "{name}: {cells:?}");
+    cells
+}
+
+#[test]
+fn the_table_of_both_platforms_has_each_attribute_and_says_which_are_not_offered() {
+    for attribute in Attribute::ALL {
+        let is_offered = !FURTHER.contains(&attribute);
+        for cell in platforms(attribute.name()) {
+            assert_eq!(!cell.contains("not offered"), is_offered, "{}: {cell}", attribute.name());
+        }
+    }
+    for name in ["Name", "status", "LoadBalancer", "Reason", "Revision", "Healthy"]
+        .into_iter()
+        .chain(["Generation", "Target", "Seq", "ChangedAt"])
+    {
+        platforms(name);
     }
 }

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use rowhouse_core::{AppName, Repository, Settings, SettingsDigest};
 
+use crate::limits::allowance::{Allowance, Allowed};
+use crate::limits::probe::Offered;
 use crate::sandbox::layers::Layers;
 use crate::sandbox::probe;
 use crate::supply::Supply;
+use crate::users::Uids;
 
 /// What instances are made from here, apart from the row. Change it when the way they are run
 /// changes.
@@ -44,6 +47,13 @@ pub struct Config {
     pub program: PathBuf,
     /// Whether apps are kept apart.
     pub apart: Apartness,
+    /// The users of the machine that apps may be, on a platform of root's; `None`: some that nobody
+    /// is.
+    pub uids: Option<Uids>,
+    /// What apps and builds may take of the machine.
+    pub allowed: Allowed,
+    /// By what they may be held to it.
+    pub limited_by: Offered,
     /// Files and folders of this machine that every app may read, sockets in them included.
     pub shared: Vec<PathBuf>,
     /// What goes wrong on purpose; only tests ask for it.
@@ -52,9 +62,12 @@ pub struct Config {
 
 impl Config {
     /// What instances are made from under this configuration, and the defaults and limits of rows.
-    pub(crate) fn settings(&self, layers: Option<&Layers>) -> Settings {
+    pub(crate) fn settings(&self, layers: Option<&Layers>, allowance: &Allowance) -> Settings {
         Settings {
-            digest: SettingsDigest::of(&format!("{TEMPLATE}, {layers:?}")),
+            digest: SettingsDigest::of(&format!(
+                "{TEMPLATE}, {layers:?}, {}",
+                allowance.of_settings()
+            )),
             repository: self.repository.clone(),
             path: self.path.clone(),
             max_scale: self.max_scale,
@@ -76,9 +89,9 @@ pub enum Apartness {
 
 impl Apartness {
     /// What is put on each process; see [`probe::layers`].
-    pub(crate) fn layers(self, program: &Path, folder: &Path) -> Option<Layers> {
+    pub(crate) fn layers(self, program: &Path, folder: &Path, user: Option<u32>) -> Option<Layers> {
         match self {
-            Apartness::Enforced => Some(probe::layers(program, folder)),
+            Apartness::Enforced => Some(probe::layers(program, folder, user)),
             Apartness::Trusted => None,
         }
     }

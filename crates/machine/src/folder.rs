@@ -103,6 +103,11 @@ impl DataFolder {
         self.root.join("state/journal.sqlite")
     }
 
+    /// What is to take the place of a journal that is damaged.
+    pub(crate) fn salvaged_journal(&self) -> PathBuf {
+        self.root.join("state/journal.salvaged")
+    }
+
     /// The archive of a build that other machines may have.
     pub fn offer(&self) -> PathBuf {
         DataFolder::offer_in(&self.root)
@@ -158,6 +163,16 @@ impl DataFolder {
 
     pub fn app_home(&self, app: &AppName) -> PathBuf {
         self.root.join("home").join(app.as_str())
+    }
+
+    /// Which user of the machine each app has.
+    pub(crate) fn users(&self) -> PathBuf {
+        self.root.join("state/users.json")
+    }
+
+    /// Where the folders lie that are the apps' users'.
+    pub(crate) fn parts_of_users(&self) -> [PathBuf; 3] {
+        ["data", "home", "build-homes"].map(|name| self.root.join(name))
     }
 
     /// What a platform makes at the folder's top, but `state`.
@@ -272,8 +287,8 @@ impl DataFolder {
     }
 }
 
-/// A database's files.
-fn database(file: &Path) -> [PathBuf; 3] {
+/// A database's files: itself, its log, and the index of that.
+pub(crate) fn database(file: &Path) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|end| {
         let mut name = file.as_os_str().to_owned();
         name.push(end);

@@ -1,6 +1,6 @@
 //! The machine platform: one folder, one SQLite table, processes behind a built-in proxy.
 //!
-//! From below to above: `sandbox` keeps processes apart, `process` runs what it is told, `git` and
+//! From below to above: `sandbox` keeps processes apart, `limits` are what they may take, `process` runs what it is told, `git` and
 //! `build` lead from a commit to something that can be started, `instance` is one process of an
 //! app, `stack` what an app is here and what is done to it. `table` is what people write and read,
 //! `proxy` is in front. A room imports those below it, and none above.
@@ -12,7 +12,9 @@ mod digest;
 pub mod folder;
 pub mod git;
 pub mod instance;
+pub mod limits;
 mod machine;
+mod ownership;
 pub mod pause;
 pub mod process;
 pub mod proxy;
@@ -27,5 +29,6 @@ pub mod supply;
 pub mod table;
 pub mod taken;
 pub mod up;
+pub mod users;
 pub mod waiter;
 pub mod whole;

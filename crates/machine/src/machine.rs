@@ -2,14 +2,16 @@
 //! doorbell. Which stacks there are is not known here.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use rowhouse_core::{AppName, Plan, RowKey, Settings, Unreachable};
+use rowhouse_core::{AppName, Plan, RowKey, Settings, Unreachable, counted};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -18,11 +20,14 @@ use crate::build::{Builds, toolchain};
 use crate::config::{Config, Failpoint};
 use crate::folder::DataFolder;
 use crate::git::mirror::Mirrors;
+use crate::limits::allowance::{Allowance, beginning};
+use crate::limits::probe::{self, Asks};
 use crate::process::port::{Ports, Reservation};
 use crate::process::program::Program;
 use crate::proxy::Routes;
 use crate::sandbox::isolation::{Isolation, Outside};
 use crate::stack::journal::Journal;
+use crate::users::Users;
 
 /// One platform.
 #[derive(Debug)]
@@ -34,6 +39,10 @@ pub(crate) struct Machine {
     pub(crate) journal: Journal,
     /// What keeps the apps' processes apart.
     pub(crate) isolation: Isolation,
+    /// Who the apps are, where each has a user of its own.
+    pub(crate) users: Option<Users>,
+    /// What they may take.
+    pub(crate) allowance: Allowance,
     pub(crate) mirrors: Arc<Mirrors>,
     pub(crate) builds: Builds,
     pub(crate) ports: Ports,
@@ -60,6 +69,7 @@ impl Machine {
         folder: DataFolder,
         port: u16,
         open_files: Option<u64>,
+        users: Option<Users>,
     ) -> Result<(Arc<Machine>, UnboundedReceiver<RowKey>), Unreachable> {
         let (ring, doorbell) = unbounded_channel();
         let environment: BTreeMap<String, String> = std::env::vars_os()
@@ -69,7 +79,11 @@ impl Machine {
             "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
         });
         let isolation = Isolation::new(
-            config.apart.layers(&config.program, &folder.root().join("state/probe")),
+            config.apart.layers(
+                &config.program,
+                &folder.root().join("state/probe"),
+                users.as_ref().map(Users::any),
+            ),
             Outside {
                 data: folder.root(),
                 program: &config.program,
@@ -79,11 +93,20 @@ impl Machine {
                 shared: &config.shared,
             },
         );
+        let users = users.filter(|_| isolation.has_users());
+        if users.is_none() {
+            Users::distrust(&folder);
+        }
+        let means = probe::means(config.limited_by, Asks::ThePlatform, &beginning(folder.root()));
+        let allowance =
+            Allowance::new(means, &config.allowed, folder.root(), config.only.is_some());
         let mirrors = Arc::new(Mirrors::new(folder.mirrors()).with_supply(config.supply.clone()));
         let builds = Builds::new(folder.builds(), Arc::clone(&mirrors), environment)
             .with_supply(config.supply.clone());
         let machine = Machine {
             isolation,
+            users,
+            allowance,
             journal: Journal::open(&folder.journal())?,
             mirrors,
             builds,
@@ -111,7 +134,7 @@ impl Machine {
 
     /// What instances are made from here, and the defaults and limits of rows.
     pub(crate) fn settings(&self) -> Settings {
-        self.config.settings(self.isolation.layers())
+        self.config.settings(self.isolation.layers(), &self.allowance)
     }
 
     /// Asks the reactor to look at this app.
@@ -159,6 +182,29 @@ impl Machine {
             procfile: plan.app.procfile.clone(),
             home: self.folder.build_home(&plan.app.name),
         }
+    }
+
+    /// Who the app's processes are, with the app's own folders made that user's; `None`: who the
+    /// platform is.
+    pub(crate) async fn user(self: &Arc<Machine>, name: &AppName) -> io::Result<Option<u32>> {
+        let (machine, app) = (Arc::clone(self), name.clone());
+        let settled = spawn_blocking(move || {
+            machine.users.as_ref().map(|users| users.settle(&app)).transpose()
+        });
+        let settled = settled.await.map_err(io::Error::other).flatten();
+        let settled = settled.map_err(|error| {
+            io::Error::other(format!("cannot make its folders its own user's: {error}"))
+        })?;
+        let Some((id, left)) = settled else { return Ok(None) };
+        if left > 0 {
+            let text = format!(
+                "{} in its folders kept their owner, for they have more than one name or lie on \
+                 another device: it may be unable to write them",
+                counted(usize::try_from(left).unwrap_or(usize::MAX), "file")
+            );
+            self.journal.tell(name, "owners", text).await;
+        }
+        Ok(Some(id))
     }
 
     /// Ends this process at the n-th point that recovery must survive. Only tests ask for it.

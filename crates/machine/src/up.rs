@@ -16,10 +16,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::config::Config;
+use crate::config::{Apartness, Config};
 use crate::damage;
 use crate::folder::{DataFolder, FolderError, Hold, Holder};
 use crate::instance::State;
+use crate::limits::means::Means;
+use crate::limits::probe;
 use crate::machine::{Machine, raise_open_files};
 use crate::process::supervised::end_processes;
 use crate::proxy::{Limits, Proxy};
@@ -27,16 +29,20 @@ use crate::reactor;
 use crate::replaced::{self, without_row};
 use crate::room::remove_now;
 use crate::sandbox::layers::Layers;
+use crate::sandbox::user::may_be_given;
 use crate::stack::adoption::{self, is_settled};
 use crate::stack::answer::Answers;
-use crate::stack::journal::{self, Damaged};
+use crate::stack::journal;
 use crate::stack::platform::MachinePlatform;
+use crate::stack::records::Known as Recorded;
+use crate::stack::salvage::{self, Salvaged};
 use crate::stack::stacks::Stacks;
 use crate::stack::tidy;
 use crate::succession::{Inheritance, Known, Predecessor, Successor, SuccessorError};
 use crate::table::feed;
 use crate::table::replacement::FileNews;
 use crate::table::{SqliteTable, TableFile};
+use crate::users::{UidsError, Users};
 
 /// How often a sign of life is left in the folder.
 const BEAT: Duration = Duration::from_mins(1);
@@ -88,6 +94,8 @@ pub enum UpError {
     Start { source: std::io::Error },
     #[error("cannot take over from the process before this one")]
     Succeed { source: std::io::Error },
+    #[error("apps cannot have the users that are asked for")]
+    Uids(#[from] UidsError),
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
 }
@@ -106,6 +114,7 @@ pub struct House {
     answered: UnboundedReceiver<Row>,
     /// What becomes of the table's file, once its changes ring.
     file_news: Option<UnboundedReceiver<FileNews>>,
+    _salvaged: Option<Salvaged>,
 }
 
 impl House {
@@ -122,9 +131,15 @@ impl House {
         self.machine.isolation.layers()
     }
 
+    /// By what apps are held to their limits.
+    pub fn means(&self) -> &Means {
+        self.machine.allowance.means()
+    }
+
     async fn begin(config: Config) -> Result<House, UpError> {
         let folder = DataFolder::open(&config.data)?;
         let mut hold = folder.hold()?;
+        let salvaged = salvage::begin(&folder)?;
         // The table before the address: who finds somebody listening finds the table, too.
         let (table, answered) = open_table(&folder)?;
         let listener = Proxy::bind(config.listen).map_err(|error| listen_error(&config, &error))?;
@@ -132,11 +147,15 @@ impl House {
         // Before anybody is answered: who finds the folder held is told by whom.
         hold.announce(&holder(&config, address)).map_err(start_error)?;
         let open_files = raise_open_files();
-        let (machine, doorbell) = Machine::open(config, folder, address.port(), open_files)?;
+        let users = users(&config, &folder)?;
+        let (machine, doorbell) = Machine::open(config, folder, address.port(), open_files, users)?;
         machine.alone.cancel();
-        let (stacks, damaged) = take_in_hand(&machine).await?;
-        damage::mend(&machine, &damaged).await?;
-        end_leftovers(&machine.folder, &stacks).await;
+        let (stacks, recorded) = take_in_hand(&machine).await?;
+        if let Some(salvaged) = &salvaged {
+            damage::tell(&machine, salvaged, &recorded).await;
+        }
+        damage::mend(&machine, recorded, &stacks.held()).await?;
+        end_leftovers(&machine, &stacks).await;
         carry_on(&stacks).await;
         settle(&stacks).await;
         let proxy = proxy(&listener, &machine)?;
@@ -153,6 +172,7 @@ impl House {
             doorbell,
             answered,
             file_news: None,
+            _salvaged: salvaged,
         })
     }
 
@@ -167,8 +187,10 @@ impl House {
         let mut hold = folder.take_over(lock)?;
         let address = listener.local_addr().map_err(start_error)?;
         let holder = holder(&config, address);
-        let (machine, doorbell) = Machine::open(config, folder, address.port(), known.open_files)?;
-        let (stacks, damaged) = take_in_hand(&machine).await?;
+        let users = users(&config, &folder)?;
+        let (machine, doorbell) =
+            Machine::open(config, folder, address.port(), known.open_files, users)?;
+        let (stacks, recorded) = take_in_hand(&machine).await?;
         for instance in stacks.all().iter().flat_map(|stack| stack.instances()) {
             if instance.is_running() && known.healthy.iter().any(|it| it == instance.folder()) {
                 instance.set(State::Healthy);
@@ -191,8 +213,8 @@ impl House {
             alone.cancel();
         });
         let (table, answered) = open_table(&machine.folder)?;
-        damage::mend(&machine, &damaged).await?;
-        end_leftovers(&machine.folder, &stacks).await;
+        damage::mend(&machine, recorded, &stacks.held()).await?;
+        end_leftovers(&machine, &stacks).await;
         carry_on(&stacks).await;
         let orphans = without_row(&stacks, &*table, &machine.doorbell).await?;
         Ok(House {
@@ -206,6 +228,7 @@ impl House {
             doorbell,
             answered,
             file_news: None,
+            _salvaged: None,
         })
     }
 
@@ -324,6 +347,12 @@ fn start_error(source: std::io::Error) -> UpError {
     UpError::Start { source }
 }
 
+/// Who the apps are to be, where this is a platform of root's that keeps them apart.
+fn users(config: &Config, folder: &DataFolder) -> Result<Option<Users>, UidsError> {
+    let is_meant = config.apart == Apartness::Enforced && may_be_given();
+    if is_meant { Users::open(folder, config.uids) } else { Ok(None) }
+}
+
 fn open_table(folder: &DataFolder) -> Result<(Arc<SqliteTable>, UnboundedReceiver<Row>), UpError> {
     let (on_answer, answered) = unbounded_channel();
     let table = SqliteTable::open(&folder.table(), &folder.journal(), Some(on_answer))?;
@@ -351,14 +380,14 @@ fn holder(config: &Config, address: SocketAddr) -> Holder {
 }
 
 /// Takes in hand what the journal knows, and begins nothing.
-async fn take_in_hand(machine: &Arc<Machine>) -> Result<(Arc<Stacks>, Vec<Damaged>), UpError> {
+async fn take_in_hand(machine: &Arc<Machine>) -> Result<(Arc<Stacks>, Recorded), UpError> {
     let known = machine.journal.known().await?;
-    let held = damage::held(&known.damaged);
-    let stacks = Arc::new(Stacks::new(Arc::clone(machine), known.records, held));
+    let held = damage::held(&known, &machine.folder);
+    let stacks = Arc::new(Stacks::new(Arc::clone(machine), known.records.clone(), held));
     for stack in stacks.all() {
         adoption::adopt(&stack).await;
     }
-    Ok((stacks, known.damaged))
+    Ok((stacks, known))
 }
 
 async fn carry_on(stacks: &Stacks) {
@@ -402,7 +431,8 @@ fn listen_error(config: &Config, error: &std::io::Error) -> UpError {
 
 /// Ends one-off processes, such as builds, of a platform that was killed: their operations begin
 /// them again.
-async fn end_leftovers(data: &DataFolder, stacks: &Stacks) {
+async fn end_leftovers(machine: &Machine, stacks: &Stacks) {
+    let (data, allowance) = (&machine.folder, &machine.allowance);
     let mut known = BTreeSet::new();
     for stack in stacks.all() {
         if let Some(record) = stack.record().await {
@@ -420,6 +450,7 @@ async fn end_leftovers(data: &DataFolder, stacks: &Stacks) {
             let _ = remove_now(&folder);
         }
     }
+    probe::remove_leftovers(allowance.means(), allowance.beginning());
 }
 
 /// Gives what was adopted a moment to answer, so that the proxy has somewhere to send its first

@@ -558,6 +558,74 @@ async fn a_pyproject_without_a_build_system_has_its_dependencies_installed() {
     output(&built.folder, built.folder.join(".venv/bin/python"), &["-c", "import itsdangerous"]);
 }
 
+#[tokio::test]
+async fn a_fastapi_app_without_a_server_gets_one_that_finds_it() {
+    if !has(&["venv"]).await {
+        return;
+    }
+    let (workshop, request) = Workshop::with(&[
+        ("requirements.txt", "fastapi\n"),
+        ("app/main.py", "from fastapi import FastAPI\n\nsite = FastAPI()\n"),
+    ]);
+    let built = workshop.build(&request).await.unwrap();
+    let expected = "exec uvicorn --host $HOST --port $PORT app.main:site";
+    assert_eq!(built.recipe.web, Web::Command(expected.to_owned()));
+    assert!(built.recipe.notes[0].contains("uvicorn, which was installed"));
+    let find = "from uvicorn.importer import import_from_string; \
+                import_from_string('app.main:site')";
+    output(&built.folder, built.folder.join(".venv/bin/python"), &["-c", find]);
+}
+
+#[tokio::test]
+async fn a_django_project_has_its_files_collected_and_its_server_finds_it() {
+    if !has(&["venv"]).await {
+        return;
+    }
+    let settings = "import os\nSECRET_KEY = os.environ['SECRET_KEY']\nROOT_URLCONF = 'shop.urls'\n\
+                    INSTALLED_APPS = ['django.contrib.staticfiles']\nSTATIC_URL = 'static/'\n\
+                    STATIC_ROOT = 'collected'\nSTATICFILES_DIRS = ['assets']\n";
+    let manage = "import os, sys\n\
+                  os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n\
+                  from django.core.management import execute_from_command_line\n\
+                  execute_from_command_line(sys.argv)\n";
+    let wsgi = "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n\
+                from django.core.wsgi import get_wsgi_application\n\
+                application = get_wsgi_application()\n";
+    let (workshop, request) = Workshop::with(&[
+        ("pyproject.toml", "[project]\nname = 'a'\nversion = '1'\ndependencies = ['django<6']\n"),
+        ("manage.py", manage),
+        ("shop/__init__.py", ""),
+        ("shop/settings.py", settings),
+        ("shop/urls.py", "urlpatterns = []\n"),
+        ("shop/wsgi.py", wsgi),
+        ("assets/shop.css", ""),
+    ]);
+    let built = workshop.build(&request).await.unwrap();
+    let expected = "exec gunicorn --bind $HOST:$PORT shop.wsgi";
+    assert_eq!(built.recipe.web, Web::Command(expected.to_owned()));
+    assert!(built.folder.join("collected/shop.css").is_file());
+    let gunicorn = built.folder.join(".venv/bin/gunicorn");
+    let check = ["SECRET_KEY=k", gunicorn.to_str().unwrap(), "--check-config", "shop.wsgi"];
+    output(&built.folder, "env", &check);
+}
+
+#[tokio::test]
+async fn an_app_of_poetry_is_installed_by_poetry_without_what_is_for_work() {
+    if !has(&["venv"]).await {
+        return;
+    }
+    let project = "[tool.poetry]\nname = 'a'\nversion = '1'\npackage-mode = false\n\
+                   [tool.poetry.dependencies]\npython = '>=3.9'\nitsdangerous = '^2'\n\
+                   [tool.poetry.group.dev.dependencies]\niniconfig = '2.0.0'\n";
+    let (workshop, request) =
+        Workshop::with(&[("pyproject.toml", project), ("Procfile", "web: python app.py\n")]);
+    let built = workshop.build(&request).await.unwrap();
+    let script = "import importlib.util as u; \
+                  print([bool(u.find_spec(one)) for one in ('itsdangerous', 'iniconfig')])";
+    let said = output(&built.folder, built.folder.join(".venv/bin/python"), &["-c", script]);
+    assert_eq!(said, "[True, False]");
+}
+
 /// Has `manager` make its lock, and builds by it.
 async fn node_app(manager: &str, lock: &[&str], install: &str) {
     if !has(&["node", manager]).await {

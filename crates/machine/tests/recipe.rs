@@ -142,7 +142,7 @@ async fn uv_is_used_if_it_is_installed() {
             vec![WEB, ("requirements.txt", "flask")],
             vec!["uv venv .venv", "uv pip install --python .venv/bin/python -r requirements.txt"],
         ),
-        (vec![WEB, ("pyproject.toml", pyproject)], vec!["uv sync --no-dev"]),
+        (vec![WEB, ("pyproject.toml", pyproject)], vec!["uv venv .venv"]),
         (
             vec![WEB, ("pyproject.toml", pyproject), ("uv.lock", "")],
             vec!["uv sync --frozen --no-dev"],
@@ -155,9 +155,12 @@ async fn uv_is_used_if_it_is_installed() {
 #[tokio::test]
 async fn a_pyproject_is_installed_as_what_it_is() {
     for (text, end) in [
-        ("[build-system]\n[project]\n", "pip install --no-input --disable-pip-version-check ."),
-        ("[tool.poetry]\n", "pip install --no-input --disable-pip-version-check ."),
-        ("[project]\n", "sys.exit(subprocess.call([*pip, '--', *names]) if names else 0)\n"),
+        (
+            "[build-system]\n[project]\ndynamic = [\"dependencies\"]\n",
+            "pip install --no-input --disable-pip-version-check .",
+        ),
+        ("[tool.poetry]\n", "poetry install --only main --no-interaction --no-root"),
+        ("[project]\ndependencies = [\"flask>2\"]\n", "--disable-pip-version-check -- flask>2"),
         ("[tool.ruff]\n", "-m venv .venv"),
     ] {
         let found = commands(&read(&[WEB, ("pyproject.toml", text)]).await);
@@ -195,7 +198,6 @@ async fn what_is_there_is_named_with_the_lines_that_build_and_start_it() {
             "`pom.xml` (Java)",
             "--process build='mvn --batch-mode package' --process web='java -jar target/*.jar'`",
         ),
-        (vec![("deno.jsonc", "")], "`deno.jsonc` (Deno)", "`build: deno install`"),
         (vec![("Dockerfile", "")], "a `Dockerfile`, which is not used", "a line such as `web: "),
         (vec![("dist/index.html", "")], "a site in `dist`, which is served where", "`web: "),
     ] {
@@ -307,7 +309,7 @@ async fn a_missing_toolchain_is_named_with_its_cure() {
         let wanted = format!("{tool} is not installed");
         assert!(message.contains(&wanted) && message.contains(cure), "{message}");
     }
-    let message = fails(&["node", "npm"], &[NODE, ("yarn.lock", "")]).await;
+    let message = fails(&["node"], &[NODE, ("yarn.lock", "")]).await;
     assert!(message.contains("npm install --global yarn"), "{message}");
 }
 
@@ -437,12 +439,10 @@ async fn requirements_that_are_linked_within_the_repository_are_read() {
 #[tokio::test]
 async fn a_pyproject_is_read_as_toml() {
     for (text, step) in [
-        ("[project]  # the shop\nname = 'a'\nversion = '1'\n", "-c"),
-        ("project = { name = 'a', version = '1' }\n", "-c"),
-        ("[ project ]\r\nname = 'a'\r\n", "-c"),
+        ("[project]  # the shop\ndependencies = ['a']\n", "a"),
+        ("project = { name = 'a', dependencies = ['b'] }\n", "b"),
+        ("[ project ]\r\ndependencies = [\r\n'a', # it\r\n]\r\n", "a"),
         ("[build-system] # how\nrequires = []\n", "."),
-        ("[tool.poetry]# p\nname = 'a'\n", "."),
-        ("[tool]\npoetry.name = 'a'\n", "."),
     ] {
         let found = with(&["python3"], &[WEB, ("pyproject.toml", text)]).await.unwrap();
         assert!(found.build[1].command.iter().any(|word| word == step), "{text}");
@@ -452,6 +452,182 @@ async fn a_pyproject_is_read_as_toml() {
     assert_eq!(found.build.len(), 1, "a text that looks like a table is none");
     let said = fails(&["python3"], &[WEB, ("pyproject.toml", "[project\n")]).await;
     assert!(said.contains("cannot read `pyproject.toml` of the app: TOML parse error"), "{said}");
+}
+
+#[tokio::test]
+async fn a_package_manager_that_is_not_there_is_brought() {
+    let named = |text: &'static str| ("package.json", text);
+    let pinned = r#"{"packageManager": "pnpm@9.1.0+sha512.0a", "scripts": {"start": "s"}}"#;
+    let berry = r#"{"packageManager": "yarn@4.2.2", "scripts": {"start": "s"}}"#;
+    for (files, brought, install) in [
+        (vec![NODE, ("yarn.lock", "")], "yarn@1", "yarn install --frozen-lockfile"),
+        (
+            vec![NODE, ("yarn.lock", "#\n__metadata:\n  version: 6\n")],
+            "@yarnpkg/cli-dist@3",
+            "yarn install --immutable",
+        ),
+        (
+            vec![NODE, ("pnpm-lock.yaml", "lockfileVersion: '6.0'\n")],
+            "pnpm@8",
+            "pnpm install --frozen-lockfile",
+        ),
+        (
+            vec![NODE, ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n")],
+            "pnpm@9",
+            "pnpm install --frozen-lockfile",
+        ),
+        (vec![NODE, ("bun.lock", "")], "bun@latest", "bun install --frozen-lockfile"),
+        (
+            vec![named(pinned), ("pnpm-lock.yaml", "")],
+            "pnpm@9.1.0",
+            "pnpm install --frozen-lockfile",
+        ),
+        (vec![named(pinned)], "pnpm@9.1.0", "pnpm install"),
+        (vec![named(berry)], "@yarnpkg/cli-dist@4.2.2", "yarn install --no-immutable"),
+    ] {
+        let found = with(&["node", "npm"], &files).await.unwrap();
+        let expected = format!(
+            "npm install --global --no-audit --no-fund --prefix .package-manager {brought}"
+        );
+        assert_eq!(commands(&found)[..2], [expected, install.to_owned()], "{files:?}");
+        assert!(found.path.contains(&PathBuf::from(".package-manager/bin")));
+    }
+}
+
+#[tokio::test]
+async fn frameworks_of_node_are_started_by_their_own_servers() {
+    for (package, start, build) in [
+        ("next", "next start --hostname $HOST --port $PORT", "next build"),
+        ("nuxt", "node .output/server/index.mjs", "nuxt build"),
+        ("@sveltejs/adapter-node", "PROTOCOL_HEADER=x-forwarded-proto node build", "vite build"),
+        ("@remix-run/serve", "remix-serve ./build/server/index.js", "remix vite:build"),
+        ("@react-router/serve", "react-router-serve ./build/server/index.js", "react-router build"),
+        ("@astrojs/node", "node ./dist/server/entry.mjs", "astro build"),
+    ] {
+        let text = format!(r#"{{"dependencies": {{"{package}": "1"}}}}"#);
+        let found = read(&[("package.json", &text)]).await;
+        assert_eq!(found.web, command(start));
+        assert_eq!(commands(&found), ["npm install", build]);
+    }
+    let automatic = r#"{"devDependencies": {"@sveltejs/adapter-auto": "1", "@sveltejs/kit": "1"},
+                        "scripts": {"build": "vite build"}}"#;
+    let found = read(&[("package.json", automatic)]).await;
+    assert_eq!(commands(&found)[1], "env GCP_BUILDPACKS=node npm run build");
+    let berry = [
+        ("package.json", r#"{"dependencies": {"next": "1"}}"#),
+        ("yarn.lock", ""),
+        (".yarnrc.yml", ""),
+    ];
+    let found = read(&berry).await;
+    assert_eq!(found.web, command("yarn next start --hostname $HOST --port $PORT"));
+    let exported = ("next.config.mjs", "export default {\n  output: 'export',\n}\n");
+    let text =
+        fails(&ALL, &[("package.json", r#"{"dependencies": {"next": "1"}}"#), exported]).await;
+    assert!(text.contains("there is no way to run this app"), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_for_work_is_no_start() {
+    for (start, is_one) in [
+        ("vite", true),
+        ("vite --host", true),
+        ("PORT=3 react-scripts start", true),
+        ("ng serve", true),
+        ("vite preview", false),
+        ("node server.js", false),
+        ("next start", false),
+        ("vitedge", false),
+    ] {
+        let text = format!(r#"{{"scripts": {{"start": "{start}"}}}}"#);
+        let found = with(&ALL, &[("package.json", &text)]).await;
+        match found {
+            Ok(found) => assert!(!is_one && found.web == command("npm start"), "{start}"),
+            Err(error) => {
+                let told = format!("whose `start` script is a server for work (`{start}`)");
+                assert!(is_one && error.to_string().contains(&told), "{error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn node_is_started_with_the_file_that_there_is_or_will_be() {
+    for (package, file, start) in [
+        (r#"{"main": "./src/app.js"}"#, "src/app.js", "node src/app.js"),
+        (r#"{"main": "index.js"}"#, "app.js", "node app.js"),
+        (r#"{"main": "dist/main.js", "scripts": {"build": "tsc"}}"#, "a.ts", "node dist/main.js"),
+        (r#"{"main": "../evil.js"}"#, "index.mjs", "node index.mjs"),
+        (r#"{"main": "a.js; rm"}"#, "index.js", "node index.js"),
+    ] {
+        let found = read(&[("package.json", package), (file, "")]).await;
+        assert_eq!(found.web, command(start), "{package}");
+    }
+    let bun = [("package.json", r#"{"module": "index.ts"}"#), ("index.ts", ""), ("bun.lock", "")];
+    assert_eq!(read(&bun).await.web, command("bun index.ts"));
+    let nest = r#"{"scripts": {"start": "nest start", "start:prod": "node dist/main"}}"#;
+    assert_eq!(read(&[("package.json", nest)]).await.web, command("npm run start:prod"));
+}
+
+#[tokio::test]
+async fn what_an_app_needs_of_its_workspace_is_built_before_it() {
+    let root = ("package.json", r#"{"workspaces": ["apps/*"]}"#);
+    let app = r#"{"name": "web", "scripts": {"build": "b", "start": "s"}}"#;
+    let member = ("apps/web/package.json", app);
+    let pnpm = ("pnpm-workspace.yaml", "packages: [apps/*]\n");
+    for (files, build) in [
+        (
+            vec![root, member, ("package-lock.json", ""), ("turbo.json", "{}")],
+            "turbo run build --filter=web",
+        ),
+        (vec![pnpm, member, ("pnpm-lock.yaml", "")], "pnpm --filter web... run --if-present build"),
+        (vec![root, member, ("package-lock.json", "")], "npm run build"),
+    ] {
+        let found = inside("apps/web", &files, &[]).await.unwrap();
+        assert_eq!(commands(&found)[1], build);
+    }
+    let message = fails(&ALL, &[root, member]).await;
+    assert!(message.contains("where the row's `Path` names one of `apps/web`"), "{message}");
+}
+
+#[tokio::test]
+async fn packages_for_work_are_taken_away_where_that_is_safe() {
+    let package = |start: &str| {
+        format!(r#"{{"devDependencies": {{"a": "1"}}, "scripts": {{"start": "{start}"}}}}"#)
+    };
+    let lock = ("package-lock.json", "");
+    let prune = "npm prune --omit=dev --ignore-scripts".to_owned();
+    let (plain, other) = (package("node server.js"), package("tsx server.ts"));
+    for (files, is_safe) in [
+        (vec![("package.json", plain.as_str()), lock], true),
+        (vec![("package.json", plain.as_str())], false),
+        (vec![("package.json", other.as_str()), lock], false),
+        (vec![("package.json", plain.as_str()), ("pnpm-lock.yaml", "")], false),
+        (vec![("package.json", plain.as_str()), lock, ("Procfile", "release: a\n")], false),
+    ] {
+        let found = read(&files).await;
+        assert_eq!(commands(&found).contains(&prune), is_safe, "{files:?}");
+    }
+}
+
+#[tokio::test]
+async fn deno_starts_by_its_task_or_by_its_main_file() {
+    let cache = "DENO_DIR=.deno DENO_SERVE_ADDRESS=tcp:$HOST:$PORT";
+    let tasks =
+        "{\n  // how\n  \"tasks\": {\"start\": \"x\", \"build\": {\"command\": \"y\"},},\n}";
+    let found = with(&["deno"], &[("deno.jsonc", tasks), ("main.ts", "")]).await.unwrap();
+    assert_eq!(found.web, command(&format!("{cache} deno task start")));
+    assert_eq!(
+        commands(&found),
+        [
+            "env DENO_DIR=.deno deno install --entrypoint main.ts",
+            "env DENO_DIR=.deno deno task build"
+        ]
+    );
+    let found = with(&["deno"], &[("deno.json", "{}"), ("main.ts", "")]).await.unwrap();
+    let run = "deno run --allow-net --allow-env --allow-read --allow-sys main.ts";
+    assert_eq!(found.web, command(&format!("{cache} {run}")));
+    let message = fails(&[], &[("deno.lock", "{}"), ("main.ts", "")]).await;
+    assert!(message.contains("`npm install --global deno`"), "{message}");
 }
 
 const GO_MAIN: &str = "package main\n\nfunc main() {}\n";

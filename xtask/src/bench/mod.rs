@@ -4,6 +4,7 @@ mod account;
 mod deploy;
 mod event;
 mod figure;
+mod flood;
 mod front;
 mod house;
 mod idle;
@@ -21,10 +22,11 @@ pub fn run(name: &str) -> anyhow::Result<()> {
         "proxy" => proxy::run_all(),
         "deploy" => deploy::run(),
         "idle" => idle::run(),
+        "flood" => flood::run(),
         "lambda" => lambda::run_all(),
         "sweep" => sweep::run_all(),
         other => anyhow::bail!(
-            "there is no benchmark `{other}`: `proxy`, `deploy`, `idle`, `lambda` or `sweep`"
+            "there is no benchmark `{other}`: `proxy`, `deploy`, `idle`, `flood`, `lambda` or `sweep`"
         ),
     }
 }

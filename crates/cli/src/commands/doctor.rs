@@ -7,12 +7,18 @@ use std::time::Duration;
 
 use rowhouse_command::finding::{self, Finding, State};
 use rowhouse_command::rows::orphans;
-use rowhouse_core::{AppName, counted};
+use rowhouse_core::counted;
 use rowhouse_machine::damage;
 use rowhouse_machine::folder::{DataFolder, FolderError, Presence};
+use rowhouse_machine::limits::allowance;
+use rowhouse_machine::limits::probe::{self as limits_probe, Asks, Offered};
 use rowhouse_machine::process::supervised::unconfined;
+use rowhouse_machine::sandbox::layers::Gap;
 use rowhouse_machine::sandbox::probe;
+use rowhouse_machine::stack::journal;
+use rowhouse_machine::table::reader::{self, Reader};
 use rowhouse_machine::taken::{self, Size};
+use rowhouse_machine::users::Users;
 use serde_json::json;
 
 use crate::context::{Context, Missing, OPEN, folder_hint};
@@ -24,6 +30,8 @@ use crate::output::{clean, cut};
 const USUAL_ADDRESS: &str = "127.0.0.1:8080";
 /// How long what is taken is counted.
 const LOOKED_FOR: Duration = Duration::from_secs(1);
+/// Longer than anybody reads who does not wait for something in between.
+const READS_FOR: Duration = Duration::from_secs(1);
 /// So many apps are named that take most.
 const LARGEST: usize = 3;
 /// More than this (bytes) is worth a word on how to get it back.
@@ -50,6 +58,7 @@ pub(crate) fn doctor(data: Option<&Path>, as_json: bool) -> anyhow::Result<Exit>
     findings.push(kernel());
     findings.extend(isolation(context.as_ref().ok().map(|context| &context.folder)));
     let root = context.as_ref().ok().map(|context| context.folder.root());
+    findings.extend(limits(root));
     Ok(finding::tell(&findings, json!({ "Data": root }), as_json))
 }
 
@@ -60,6 +69,7 @@ fn of_folder(context: &Context) -> Vec<Finding> {
         space(context),
         taken(context),
         table(context),
+        readers(context),
         names(context),
         journal(context),
         reactor(context),
@@ -161,6 +171,37 @@ fn table(context: &Context) -> Finding {
     }
 }
 
+/// Who has read from the table and does not come to an end: its log grows meanwhile.
+fn readers(context: &Context) -> Finding {
+    let path = context.folder.table();
+    let mut old = reader::old_readers(&path);
+    if !old.is_empty() {
+        // Most read for a moment.
+        std::thread::sleep(READS_FOR);
+        old = &old & &reader::old_readers(&path);
+    }
+    let size = Size { bytes: reader::log_size(&path), is_whole: true };
+    if old.is_empty() {
+        return Finding::fine("readers", format!("nobody holds the table's log, which has {size}"));
+    }
+    let named: Vec<String> = old.iter().map(name_of).collect();
+    Finding::bad(
+        "readers",
+        State::Warning,
+        format!("the table's log has {size}, and cannot be emptied: {}", named.join("; ")),
+        "end what they read (`commit` or `.quit` in `sqlite3`), or end them: until then the log \
+         grows with every change, and nothing is lost",
+    )
+}
+
+fn name_of(reader: &Reader) -> String {
+    let Some(pid) = reader.pid else {
+        return "a process of another container reads from a state of before".to_owned();
+    };
+    let command = cut(&clean(&reader.command), 58);
+    format!("process {pid} (`{command}`) reads from a state of before")
+}
+
 /// Rows that no name leads to.
 fn names(context: &Context) -> Finding {
     match context.table().and_then(|table| Ok(table.nameless()?)) {
@@ -184,26 +225,30 @@ fn names(context: &Context) -> Finding {
 }
 
 fn journal(context: &Context) -> Finding {
-    let known = match context.journal().and_then(|journal| Ok(journal.known()?)) {
+    let bad = |said: String, cure: String| Finding::bad("journal", State::Broken, said, cure);
+    let known = match journal::fault_of(&context.folder.journal()) {
+        Ok(Some(fault)) => return bad("its file is damaged".to_owned(), journal::damage(&fault)),
+        Ok(None) => context.journal().and_then(|journal| Ok(journal.known()?)),
+        Err(error) => Err(error.into()),
+    };
+    let known = match known {
         Ok(known) => known,
         Err(error) => return Finding::unknown("journal", &error),
     };
-    match known.damaged.first() {
+    if let Some(name) = known.lost().chain(&known.held).next() {
+        return bad(format!("the record of `{name}` is damaged"), damage::words(name));
+    }
+    match known.damaged.first().map(|damaged| &damaged.app) {
         None => Finding::fine("journal", "every record can be read"),
-        Some(damaged) => {
-            let name = clean(&damaged.name);
-            let cure = match (&damaged.copy, AppName::parse(&damaged.name)) {
-                (Some(_), _) => "it has a copy, which `rowhouse up` takes in its place".to_owned(),
-                (None, Ok(name)) => damage::words(&name),
-                (None, Err(_)) => "it is of no app, and does no harm".to_owned(),
-            };
-            Finding::bad(
-                "journal",
-                State::Broken,
-                format!("the record of `{name}` is damaged"),
-                cure,
-            )
-        }
+        Some(Some(name)) => bad(
+            format!("the record of `{name}` is damaged"),
+            "it has a copy, which `rowhouse up` takes in its place".to_owned(),
+        ),
+        Some(None) => bad(
+            "there is a record of which nobody can tell whose it is".to_owned(),
+            "`rowhouse up`, when it starts, keeps it, and leaves alone what runs without one"
+                .to_owned(),
+        ),
     }
 }
 
@@ -323,12 +368,24 @@ fn kernel() -> Finding {
     Finding::bad("kernel", State::Broken, format!("Linux {release}: {}", lacks.0), lacks.1)
 }
 
+/// By what apps are held to their limits here.
+fn limits(root: Option<&Path>) -> Vec<Finding> {
+    let beginning = allowance::beginning(root.unwrap_or(Path::new("/")));
+    let means = limits_probe::means(Offered::All, Asks::Somebody, &beginning);
+    let mut findings = vec![Finding::fine("limits", means.to_string())];
+    let gaps = means.gaps().into_iter();
+    let bad = |gap: Gap| Finding::bad("limits", State::Warning, gap.lacking, gap.cure);
+    findings.extend(gaps.map(bad));
+    findings
+}
+
 /// What keeps apps apart here, and what does not; and which processes run without it.
 fn isolation(folder: Option<&DataFolder>) -> Vec<Finding> {
     let what = "isolation";
     let probed = std::env::current_exe().and_then(|program| {
         let room = tempfile::tempdir()?;
-        Ok(probe::layers(&program, &room.path().join("probe")))
+        let user = Users::that_apps_could_be(room.path());
+        Ok(probe::layers(&program, &room.path().join("probe"), user))
     });
     let layers = match probed {
         Ok(layers) => layers,

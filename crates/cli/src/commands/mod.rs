@@ -109,6 +109,7 @@ fn folder_error(error: &anyhow::Error) -> Option<&FolderError> {
         UpError::Listen { .. }
         | UpError::Start { .. }
         | UpError::Succeed { .. }
+        | UpError::Uids(_)
         | UpError::Unreachable(_) => None,
     })
 }

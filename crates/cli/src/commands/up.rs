@@ -8,10 +8,14 @@ use anyhow::Context as _;
 use rowhouse_command::rows::{orphans, repository, row_text};
 use rowhouse_core::{Repository, Row, counted};
 use rowhouse_machine::config::{Apartness, Config, Failpoint};
-use rowhouse_machine::sandbox::layers::Layers;
+use rowhouse_machine::limits::Mebibytes;
+use rowhouse_machine::limits::allowance::Allowed;
+use rowhouse_machine::limits::probe::Offered;
+use rowhouse_machine::sandbox::layers::{Gap, Layers};
 use rowhouse_machine::succession::{Predecessor, Successor};
 use rowhouse_machine::supply::Supply;
-use rowhouse_machine::up::{Ended, House, Leaving, Shutdown};
+use rowhouse_machine::up::{Ended, House, Leaving, Shutdown, UpError};
+use rowhouse_machine::users::Uids;
 use rustix::process::Signal;
 
 use crate::args::Up;
@@ -44,7 +48,16 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         connections_per_client: up
             .connections_per_client
             .map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+        allowed: Allowed {
+            memory: up.memory.map(Mebibytes),
+            build_memory: up.build_memory.map(Mebibytes),
+            build_cpus: up.build_cpu,
+            processes: up.processes,
+            disk: up.disk.map(Mebibytes),
+        },
+        limited_by: if up.without_control_groups { Offered::NoGroups } else { Offered::All },
         apart: if up.trust_apps { Apartness::Trusted } else { Apartness::Enforced },
+        uids: up.uids.map(of_root).transpose()?,
         shared: up.share.iter().map(|path| shared(path)).collect::<anyhow::Result<_>>()?,
         program: std::env::current_exe().context("cannot find this program's own file")?,
         failpoint: std::env::var("ROWHOUSE_FAILPOINT")
@@ -55,7 +68,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
     let has_repository = config.repository.is_some();
     // Before the platform is said to be this process: whoever reads that may signal it.
     let signals = Signals::listen()?;
-    let house = House::open(config, Predecessor::of_this_process()?).await?;
+    let house = House::open(config, Predecessor::of_this_process()?).await.map_err(refused)?;
     notify::ready();
     let port = house.address().port();
     let table = context.folder.table();
@@ -73,7 +86,7 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
         if has_repository { "" } else { ", repo" },
         if has_repository { "" } else { ", 'URL'" },
     ));
-    tell_gaps(house.layers(), context);
+    tell_gaps(house.layers(), &house.means().gaps(), context);
     orphans::tell(house.orphans(), &context.location, output::announce);
     match run(house, signals, HangUp::HandsOver, || true).await? {
         Worked::Ended(ended) => tell_end(context, &ended),
@@ -85,17 +98,37 @@ pub(crate) async fn up(context: &Context, up: Up) -> anyhow::Result<Exit> {
 }
 
 /// Says where apps are not kept apart.
-fn tell_gaps(layers: Option<&Layers>, context: &Context) {
+fn tell_gaps(layers: Option<&Layers>, of_limits: &[Gap], context: &Context) {
     let gaps = layers.map(Layers::gaps);
-    let said = match gaps.as_deref() {
-        None => "apps are trusted: nothing keeps them apart (`--trust-apps`)".to_owned(),
-        Some([]) => return,
-        Some([gap, ..]) => {
+    let said = match (gaps.as_deref(), of_limits) {
+        (None, _) => "apps are trusted: nothing keeps them apart (`--trust-apps`)".to_owned(),
+        (Some([]), []) => return,
+        (Some([gap, ..]), _) | (Some([]), [gap, ..]) => {
             let command = context.location.command("doctor");
             format!("{}; `{command}` tells what else, and the cure", gap.lacking)
         }
     };
     output::announce(&said);
+}
+
+/// Whose fault it is that a platform does not start.
+fn refused(error: UpError) -> anyhow::Error {
+    if let UpError::Uids(error) = error {
+        let hint =
+            "choose others with `--uids FIRST-LAST`, or leave it away for some that are free";
+        return bad_input(error.to_string(), hint);
+    }
+    error.into()
+}
+
+/// Only root may have others run as somebody else.
+fn of_root(uids: Uids) -> anyhow::Result<Uids> {
+    if rustix::process::geteuid().is_root() {
+        Ok(uids)
+    } else {
+        let message = format!("`--uids {uids}` is for a platform that root starts");
+        Err(bad_input(message, "leave it away, or start the platform as root"))
+    }
 }
 
 /// What is shared, as apps name it.

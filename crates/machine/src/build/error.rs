@@ -88,6 +88,15 @@ pub enum RecipeError {
     /// The machine lacks what the app is built with.
     #[error("`{tool}` is not installed, which {wanted_by} needs; install it: {cure}")]
     Missing { tool: String, wanted_by: String, cure: String },
+    /// The machine has another version of a language than the app asks for.
+    #[error("`{file}` asks for {language} {wanted}, and this machine has {there}; {cure}")]
+    Version {
+        language: &'static str,
+        wanted: String,
+        file: &'static str,
+        there: String,
+        cure: String,
+    },
     /// A file of the app does not say what it should.
     #[error("cannot read `{file}` of the app: {reason}")]
     BadFile { file: String, reason: String },
@@ -101,6 +110,6 @@ fn how_it_ended(end: &End) -> String {
     match end {
         End::Exited(status) => format!("ended with exit status {status}"),
         End::Signalled(signal) => format!("was ended by signal {signal}"),
-        End::TimedOut | End::NotStarted(_) | End::Lost => end.to_string(),
+        End::TimedOut | End::Exceeded(_) | End::NotStarted(_) | End::Lost => end.to_string(),
     }
 }

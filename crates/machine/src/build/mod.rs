@@ -12,6 +12,8 @@ mod source;
 mod start;
 pub mod step;
 pub mod toolchain;
+pub mod version;
+mod wanted;
 pub mod web;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -40,6 +42,8 @@ use crate::whole::Whole;
 const RECORD: &str = "built.json";
 const CHECKOUT: &str = "checkout";
 const TEMPORARY: &str = "tmp";
+/// In a home.
+const CARGO_HOME: &str = ".cargo";
 const GONE: &str = ".gone-";
 
 /// A finished build.
@@ -336,6 +340,9 @@ impl Builds {
         // Nothing is built that cannot be started.
         recipe.web(lines)?;
         self.lend_cargo_settings(&request.home)?;
+        let folders = vec![checkout.clone(), temporary.clone(), request.home.join(CARGO_HOME)];
+        let lend = |error| BuildError::io("lend a build its folders", place, error);
+        runner.lend(folders).await.map_err(lend)?;
         let environment = environment(request, &recipe, &toolchains, &folder, &temporary);
         for step in &recipe.build {
             tracing::info!(build = request.key().as_str(), step = step.title, "building");
@@ -348,6 +355,8 @@ impl Builds {
             }
         }
         remove(temporary).await?;
+        let keep = |error| BuildError::io("keep a build", place, error);
+        runner.take_back(checkout).await.map_err(keep)?;
         recipe.once_built(&folder);
         recipe.web(lines)?;
         let folder = folder.strip_prefix(&root).unwrap_or(&folder).to_owned();
@@ -372,7 +381,7 @@ impl Builds {
         if !settings.is_file() {
             return Ok(());
         }
-        let folder = home.join(".cargo");
+        let folder = home.join(CARGO_HOME);
         // An earlier build could write here. What it made of these two names is not followed.
         let copy = || -> io::Result<()> {
             if fs::symlink_metadata(&folder).is_ok_and(|about| !about.is_dir()) {

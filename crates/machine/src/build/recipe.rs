@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::convention::unbuilt::{Unbuilt, unbuilt};
 use crate::build::convention::{
-    Convention, LANGUAGES, Language, go, node, php, python, ruby, rust,
+    Convention, LANGUAGES, Language, deno, go, node, php, python, ruby, rust,
 };
 use crate::build::error::RecipeError;
 use crate::build::procfile::Procfile;
@@ -40,6 +40,9 @@ pub struct Recipe {
     /// What nothing builds, for a start that fails.
     #[serde(default)]
     pub unbuilt: Vec<Unbuilt>,
+    /// What its user did not ask for and should know, for a reader of `deployed`.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// What was looked at, and what came of it, for the build's log: a line each.
     #[serde(skip)]
     pub looked_at: Vec<String>,
@@ -135,6 +138,7 @@ pub async fn recipe(
         path,
         not_run: procfile.others(),
         unbuilt,
+        notes: found.iter().flat_map(|one| one.notes.clone()).collect(),
         looked_at,
     })
 }
@@ -171,17 +175,15 @@ async fn languages(
     replaced: Option<&str>,
 ) -> Result<(Vec<Convention>, Vec<Missing>), RecipeError> {
     let tools = if replaced.is_some() { None } else { Some(toolchains) };
+    let has_web = procfile.web().is_some();
     let all = [
-        (python::LANGUAGE, python::convention(source, tools)),
-        (node::LANGUAGE, node::convention(source, tools)),
+        (python::LANGUAGE, python::convention(source, tools, has_web).await),
+        (node::LANGUAGE, node::convention(source, tools, has_web).await),
         (go::LANGUAGE, go::convention(source, tools, procfile.web())),
         (ruby::LANGUAGE, ruby::convention(source, tools)),
         (php::LANGUAGE, php::convention(source, tools)),
-        (
-            rust::LANGUAGE,
-            rust::convention(source, toolchains, procfile.web().is_some(), replaced.is_some())
-                .await,
-        ),
+        (deno::LANGUAGE, deno::convention(source, tools)),
+        (rust::LANGUAGE, rust::convention(source, toolchains, has_web, replaced.is_some()).await),
     ];
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for (language, convention) in all {

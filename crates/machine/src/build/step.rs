@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,4 +35,14 @@ pub trait Runner {
         folder: &Path,
         environment: &BTreeMap<String, String>,
     ) -> impl Future<Output = Result<End, io::Error>> + Send;
+
+    /// Lets the commands write these folders, where they are run as somebody else.
+    fn lend(&self, _folders: Vec<PathBuf>) -> impl Future<Output = io::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Takes back what has become of one of them: from now on nobody changes it.
+    fn take_back(&self, _folder: PathBuf) -> impl Future<Output = io::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use crate::build::version::Version;
 use crate::process::command;
 
 /// Tools whose version shows in what is built with them; `ldd` tells that of the C library.
@@ -130,14 +131,51 @@ impl Toolchains {
         let mut versions = Vec::new();
         for tool in TOLD_APART {
             let Some(found) = self.find(tool) else { continue };
-            let mut command = Command::new(found);
-            command.arg("--version").current_dir("/").env_clear().env("PATH", &self.path);
-            command.env("HOME", "/nonexistent").env("LC_ALL", "C");
-            let said = command::run(command, LIMIT).await.map(|outcome| outcome.text());
-            let said = said.unwrap_or_default();
-            versions.push(format!("{tool}: {}", said.lines().next().unwrap_or_default()));
+            versions.push(format!("{tool}: {}", self.said_of_itself(&found).await));
         }
         versions
+    }
+
+    /// The version of a tool, if it is installed and says one.
+    pub async fn version(&self, tool: &str) -> Option<Version> {
+        Version::parse(&self.said_of_itself(&self.find(tool)?).await)
+    }
+
+    /// The Pythons beside the usual one: on `PATH` under their own names, and those of pyenv. Only
+    /// such are told that make virtual environments.
+    pub async fn pythons(&self) -> Vec<(Version, PathBuf)> {
+        let named = (8..30).filter_map(|minor| self.find(&format!("python3.{minor}")));
+        let pyenv = self.settings.get("PYENV_ROOT").map(|root| Path::new(root).join("versions"));
+        let installed = inside(pyenv.as_deref()).into_iter().map(|one| one.join("bin/python3"));
+        let mut found = BTreeMap::new();
+        for program in named.chain(installed) {
+            if let Python::At(real) = python_at(&program, &self.settings).await
+                && let Some(version) = Version::parse(&self.said_of_itself(&real).await)
+            {
+                found.entry(version).or_insert(real);
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// The folders of the Nodes that nvm has installed.
+    pub fn nodes(&self) -> Vec<(Version, PathBuf)> {
+        let nvm = self.settings.get("NVM_DIR").map(|root| Path::new(root).join("versions/node"));
+        let installed = inside(nvm.as_deref()).into_iter().filter_map(|folder| {
+            let version = Version::parse(folder.file_name()?.to_str()?)?;
+            let programs = folder.join("bin");
+            programs.join("node").is_file().then_some((version, programs))
+        });
+        installed.collect()
+    }
+
+    /// The first line of what a tool says of its version.
+    async fn said_of_itself(&self, program: &Path) -> String {
+        let mut command = Command::new(program);
+        command.arg("--version").current_dir("/").env_clear().env("PATH", &self.path);
+        command.env("HOME", "/nonexistent").env("LC_ALL", "C");
+        let said = command::run(command, LIMIT).await.map(|outcome| outcome.text());
+        said.unwrap_or_default().lines().next().unwrap_or_default().to_owned()
     }
 
     /// The operator's settings that builds get: toolchain folders, certificates, registries,
@@ -149,10 +187,15 @@ impl Toolchains {
 
 async fn python(path: &str, platform: &BTreeMap<String, String>) -> Python {
     let Some(found) = find("python3", path) else { return Python::Missing };
+    python_at(&found, platform).await
+}
+
+/// Where this Python really is.
+async fn python_at(found: &Path, environment: &BTreeMap<String, String>) -> Python {
     for (modules, good) in [("sys, venv, ensurepip", true), ("sys", false)] {
-        let mut command = Command::new(&found);
+        let mut command = Command::new(found);
         command.args(["-I", "-c", &format!("import {modules}; print(sys.executable)")]);
-        command.current_dir("/").env_clear().envs(platform);
+        command.current_dir("/").env_clear().envs(environment);
         let Ok(outcome) = command::run(command, LIMIT).await else { continue };
         let real = PathBuf::from(outcome.text());
         if outcome.success() && real.is_absolute() {
@@ -160,6 +203,12 @@ async fn python(path: &str, platform: &BTreeMap<String, String>) -> Python {
         }
     }
     Python::Missing
+}
+
+/// What is in a folder, if there is one.
+fn inside(folder: Option<&Path>) -> Vec<PathBuf> {
+    let entries = folder.and_then(|folder| fs::read_dir(folder).ok());
+    entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 fn find(name: &str, path: &str) -> Option<PathBuf> {

@@ -193,13 +193,15 @@ impl Instance {
         }
     }
 
-    /// Waits until its process is healthy. An end before that is an answer.
+    /// Waits until its process is healthy. An end before that is an answer: with `trust_its_word`,
+    /// one that says that its address is in use has met somebody who is gone again.
     pub(crate) async fn become_healthy(
         &self,
         process: &Supervised,
         check: &Check,
         limit: Duration,
         secrets: &Secrets,
+        trust_its_word: bool,
     ) -> Result<(), StartFailure> {
         let waited =
             health::wait_healthy(process, self.port(), check, &self.place.host, limit).await;
@@ -213,8 +215,13 @@ impl Instance {
             Waited::Ended(End::NotStarted(reason)) => {
                 Err(StartFailure::App(format!("{} could not be started: {reason}", self.id)))
             }
-            Waited::Ended(end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut)) => {
+            Waited::Ended(
+                end @ (End::Exited(_) | End::Signalled(_) | End::TimedOut | End::Exceeded(_)),
+            ) => {
                 let words = self.words(process, secrets);
+                if trust_its_word && words.tells_of_a_taken_address() {
+                    return Err(StartFailure::PortTaken);
+                }
                 Err(StartFailure::App(format!("{} {end} before it was healthy{words}", self.id)))
             }
             Waited::Deadline { last } => {

@@ -5,6 +5,8 @@ use std::fmt;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Excess;
+
 /// How a process ended, as its small parent saw it, and wrote it down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
@@ -14,6 +16,8 @@ pub enum End {
     Signalled(i32),
     /// It was ended at its time limit.
     TimedOut,
+    /// It was ended because it took more than it may.
+    Exceeded(Excess),
     /// It never ran, for this reason.
     NotStarted(String),
     /// Its parent was killed, and what it left behind was ended. Nobody was left to write that
@@ -37,6 +41,7 @@ impl fmt::Display for End {
                 write!(formatter, "was killed by signal {signal}{name}")
             }
             End::TimedOut => formatter.write_str("did not end within its time limit"),
+            End::Exceeded(excess) => excess.fmt(formatter),
             End::NotStarted(reason) => write!(formatter, "could not be started: {reason}"),
             End::Lost => formatter.write_str("was lost: its parent process was killed"),
         }

@@ -12,6 +12,8 @@ use crate::process::{ProcessId, children_of_all};
 
 /// How long between two looks for what was born while the others were killed.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How often is looked for what was born while the others were stopped.
+const STOPS: u32 = 20;
 /// What a process that hands nothing on to its child runs: the child was meant.
 const SHELLS: [&str; 8] = ["sh", "dash", "bash", "ash", "ksh", "mksh", "zsh", "fish"];
 
@@ -39,6 +41,13 @@ impl Ending {
         ending
     }
 
+    /// Asks nobody.
+    pub(crate) fn at_once(root: i32, now: Instant) -> Ending {
+        let mut ending = Ending { root, asked: BTreeSet::new(), all_at: None, kill_at: now };
+        ending.go_on(now);
+        ending
+    }
+
     /// When there is something to do, if nothing happens before.
     pub(crate) fn next(&self) -> Instant {
         self.all_at.unwrap_or(self.kill_at).min(self.kill_at)
@@ -49,7 +58,7 @@ impl Ending {
     pub(crate) fn go_on(&mut self, now: Instant) {
         let family = Family::now();
         if now >= self.kill_at {
-            for process in family.below(self.root) {
+            for process in self.stopped(family) {
                 send(process, Signal::KILL);
             }
             // Again, should one have been born meanwhile.
@@ -64,6 +73,26 @@ impl Ending {
             // Those that now stand at the top: they may have children to look after, too.
             self.ask(&family.through_shells(family.children(self.root)));
         }
+    }
+
+    /// All descendants, none of whom can start another one any more, unless they are born faster
+    /// than they are found.
+    fn stopped(&self, family: Family) -> BTreeSet<ProcessId> {
+        let mut stopped: BTreeSet<ProcessId> = BTreeSet::new();
+        let mut family = family;
+        for _ in 0..STOPS {
+            let new: Vec<ProcessId> = family.below(self.root);
+            let new: Vec<ProcessId> =
+                new.into_iter().filter(|process| stopped.insert(*process)).collect();
+            if new.is_empty() {
+                break;
+            }
+            for process in new {
+                send(process, Signal::STOP);
+            }
+            family = Family::now();
+        }
+        stopped
     }
 
     fn ask(&mut self, processes: &[ProcessId]) {

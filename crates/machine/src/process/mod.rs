@@ -12,6 +12,7 @@ pub mod port;
 pub mod program;
 pub mod shim;
 pub mod supervised;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

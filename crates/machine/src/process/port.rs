@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 /// How many ports there are for instances, at most.
 const MOST: u16 = 10_000;
@@ -105,19 +107,25 @@ impl Drop for Reservation {
 }
 
 fn is_free(port: u16) -> bool {
-    let any4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    if TcpListener::bind(any4).is_err() {
-        return false;
-    }
     // A machine without IPv6 refuses for another reason than that somebody listens.
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
-        Err(error) => error.kind() != std::io::ErrorKind::AddrInUse,
-        Ok(_) => true,
-    }
+    let any6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    is_bindable(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).is_ok()
+        && is_bindable(any6) != Err(Errno::ADDRINUSE)
+}
+
+/// Binds without listening: an app of another platform that begins to listen there just now is
+/// not in the way of this, nor this in its way (`SO_REUSEADDR`, `socket(7)`).
+fn is_bindable(address: SocketAddr) -> rustix::io::Result<()> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -143,6 +151,24 @@ mod tests {
         assert!(is_reserved(port));
         drop(kept);
         assert!(!is_reserved(port));
+    }
+
+    #[test]
+    fn looking_whether_a_port_is_free_is_in_nobodys_way() {
+        let ports = Ports::outside(32_768, 60_999);
+        let port = ports.choose().unwrap().port();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    is_free(port);
+                }
+            });
+            let listened = (0..2_000).map(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)));
+            let refused = listened.filter(Result::is_err).count();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(refused, 0);
+        });
     }
 
     #[test]

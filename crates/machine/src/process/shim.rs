@@ -22,9 +22,11 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{Excess, Limits};
 use crate::process::end::End;
 use crate::process::ending::Ending;
 use crate::process::log::LogWriter;
+use crate::process::watch::Watch;
 use crate::process::{ProcessId, boot_id};
 use crate::sandbox::Sandbox;
 use crate::whole::Whole;
@@ -52,6 +54,9 @@ pub struct ShimSpec {
     /// What it may reach; `None`: what the platform may.
     #[serde(default)]
     pub sandbox: Option<Sandbox>,
+    /// What it may take, with all that it starts; `None`: what the platform may.
+    #[serde(default)]
+    pub limits: Option<Limits>,
 }
 
 /// Who runs, written before the app's first instruction.
@@ -127,10 +132,13 @@ pub fn exec(folder: &Path, parent: i32) -> ExitCode {
     let Some((program, arguments)) = spec.command.split_first() else {
         return refuse("its command is empty".to_owned());
     };
-    if let Some(sandbox) = &spec.sandbox
-        && let Err(error) = sandbox.enter(folder)
-    {
-        return refuse(format!("cannot be kept apart from others: {error}"));
+    if let Err(error) = confine(&spec, folder) {
+        return refuse(error.to_string());
+    }
+    // Who becomes another user is asked for nothing any more, `prctl(2)`: once again.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    if rustix::process::getppid().map(Pid::as_raw_pid) != Some(parent) {
+        return ExitCode::FAILURE;
     }
     let error = Command::new(program)
         .args(arguments)
@@ -141,6 +149,24 @@ pub fn exec(folder: &Path, parent: i32) -> ExitCode {
     refuse(format!("cannot execute `{program}`: {error}"))
 }
 
+/// Puts this process under its limits and into its sandbox.
+fn confine(spec: &ShimSpec, folder: &Path) -> io::Result<()> {
+    let unlimited = |error| io::Error::other(format!("cannot be limited: {error}"));
+    if let Some(limits) = &spec.limits {
+        limits.enter().map_err(unlimited)?;
+    }
+    if let Some(sandbox) = &spec.sandbox {
+        sandbox.enter(folder).map_err(|error| {
+            io::Error::other(format!("cannot be kept apart from others: {error}"))
+        })?;
+    }
+    if let Some(limits) = &spec.limits {
+        let has_own_users = spec.sandbox.as_ref().is_some_and(Sandbox::has_own_users);
+        limits.enter_inside(has_own_users).map_err(unlimited)?;
+    }
+    Ok(())
+}
+
 fn supervise(folder: &Path) -> io::Result<End> {
     let spec: ShimSpec =
         read(folder, SPEC).ok_or_else(|| io::Error::other("its description is gone"))?;
@@ -148,6 +174,7 @@ fn supervise(folder: &Path) -> io::Result<End> {
     let signals = Signals::listen()?;
     let log = LogWriter::open(&spec.log, spec.log_limit);
     let (output, input) = io::pipe()?;
+    let watch = spec.limits.clone().map(watch_over).transpose()?;
     let child = Command::new("/proc/self/exe")
         .arg("shim-exec")
         .arg(folder)
@@ -168,19 +195,32 @@ fn supervise(folder: &Path) -> io::Result<End> {
         deadline,
         ending: None,
         timed_out: false,
+        watch,
+        excess: None,
     };
     let status = shim.wait()?;
     shim.drain_output();
+    let excess = shim.excess.or_else(|| shim.watch.as_ref().and_then(Watch::at_end));
+    if let Some(limits) = &spec.limits {
+        limits.close_group();
+    }
     let refusal = std::fs::read_to_string(folder.join(REFUSAL)).ok();
     let refusal = refusal.filter(|reason| !reason.is_empty());
-    Ok(match (refusal, shim.timed_out, status) {
+    Ok(match (refusal, excess, shim.timed_out) {
         (Some(reason), ..) => End::NotStarted(reason),
-        (None, true, _) => End::TimedOut,
-        (None, false, status) => match (status.exit_status(), status.terminating_signal()) {
+        (None, Some(excess), _) => End::Exceeded(excess),
+        (None, None, true) => End::TimedOut,
+        (None, None, false) => match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => End::Exited(code),
             (None, signal) => End::Signalled(signal.unwrap_or_default()),
         },
     })
+}
+
+/// Makes the group of a process that is not there yet, and a watch over it.
+fn watch_over(limits: Limits) -> io::Result<Watch> {
+    limits.open_group().map_err(|error| io::Error::other(format!("cannot be limited: {error}")))?;
+    Ok(Watch::begin(limits, rustix::process::getpid().as_raw_pid(), Instant::now()))
 }
 
 /// Signals as something that can be polled.
@@ -225,6 +265,9 @@ struct Shim {
     deadline: Option<Instant>,
     ending: Option<Ending>,
     timed_out: bool,
+    watch: Option<Watch>,
+    /// What it was ended for.
+    excess: Option<Excess>,
 }
 
 impl Shim {
@@ -254,6 +297,11 @@ impl Shim {
                 let first = own.is_none().then_some(self.app.as_raw_pid());
                 self.ending = Some(Ending::begin(root, first, self.grace, now));
                 given_up_at = Some(now + self.grace + GIVEN_UP_AFTER);
+            } else if let Some(excess) = self.watch.as_mut().and_then(|watch| watch.look(now)) {
+                // Others pay for each moment of it, so it is not asked.
+                self.excess = Some(excess);
+                self.ending = Some(Ending::at_once(root, now));
+                given_up_at = Some(now + GIVEN_UP_AFTER);
             }
             self.sleep()?;
             if self.output.is_some() {
@@ -265,7 +313,9 @@ impl Shim {
 
     /// Sleeps until there is output, a signal, or a time that was set has come.
     fn sleep(&mut self) -> io::Result<()> {
-        let next = self.ending.as_ref().map(Ending::next).or(self.deadline);
+        let looked_at = self.watch.as_ref().map(Watch::next);
+        let due = self.deadline.into_iter().chain(looked_at).min();
+        let next = self.ending.as_ref().map(Ending::next).or(due);
         let timeout = next.map(|next| {
             let left = next.saturating_duration_since(Instant::now());
             Timespec {

@@ -1,6 +1,7 @@
 //! The reactor's side of a supervised process: started with a lock that is held without a gap,
 //! adopted by that lock, waited for without polling, and ended for sure.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use rowhouse_core::AppName;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -246,9 +248,13 @@ fn open_lock(folder: &Path) -> io::Result<File> {
         .open(folder.join(LOCK))
 }
 
-/// Ends what a killed shim has left: its own child went with it, the others are told by the
-/// `TMPDIR` that only they have.
+/// Ends what a killed shim has left: its own child went with it, the others are told by their group,
+/// or where there is none by the `TMPDIR` that only they have.
 fn kill_remnants(folder: &Path) {
+    let limits = read::<ShimSpec>(folder, SPEC).and_then(|spec| spec.limits);
+    if let Some(limits) = limits {
+        limits.close_group();
+    }
     let variable = format!("TMPDIR={}", folder.join("tmp").display());
     for _ in 0..100 {
         let left = with_variable(&variable);
@@ -274,11 +280,29 @@ pub async fn end_processes(folder: &DataFolder, is_meant: impl Fn(&Path) -> bool
     stopping.join_all().await.len()
 }
 
-/// The processes that run and may reach whatever the platform may, as `APP/INSTANCE`.
+/// The apps of which a process runs, or what is being done about its end.
+pub(crate) fn running_apps(folder: &DataFolder) -> BTreeSet<AppName> {
+    let running = folder.process_folders().into_iter().filter(|folder| is_held(folder));
+    let app = |folder: PathBuf| AppName::parse(folder.parent()?.file_name()?.to_str()?).ok();
+    running.filter_map(app).collect()
+}
+
+/// Whether somebody cares for the process of this folder.
+fn is_held(folder: &Path) -> bool {
+    File::open(folder.join(LOCK))
+        .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+}
+
+/// The processes that run and may reach whatever the platform may, or are root where apps have
+/// users of their own, as `APP/INSTANCE`.
 pub fn unconfined(data: &DataFolder) -> Vec<String> {
+    let have_users = data.users().exists();
     let is_free = |folder: &Path| {
         let spec: Option<ShimSpec> = read(folder, SPEC);
-        spec.is_some_and(|spec| spec.sandbox.is_none()) && snapshot(folder).running.is_some()
+        let is_free = spec.is_some_and(|spec| {
+            spec.sandbox.is_none_or(|sandbox| have_users && sandbox.user.is_none())
+        });
+        is_free && snapshot(folder).running.is_some()
     };
     let shown = |folder: PathBuf| {
         let mut names = folder.iter().rev().take(2).map(|name| name.to_string_lossy());
@@ -286,6 +310,16 @@ pub fn unconfined(data: &DataFolder) -> Vec<String> {
         format!("{app}/{process}")
     };
     data.process_folders().into_iter().filter(|folder| is_free(folder)).map(shown).collect()
+}
+
+/// Whether a process runs in one of these folders as the platform's own user.
+pub(crate) fn without_user(folder: &Path) -> bool {
+    let folders = fs::read_dir(folder).into_iter().flatten().flatten();
+    folders.map(|entry| entry.path()).any(|folder| {
+        let spec: Option<ShimSpec> = read(&folder, SPEC);
+        let sandbox = spec.and_then(|spec| spec.sandbox);
+        sandbox.is_none_or(|sandbox| sandbox.user.is_none()) && snapshot(&folder).running.is_some()
+    })
 }
 
 /// What a reader without a platform sees of a folder's process.

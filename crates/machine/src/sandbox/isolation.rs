@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::sandbox::layers::Layers;
+use crate::sandbox::layers::{Layers, Namespace};
 use crate::sandbox::{Sandbox, is_of_the_system, system, without};
 
 /// Folders below a home in which a toolchain lies whole.
@@ -83,11 +83,16 @@ impl Isolation {
         self.layers.as_ref()
     }
 
+    /// Whether every app has a user of its own.
+    pub fn has_users(&self) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.view == Some(Namespace::OwnUser))
+    }
+
     /// The sandbox of a process that may read and write these besides what all may read.
     pub fn sandbox(&self, readable: Vec<PathBuf>, writable: Vec<PathBuf>) -> Option<Sandbox> {
         let layers = self.layers.clone()?;
         let readable = self.common.iter().cloned().chain(readable).collect();
-        Some(Sandbox { layers, readable, writable, release: None, port: None })
+        Some(Sandbox { layers, readable, writable, release: None, port: None, user: None })
     }
 
     /// The sandbox of a build that may write these, and read where its settings lead.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 /// How a process gets a view of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Namespace {
+    /// By root's right, for a user that one app alone has.
+    OwnUser,
     /// By this user's own right, as root.
     Mount,
     /// In a user namespace, where nothing but the process's own is this user's.
@@ -40,7 +42,12 @@ impl Layers {
         let mut gaps = Vec::new();
         let mut lacks = |lacking, cure| gaps.push(Gap { lacking, cure });
         match self.view {
-            Some(Namespace::Mount) => {}
+            Some(Namespace::OwnUser) => {}
+            Some(Namespace::Mount) => lacks(
+                "apps run as root, with few of its rights",
+                "start the platform with all of root's capabilities, and leave it numbers of users \
+                 that nobody has: `up --uids FIRST-LAST`",
+            ),
             Some(Namespace::User) => lacks(
                 "apps can see the command lines of other processes",
                 "start the platform as root",
@@ -90,6 +97,7 @@ const WITH_SIGNALS: u8 = 6;
 impl fmt::Display for Layers {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let view = match self.view {
+            Some(Namespace::OwnUser) => "a user and a root folder of its own",
             Some(Namespace::Mount) => "a root folder of its own",
             Some(Namespace::User) => "a root folder of its own in a user namespace",
             None => "no root folder of its own",

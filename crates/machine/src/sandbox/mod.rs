@@ -9,6 +9,7 @@ pub mod isolation;
 pub mod layers;
 pub mod probe;
 mod rules;
+pub mod user;
 mod view;
 
 use std::io;
@@ -24,7 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::sandbox::layers::{Layers, Namespace};
 use crate::sandbox::rules::Rules;
-use crate::sandbox::view::View;
+use crate::sandbox::user::User;
+use crate::sandbox::view::{CHANGES, View};
 
 /// What a system has for all of its programs, and nobody's secrets (but for what `view` masks).
 const SYSTEM: [&str; 13] = [
@@ -65,6 +67,9 @@ pub struct Sandbox {
     pub release: Option<PathBuf>,
     /// The TCP port that it may listen on, beside those that the kernel chooses for it.
     pub port: Option<u16>,
+    /// Who it is, where that was promised.
+    #[serde(default)]
+    pub user: Option<User>,
 }
 
 impl Sandbox {
@@ -76,6 +81,10 @@ impl Sandbox {
     pub(crate) fn enter(&self, folder: &Path) -> io::Result<()> {
         let temporary = folder.join("tmp");
         let release = self.release.as_deref();
+        let user = self.promised_user()?;
+        if let Some(user) = user {
+            user.take(&[&temporary, &folder.join(CHANGES)])?;
+        }
         if let Some(namespace) = self.layers.view {
             let mut writable = self.writable.clone();
             writable.extend(release.filter(|_| !self.layers.overlay).map(Path::to_owned));
@@ -86,11 +95,15 @@ impl Sandbox {
                 temporary: &temporary,
                 scratch: folder,
                 by_user_namespace: namespace == Namespace::User,
+                user,
             };
             view.enter()?;
         }
         let rules = if self.layers.landlock > 0 { Some(self.rules(&temporary)?) } else { None };
-        keep_few_rights()?;
+        keep_few_rights(if user.is_some() { CapabilitySet::empty() } else { KEPT })?;
+        if let Some(user) = user {
+            user.become_it()?;
+        }
         if let Some(rules) = rules {
             rules.put_on()?;
         } else {
@@ -101,6 +114,20 @@ impl Sandbox {
             filter::refuse(self.layers.view.is_none())?;
         }
         Ok(())
+    }
+
+    /// Who this process is to be; one that was promised and is not named must not go on as root.
+    fn promised_user(&self) -> io::Result<Option<&User>> {
+        let is_promised = self.layers.view == Some(Namespace::OwnUser);
+        match &self.user {
+            None if is_promised => Err(io::Error::other("it has no user of its own")),
+            user => Ok(user.as_ref().filter(|_| is_promised)),
+        }
+    }
+
+    /// Whether the kernel counts what its users run apart from what the same users run outside.
+    pub(crate) fn has_own_users(&self) -> bool {
+        self.layers.view == Some(Namespace::User)
     }
 
     fn rules(&self, temporary: &Path) -> io::Result<Rules> {
@@ -128,13 +155,13 @@ impl Sandbox {
 }
 
 /// Takes root's rights away, where this is one, from everything that is executed from here on.
-fn keep_few_rights() -> io::Result<()> {
+fn keep_few_rights(kept: CapabilitySet) -> io::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
     }
     for bit in 0..u64::BITS {
         let right = CapabilitySet::from_bits_retain(1 << bit);
-        if KEPT.contains(right) {
+        if kept.contains(right) {
             continue;
         }
         // Beyond the last that the kernel knows it says that there is none.

@@ -9,16 +9,19 @@ use std::process::{Command, Stdio};
 
 use crate::room::remove_now;
 use crate::sandbox::layers::{Layers, Namespace};
+use crate::sandbox::user::{User, may_be_given};
 use crate::sandbox::{SYSTEM, Sandbox, rules};
 
-/// Tries what there is.
+/// Tries what there is, as `user`, too, if there is one that an app could be.
 /// `folder` is for them alone, and gone afterwards. Blocks for some milliseconds.
-pub fn layers(program: &Path, folder: &Path) -> Layers {
+pub fn layers(program: &Path, folder: &Path, user: Option<u32>) -> Layers {
     let landlock = rules::newest();
-    let works = |layers: &Layers| is_entered(program, folder, layers);
+    let works = |layers: &Layers| is_entered(program, folder, layers, user);
     let bare = |filter| Layers { view: None, overlay: false, landlock, filter };
     let filter = works(&bare(true));
-    let candidates = [Namespace::Mount, Namespace::User].into_iter().flat_map(|namespace| {
+    let user_first = user.filter(|_| may_be_given()).map(|_| Namespace::OwnUser);
+    let kinds = user_first.into_iter().chain([Namespace::Mount, Namespace::User]);
+    let candidates = kinds.flat_map(|namespace| {
         [true, false].map(|overlay| Layers { view: Some(namespace), overlay, ..bare(filter) })
     });
     let found = candidates.into_iter().find(works);
@@ -30,7 +33,7 @@ const DESCRIPTION: &str = "sandbox.json";
 const TRIED: &str = "/bin/sh";
 
 /// Whether a process of this program gets into a sandbox of these layers.
-fn is_entered(program: &Path, folder: &Path, layers: &Layers) -> bool {
+fn is_entered(program: &Path, folder: &Path, layers: &Layers, user: Option<u32>) -> bool {
     let attempt = || -> io::Result<bool> {
         let (place, release) = (folder.join("process"), folder.join("release"));
         for path in [&place.join("tmp"), &release] {
@@ -42,6 +45,7 @@ fn is_entered(program: &Path, folder: &Path, layers: &Layers) -> bool {
             writable: Vec::new(),
             release: Some(release),
             port: None,
+            user: user.map(|id| User { id, home: "/".into() }),
         };
         fs::write(place.join(DESCRIPTION), serde_json::to_vec(&sandbox)?)?;
         let mut command = Command::new(program);

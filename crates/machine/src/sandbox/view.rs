@@ -5,15 +5,21 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, unshare};
+use rustix::fs::Mode;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
     mount_remount, unmount,
 };
-use rustix::process::{getegid, geteuid, pivot_root};
+use rustix::process::{getegid, geteuid, pivot_root, umask};
+
+use crate::sandbox::user::{GROUPS, USERS, User};
+
+/// Of a process's own folder, what it has changed in its release.
+pub(crate) const CHANGES: &str = "changes";
 
 /// Of `/dev`, what programs expect everywhere.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -43,6 +49,9 @@ const MASKED: [&str; 15] = [
     "/etc/security/opasswd",
 ];
 
+/// Files that are larger (bytes) are no settings.
+const LARGEST_LENT: u64 = 1 << 20;
+
 /// What is in a view.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
@@ -57,6 +66,8 @@ pub(crate) struct View<'a> {
     pub(crate) scratch: &'a Path,
     /// Whether it takes a user namespace, where this user may mount nothing.
     pub(crate) by_user_namespace: bool,
+    /// Who it is for, where that is not who lays it out.
+    pub(crate) user: Option<&'a User>,
 }
 
 impl View<'_> {
@@ -66,7 +77,11 @@ impl View<'_> {
         let root = self.scratch.join("root");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
         tmpfs(&root, "mode=755")?;
-        self.lay_out(&root)?;
+        // Whatever the platform's own files are like, the way to what is bound is open.
+        let before = umask(Mode::WGRP | Mode::WOTH);
+        let laid_out = self.lay_out(&root);
+        umask(before);
+        laid_out?;
         mount_remount(&root, MountFlags::RDONLY | MountFlags::NOSUID, c"mode=755")
             .map_err(|error| at("make read-only", &root, error))?;
         // The old root comes to lie over the new one, and is taken off.
@@ -104,14 +119,18 @@ impl View<'_> {
         // What lies in another one comes after it.
         readable.sort();
         for path in readable {
-            bind(path, root, true)?;
+            if !self.lend(path, root)? {
+                bind(path, root, true)?;
+            }
         }
         devices(root)?;
         processes(root)?;
         if let Some(folder) = self.own_version {
             self.overlay(folder, root)?;
         }
-        let mut writable: Vec<&PathBuf> = self.writable.iter().collect();
+        let mut writable: Vec<&Path> = self.writable.iter().map(PathBuf::as_path).collect();
+        // `TMPDIR` names it by the path that it has outside.
+        writable.push(self.temporary);
         writable.sort();
         for path in writable {
             bind(path, root, false)?;
@@ -121,11 +140,12 @@ impl View<'_> {
             symlink("/run", root.join("var/run"))?;
         }
         resolver(root)?;
+        self.name_user(root)?;
         if geteuid().is_root() { mask(root) } else { Ok(()) }
     }
 
     fn overlay(&self, folder: &Path, root: &Path) -> io::Result<()> {
-        let (changes, work) = (self.scratch.join("changes"), self.scratch.join("work"));
+        let (changes, work) = (self.scratch.join(CHANGES), self.scratch.join("work"));
         for part in [&changes, &work] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(part)?;
         }
@@ -141,6 +161,46 @@ impl View<'_> {
         let options = std::ffi::CString::new(options + own_marks)?;
         mount("overlay", &place, "overlay", MountFlags::NOSUID | MountFlags::NODEV, &*options)
             .map_err(|error| at("lay a version of its own over", folder, error))
+    }
+}
+
+impl View<'_> {
+    /// A file that was named to be read, and that the user may not read outside, such as the
+    /// settings of a package manager: a copy for the user alone.
+    fn lend(&self, path: &Path, root: &Path) -> io::Result<bool> {
+        let (Some(user), Ok(about)) = (self.user, fs::symlink_metadata(path)) else {
+            return Ok(false);
+        };
+        let place = inside(root, path);
+        let is_readable = about.permissions().mode() & 0o004 != 0;
+        let is_lent = about.is_file() && !is_readable && about.len() <= LARGEST_LENT;
+        // What came with the folder that it lies in is the machine's own file.
+        if !is_lent || fs::symlink_metadata(&place).is_ok() {
+            return Ok(false);
+        }
+        if let Some(parent) = place.parent() {
+            make_folder(parent)?;
+        }
+        fs::write(&place, fs::read(path)?)?;
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o440))?;
+        chown(&place, None, Some(user.id))?;
+        Ok(true)
+    }
+
+    /// The user has a name, as every program expects.
+    fn name_user(&self, root: &Path) -> io::Result<()> {
+        let Some(user) = self.user else { return Ok(()) };
+        for file in [USERS, GROUPS] {
+            let (path, place) = (Path::new(file), inside(root, Path::new(file)));
+            if !place.is_file() {
+                continue;
+            }
+            let own = self.scratch.join(path.file_name().unwrap_or_default());
+            fs::write(&own, user.named_in(file)?)?;
+            fs::set_permissions(&own, fs::Permissions::from_mode(0o644))?;
+            mount_bind_recursive(&own, &place).map_err(|error| at("bind", &own, error))?;
+        }
+        Ok(())
     }
 }
 

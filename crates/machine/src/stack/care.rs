@@ -41,8 +41,10 @@ impl LiveStack {
         plan: &Plan,
         built: &Built,
     ) -> Result<(), StartFailure> {
-        for _ in 0..PORTS_TRIED {
-            match self.try_to_come_up(instance, plan, built).await {
+        for tried in 0..PORTS_TRIED {
+            // Whoever held the port may be gone before anybody looks. An app that says so of every
+            // port means another address than the one that it was given.
+            match self.try_to_come_up(instance, plan, built, tried == 0).await {
                 Err(StartFailure::PortTaken) => self.move_port(instance).await?,
                 Err(StartFailure::App(reason)) => {
                     return Err(StartFailure::App(format!("{reason}{}", unbuilt(built))));
@@ -58,12 +60,14 @@ impl LiveStack {
         instance: &Instance,
         plan: &Plan,
         built: &Built,
+        trust_its_word: bool,
     ) -> Result<(), StartFailure> {
         let process = match instance.process() {
             Some(process) if process.is_running() => process,
             Some(_) | None => {
                 let spec = self
                     .instance_spec(plan, built, instance)
+                    .await
                     .map_err(|error| StartFailure::Ours(error.to_string()))?;
                 let program = self.machine.program.path();
                 let process = instance.start(program, &spec).map_err(|error| {
@@ -74,7 +78,8 @@ impl LiveStack {
             }
         };
         let (app, secrets) = (&plan.app, Secrets::of(&plan.app));
-        instance.become_healthy(&process, &check(app), health_timeout(app), &secrets).await
+        let limit = health_timeout(app);
+        instance.become_healthy(&process, &check(app), limit, &secrets, trust_its_word).await
     }
 
     /// Gives an instance another port, for whoever listens on this one is not ours: in the journal

@@ -1,21 +1,20 @@
 //! The journal: what every stack is and what is being done to it, written before it is done, and
 //! the events that people read. It is what a platform remembers over its own end.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
 use rowhouse_core::{AppName, Unreachable};
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, params};
 use serde::{Deserialize, Serialize};
 
 use crate::stack::StackRecord;
+use crate::stack::records::{self, Known};
 use crate::table::database::{Database, Durability, explain, open, open_read_only};
 use crate::table::sequence::mend;
 
 const SCHEMA: &str = "
-create table if not exists stacks (name text not null primary key, record text not null);
-create table if not exists stacks_copies (name text not null primary key, record text not null);
 create table if not exists events (
     id integer primary key autoincrement,
     at text not null, name text not null, kind text not null, text text not null
@@ -25,6 +24,13 @@ create index if not exists events_by_name on events (name, id);
 
 /// The tables in it whose ids count up.
 const COUNTED: [&str; 1] = ["events"];
+/// Everything that is in it, by table and column, but the ids.
+pub(crate) const CONTENT: [(&str, &[&str]); 4] = [
+    ("stacks", &["name", "record"]),
+    ("stacks_copies", &["name", "record"]),
+    ("marks", &["mark"]),
+    ("events", &["at", "name", "kind", "text"]),
+];
 /// How many events are kept in all.
 const KEPT_EVENTS: i64 = 20_000;
 
@@ -59,7 +65,7 @@ impl JournalFile {
                 |found| found.get(0),
             )?;
             if !made {
-                connection.execute_batch(&format!("begin immediate; {SCHEMA} commit;"))?;
+                make(&connection)?;
             }
             Ok(connection)
         })();
@@ -74,18 +80,23 @@ impl JournalFile {
 
     /// What the journal knows of every stack.
     pub fn known(&self) -> Result<Known, Unreachable> {
-        known(&self.connection, None).map_err(|error| unreachable(&error))
+        records::known(&self.connection).map_err(|error| unreachable(&error))
     }
 
     /// The stack of one app.
     pub fn stack(&self, name: &AppName) -> Result<Option<StackRecord>, Unreachable> {
-        let known = known(&self.connection, Some(name)).map_err(|error| unreachable(&error))?;
-        Ok(known.records.into_iter().next())
+        let read = || -> rusqlite::Result<Option<StackRecord>> {
+            match records::one(&self.connection, name)? {
+                Some(record) => Ok(Some(record)),
+                None => Ok(records::known(&self.connection)?.record(name).cloned()),
+            }
+        };
+        read().map_err(|error| unreachable(&error))
     }
 
     /// Writes a stack as it is now: for whoever holds the folder without a platform running.
     pub fn write(&self, record: &StackRecord) -> Result<(), Unreachable> {
-        write(&self.connection, record).map_err(|error| unreachable(&error))
+        records::write(&self.connection, record).map_err(|error| unreachable(&error))
     }
 
     /// The events after `after` (an `id`), oldest first, of one app or of all; at most the last
@@ -117,39 +128,92 @@ impl JournalFile {
 }
 
 fn unreachable(error: &rusqlite::Error) -> Unreachable {
-    Unreachable { reason: format!("journal: {}", explain(error)) }
+    let what = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damage(&error.to_string()),
+        Some(_) | None => explain(error),
+    };
+    Unreachable { reason: format!("journal: {what}") }
 }
 
-/// Reads every stack of the file, and changes nothing: whether a program could work with it.
-pub(crate) fn prove(path: &Path) -> Result<(), Unreachable> {
-    let read = || known(&open_read_only(path)?, None);
-    let known = read().map_err(|error| unreachable(&error))?;
-    match known.damaged.iter().find(|damaged| damaged.copy.is_none()) {
-        Some(damaged) => Err(Unreachable {
-            reason: format!("journal: the record of `{}` cannot be read", damaged.name),
-        }),
-        None => Ok(()),
+/// What is wrong with the file, and the cure.
+pub fn damage(fault: &str) -> String {
+    format!(
+        "the file `state/journal.sqlite` is damaged ({fault}): `rowhouse up`, when it starts, keeps \
+         it under another name, and goes on with what can be read of it; what runs runs on"
+    )
+}
+
+/// What is wrong with the file at `path` as a whole, which is made where it is missing.
+///
+/// # Errors
+/// It cannot be looked at, which says nothing of what is in it.
+pub fn fault_of(path: &Path) -> Result<Option<String>, Unreachable> {
+    match open(path, Durability::Process).and_then(|connection| fault(&connection)) {
+        Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
+        found => found.map_err(|error| unreachable(&error)),
     }
 }
 
-/// What the journal knows of every stack.
-#[derive(Clone, Debug, Default)]
-pub struct Known {
-    /// By their records; where one is damaged, by its copy.
-    pub records: Vec<StackRecord>,
-    pub damaged: Vec<Damaged>,
+/// What is wrong with a journal's file as a whole, by everything that SQLite can tell.
+///
+/// # Errors
+/// It cannot be looked at, which says nothing of what is in it.
+fn fault(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let look = || -> rusqlite::Result<Option<String>> {
+        let said: String =
+            connection.query_row("pragma integrity_check(1)", [], |row| row.get(0))?;
+        if said != "ok" {
+            return Ok(Some(said));
+        }
+        for (table, columns) in CONTENT {
+            if connection.table_exists(None, table)? {
+                connection.prepare(&format!("select {} from {table}", columns.join(", ")))?;
+            }
+        }
+        Ok(None)
+    };
+    look().or_else(|error| if is_damage(&error) { Ok(Some(error.to_string())) } else { Err(error) })
 }
 
-/// A record that is none: damaged on the disk, or written by something else.
-#[derive(Clone, Debug)]
-pub struct Damaged {
-    /// As it stands beside the record.
-    pub name: String,
-    /// What stands there in its place.
-    pub bytes: Vec<u8>,
-    /// What was written last, where its copy can be read: each record is written twice, in one
-    /// transaction.
-    pub copy: Option<StackRecord>,
+/// Whether it is the file's content that an error speaks of.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::NotADatabase
+            | ErrorCode::DatabaseCorrupt
+            // A statement that the schema does not fit.
+            | ErrorCode::Unknown,
+        )
+        // A value of another type.
+        | None => true,
+        Some(_) => false,
+    }
+}
+
+/// Reads every stack of the file, and changes nothing: whether a program could work with it. Those
+/// whom the platform at work holds, because nobody can read their records, another one holds, too.
+pub(crate) fn prove(path: &Path) -> Result<(), Unreachable> {
+    let read = || {
+        let connection = open_read_only(path)?;
+        Ok((fault(&connection)?, records::known(&connection)?))
+    };
+    let (fault, known) = read().map_err(|error| unreachable(&error))?;
+    let lost = known.lost().next().map(|name| format!("the record of `{name}`"));
+    let missing = known.damaged.iter().any(|damaged| damaged.app.is_none());
+    let what = lost.or_else(|| missing.then(|| "the record of an app".to_owned()));
+    match (fault, what) {
+        (Some(fault), _) => Err(Unreachable { reason: format!("journal: {}", damage(&fault)) }),
+        (None, Some(what)) => {
+            let cure = "a platform that is started anew holds what runs of it";
+            Err(Unreachable { reason: format!("journal: {what} cannot be read; {cure}") })
+        }
+        (None, None) => Ok(()),
+    }
+}
+
+/// Makes what is missing in the file.
+pub(crate) fn make(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("begin immediate; {} {SCHEMA} commit;", records::SCHEMA))
 }
 
 /// The journal for the platform: on a thread of its own.
@@ -169,27 +233,28 @@ impl Journal {
 
     /// Every stack, as it was written last.
     pub async fn known(&self) -> Result<Known, Unreachable> {
-        self.run(|connection| known(connection, None)).await
+        self.run(|connection| records::known(connection)).await
     }
 
     /// Writes a stack; returns when no end of this process can lose it.
     pub async fn write(&self, record: &StackRecord) -> Result<(), Unreachable> {
         let record = record.clone();
-        self.run(move |connection| write(connection, &record)).await
+        self.run(move |connection| records::write(connection, &record)).await
     }
 
     /// Forgets a stack.
     pub async fn remove(&self, name: &AppName) -> Result<(), Unreachable> {
         let name = name.clone();
-        self.run(move |connection| {
-            let transaction = connection.transaction()?;
-            for table in ["stacks", "stacks_copies"] {
-                let statement = format!("delete from {table} where name = ?1");
-                transaction.prepare_cached(&statement)?.execute(params![name.as_str()])?;
-            }
-            transaction.commit()
-        })
-        .await
+        self.run(move |connection| records::remove(connection, &name)).await
+    }
+
+    /// Has everything stand there as it is known, and these apps as those of whom nothing is.
+    pub(crate) async fn mend(
+        &self,
+        known: Known,
+        held: BTreeSet<AppName>,
+    ) -> Result<(), Unreachable> {
+        self.run(move |connection| records::mend(connection, &known, &held)).await
     }
 
     /// Tells what happened. Events are for people: a full disk loses one rather than an operation.
@@ -234,61 +299,4 @@ impl Journal {
     ) -> Result<R, Unreachable> {
         self.database.run(job).await.map_err(|error| unreachable(&error))
     }
-}
-
-/// Every stack, or that of one app.
-fn known(connection: &Connection, of: Option<&AppName>) -> rusqlite::Result<Known> {
-    let mut known = Known::default();
-    // A file of before copies were kept has none.
-    let has_copies = connection.table_exists(None, "stacks_copies")?;
-    let mut statement = connection
-        .prepare("select name, record from stacks where ?1 is null or name = ?1 order by name")?;
-    let mut rows = statement.query(params![of.map(AppName::as_str)])?;
-    while let Some(row) = rows.next()? {
-        let (name, bytes) = (bytes(row.get_ref(0)?), bytes(row.get_ref(1)?));
-        let name = String::from_utf8_lossy(&name).into_owned();
-        if let Some(record) = parse(&name, &bytes) {
-            known.records.push(record);
-            continue;
-        }
-        let copy = if has_copies { copy(connection, &name)? } else { None };
-        known.records.extend(copy.clone());
-        known.damaged.push(Damaged { name, bytes, copy });
-    }
-    Ok(known)
-}
-
-fn copy(connection: &Connection, name: &str) -> rusqlite::Result<Option<StackRecord>> {
-    let found = connection
-        .query_row("select record from stacks_copies where name = ?1", [name], |row| {
-            Ok(bytes(row.get_ref(0)?))
-        })
-        .optional()?;
-    Ok(found.and_then(|found| parse(name, &found)))
-}
-
-/// The record of this stack; `None`: it is none, or another's.
-fn parse(name: &str, bytes: &[u8]) -> Option<StackRecord> {
-    let record: StackRecord = serde_json::from_slice(bytes).ok()?;
-    (record.name.as_str() == name).then_some(record)
-}
-
-/// Whatever stands in a column.
-fn bytes(value: ValueRef<'_>) -> Vec<u8> {
-    match value {
-        ValueRef::Null => Vec::new(),
-        ValueRef::Integer(number) => number.to_string().into_bytes(),
-        ValueRef::Real(number) => number.to_string().into_bytes(),
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
-    }
-}
-
-fn write(connection: &Connection, record: &StackRecord) -> rusqlite::Result<()> {
-    let text = serde_json::to_string(record).expect("a record is plain data");
-    let transaction = connection.unchecked_transaction()?;
-    for table in ["stacks", "stacks_copies"] {
-        let statement = format!("insert or replace into {table} (name, record) values (?1, ?2)");
-        transaction.prepare_cached(&statement)?.execute(params![record.name.as_str(), text])?;
-    }
-    transaction.commit()
 }

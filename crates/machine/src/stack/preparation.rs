@@ -18,12 +18,14 @@ use crate::build::error::BuildError;
 use crate::build::web::Web;
 use crate::instance::Instance;
 use crate::machine::Machine;
+use crate::ownership::{Owner, hand_over_once};
 use crate::process::cause::secrets::Secrets;
 use crate::process::end::End;
 use crate::process::environment;
 use crate::process::log::words;
 use crate::process::shim::ShimSpec;
 use crate::sandbox::Sandbox;
+use crate::sandbox::user::User;
 use crate::stack::failure::Failure;
 use crate::stack::job::Job;
 use crate::stack::live::LiveStack;
@@ -38,13 +40,15 @@ const KEPT_RELEASES: usize = 20;
 const OFFERED: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What of its Procfile is not run, for a reader of `deployed`.
+/// What of its Procfile is not run, and what was done that nobody asked for, for a reader of
+/// `deployed`.
 pub(crate) fn not_run(built: &Built, plan: &Plan) -> Option<String> {
     let others = built.recipe.not_run(&plan.app.procfile);
     let others = (!others.is_empty())
         .then(|| format!("not run here, of its Procfile: {}", others.join(", ")));
     let lacking = built.recipe.unbuilt.iter().filter(|one| one.lacks.is_some());
     let notes = others.into_iter().chain(lacking.map(|one| one.told(&built.id.app)));
+    let notes = notes.chain(built.recipe.notes.clone());
     let notes = notes.collect::<Vec<String>>().join("; ");
     (!notes.is_empty()).then_some(notes)
 }
@@ -70,9 +74,13 @@ impl LiveStack {
         let commit = plan.deployment.commit.short();
         self.tell("building", format!("building {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("build-{commit}.log"));
+        let user = self.user(request.home.clone()).await.map_err(|error| ours(&error))?;
         let sandbox = machine.isolation.of_build(machine.builds.writable(&request));
+        let sandbox = sandbox.map(|sandbox| Sandbox { user, ..sandbox });
         let limit = Some(machine.config.build_timeout);
-        let job = Arc::new(Job::new(machine, &self.name, log.clone(), limit, sandbox));
+        let own = machine.builds.writable(&request);
+        let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
+        let job = Arc::new(job.of_build(machine, own));
         let (builder, runner, stop) = (Arc::clone(machine), Arc::clone(&job), job.stop());
         let work = async move { builder.builds.build(&request, runner.as_ref()).await };
         match self.work(stop, work).await? {
@@ -97,6 +105,11 @@ impl LiveStack {
             Err(error) => Err(Failure::Ours(chain(&error))),
         }
     }
+}
+
+/// Not to be able to start a process of the app is no fault of its own.
+fn ours(error: &io::Error) -> Failure {
+    Failure::Ours(error.to_string())
 }
 
 /// Offers a build that was just made to other machines, before anything of it runs that could
@@ -164,9 +177,11 @@ impl LiveStack {
         let commit = plan.deployment.commit.short();
         self.tell("releasing", format!("releasing {commit}")).await;
         let log = machine.folder.logs(&self.name).join(format!("release-{commit}.log"));
-        let sandbox = self.sandbox(built, None);
+        let sandbox = self.sandbox(built, None).await.map_err(|error| ours(&error))?;
         let limit = Some(machine.config.build_timeout);
         let job = Job::new(machine, &self.name, log.clone(), limit, sandbox);
+        let own = vec![machine.folder.app_data(&self.name), machine.folder.app_home(&self.name)];
+        let job = job.of_release(machine, plan.app.memory, own);
         let began = Timestamp::now();
         let environment = self
             .environment(plan, built, None, job.temporary())
@@ -181,7 +196,11 @@ impl LiveStack {
         match end {
             End::Exited(0) => {}
             End::Lost => return Err(Failure::Ours(format!("its `release` command {end}"))),
-            End::Exited(_) | End::Signalled(_) | End::TimedOut | End::NotStarted(_) => {
+            End::Exited(_)
+            | End::Signalled(_)
+            | End::TimedOut
+            | End::Exceeded(_)
+            | End::NotStarted(_) => {
                 let said = words(&log, began, &built.folder, &Secrets::of(&plan.app));
                 let reason = format!("its `release` command {end}{said}");
                 return Err(Failure::of_app(reason, machine.folder.root()));
@@ -196,12 +215,13 @@ impl LiveStack {
     }
 
     /// What the small parent of an instance is told.
-    pub(crate) fn instance_spec(
+    pub(crate) async fn instance_spec(
         &self,
         plan: &Plan,
         built: &Built,
         instance: &Instance,
     ) -> io::Result<ShimSpec> {
+        let sandbox = self.sandbox(built, Some(instance.port())).await?;
         let server = |kind: &str, folder: &Path| {
             let program = self.machine.program.path().display().to_string();
             vec![program, kind.to_owned(), built.folder.join(folder).display().to_string()]
@@ -226,21 +246,48 @@ impl LiveStack {
                 .unwrap_or(u64::MAX),
             time_limit_ms: None,
             open_files: self.machine.open_files,
-            sandbox: self.sandbox(built, Some(instance.port())),
+            sandbox,
+            limits: Some(self.machine.allowance.of_app(
+                plan.app.memory,
+                &format!("{}.{}", self.name, instance.id()),
+                vec![
+                    self.machine.folder.app_data(&self.name),
+                    self.machine.folder.app_home(&self.name),
+                    instance.folder().to_owned(),
+                ],
+            )),
         })
     }
 
     /// What a process of the app may reach that runs in a build.
-    fn sandbox(&self, built: &Built, port: Option<u16>) -> Option<Sandbox> {
+    async fn sandbox(&self, built: &Built, port: Option<u16>) -> io::Result<Option<Sandbox>> {
         let machine = &self.machine;
         let folder = &machine.folder;
+        let user = self.user(folder.app_home(&self.name)).await?;
+        if let Some(user) = &user {
+            let owner = if machine.builds.is_for_all(built) {
+                Owner::PlatformForAll
+            } else {
+                Owner::PlatformFor(user.id)
+            };
+            let checkout = built.checkout.clone();
+            let handed = spawn_blocking(move || hand_over_once(&checkout, owner)).await;
+            handed.map_err(io::Error::other).flatten()?;
+        }
         let mut readable = vec![folder.build_home(&self.name)];
         if machine.builds.is_for_all(built) {
             readable.push(folder.shared_build_home());
         }
         let writable = vec![folder.app_home(&self.name), folder.app_data(&self.name)];
-        let sandbox = machine.isolation.sandbox(readable, writable)?;
-        Some(Sandbox { release: Some(built.checkout.clone()), port, ..sandbox })
+        let sandbox = machine.isolation.sandbox(readable, writable);
+        let release = Some(built.checkout.clone());
+        Ok(sandbox.map(|sandbox| Sandbox { release, port, user, ..sandbox }))
+    }
+
+    /// Who a process of the app is, whose home this is.
+    async fn user(&self, home: PathBuf) -> io::Result<Option<User>> {
+        let id = self.machine.user(&self.name).await?;
+        Ok(id.map(|id| User { id, home }))
     }
 
     /// The environment of a process of the app.

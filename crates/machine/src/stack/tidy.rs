@@ -19,6 +19,7 @@ use crate::stack::Ongoing;
 use crate::stack::live::LiveStack;
 use crate::stack::stacks::Stacks;
 use crate::table::SqliteTable;
+use crate::users::Users;
 
 /// Builds of no app that stay for a while: of one that was deleted and is put again, say.
 const KEPT_UNUSED_BUILDS: usize = 5;
@@ -37,6 +38,7 @@ pub(crate) async fn run(
     mut swept: UnboundedReceiver<Sweep>,
 ) {
     let mut told = BTreeSet::new();
+    users(&machine, &stacks).await;
     // A task of its own, so that one that panics is the last of nothing else; it ends with this.
     let mut chore = JoinSet::new();
     loop {
@@ -53,6 +55,7 @@ pub(crate) async fn run(
         let (machine, stacks) = (Arc::clone(&machine), Arc::clone(&stacks));
         let table = Arc::clone(&table);
         chore.spawn(async move {
+            users(&machine, &stacks).await;
             match sweep {
                 Some(_) => after_sweep(&machine, &stacks, &table).await,
                 None => builds(&machine, &stacks).await,
@@ -102,6 +105,22 @@ async fn after_sweep(machine: &Arc<Machine>, stacks: &Stacks, table: &SqliteTabl
         warn!(reason = %error, "cannot tidy the folders of deleted apps");
     }
     mirrors(machine, stacks).await;
+}
+
+/// Makes the folders of apps their users', where the last process has ended that was root.
+async fn users(machine: &Arc<Machine>, stacks: &Stacks) {
+    let unsettled = machine.users.as_ref().map(Users::unsettled).unwrap_or_default();
+    for name in unsettled {
+        let is_there =
+            stacks.held().contains_key(&name) || stacks.stack(&name).record().await.is_some();
+        if !is_there {
+            // Put again, it is looked after before its first process starts.
+            continue;
+        }
+        if let Err(error) = machine.user(&name).await {
+            warn!(app = %name, reason = %error, "cannot settle who owns its folders");
+        }
+    }
 }
 
 /// Removes what apps leave in folders of their own.

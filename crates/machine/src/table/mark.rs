@@ -38,6 +38,14 @@ pub(crate) struct Renewed {
     id: i64,
 }
 
+/// Makes the place for marks in a journal.
+pub(crate) fn make(journal: &Connection) -> rusqlite::Result<()> {
+    journal.execute_batch(
+        "create table if not exists marks \
+         (id integer primary key autoincrement, mark text not null)",
+    )
+}
+
 /// The marks that the journal knows: that of the table and, while it is being renewed, the next.
 #[derive(Debug)]
 pub struct Marks {
@@ -55,10 +63,7 @@ impl Marks {
                 |found| found.get(0),
             )?;
             if !made {
-                connection.execute_batch(
-                    "create table if not exists marks \
-                     (id integer primary key autoincrement, mark text not null)",
-                )?;
+                make(&connection)?;
             }
             Ok(connection)
         })();

@@ -7,6 +7,7 @@ mod file;
 mod history;
 pub mod mark;
 mod nameless;
+pub mod reader;
 pub mod replacement;
 mod rows;
 mod schema;

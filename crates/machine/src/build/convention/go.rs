@@ -55,6 +55,7 @@ pub(crate) fn convention(
             names => format!("`go.mod` with more than one program (`{}`)", names.join("`, `")),
         },
         example: names.first().map_or("bin/server".to_owned(), Clone::clone),
+        notes: Vec::new(),
     }))
 }
 

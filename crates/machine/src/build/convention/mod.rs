@@ -1,6 +1,7 @@
 //! The conventions of languages, one file each: what builds and starts an app that says nothing
 //! itself. Choosing among them is left to `recipe`.
 
+pub(crate) mod deno;
 pub(crate) mod go;
 pub(crate) mod hint;
 pub(crate) mod node;
@@ -24,8 +25,15 @@ pub struct Language {
 }
 
 /// Every one, in the order in which they are looked for.
-pub const LANGUAGES: [Language; 6] =
-    [python::LANGUAGE, node::LANGUAGE, go::LANGUAGE, ruby::LANGUAGE, php::LANGUAGE, rust::LANGUAGE];
+pub const LANGUAGES: [Language; 7] = [
+    python::LANGUAGE,
+    node::LANGUAGE,
+    deno::LANGUAGE,
+    go::LANGUAGE,
+    ruby::LANGUAGE,
+    php::LANGUAGE,
+    rust::LANGUAGE,
+];
 
 /// Where a build's site is looked for, in this order.
 pub const SITE_FOLDERS: [&str; 5] = output::FOLDERS;
@@ -43,6 +51,8 @@ pub(crate) struct Convention {
     pub(crate) without_start: String,
     /// A start as users of the language write it.
     pub(crate) example: String,
+    /// What its user did not ask for and should know, for a reader of `deployed`.
+    pub(crate) notes: Vec<String>,
 }
 
 /// How a convention starts an app. Of several languages in one repository the one that knows more

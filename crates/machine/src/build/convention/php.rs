@@ -87,5 +87,6 @@ pub(crate) fn convention(
         path: vec!["vendor/bin".into()],
         without_start: format!("`{composer}` without a `{public}` or an `{index}`"),
         example: command,
+        notes: Vec::new(),
     }))
 }

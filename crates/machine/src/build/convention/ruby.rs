@@ -82,5 +82,6 @@ pub(crate) fn convention(
         path: Vec::new(),
         without_start: "`Gemfile` without a `config.ru` or a `bin/rails`".to_owned(),
         example: "bundle exec ruby app.rb".to_owned(),
+        notes: Vec::new(),
     }))
 }

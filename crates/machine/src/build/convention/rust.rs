@@ -92,6 +92,7 @@ pub(crate) async fn convention(
             paths => format!("`Cargo.toml` with more than one binary (`{}`)", paths.join("`, `")),
         },
         example: paths.into_iter().next().unwrap_or_else(|| "./target/release/server".to_owned()),
+        notes: Vec::new(),
     }))
 }
 

@@ -59,10 +59,8 @@ struct Sign {
     builds_itself: &'static [&'static str],
 }
 
-const DENO: &str = "deno run --allow-net --allow-env --allow-read main.ts";
-
 /// In this order; of one language the first counts.
-const SIGNS: [Sign; 6] = [
+const SIGNS: [Sign; 4] = [
     Sign {
         file: "pom.xml",
         language: "Java",
@@ -90,20 +88,6 @@ const SIGNS: [Sign; 6] = [
         build: "mix deps.get && MIX_ENV=prod mix compile",
         web: "MIX_ENV=prod mix phx.server",
         builds_itself: &[],
-    },
-    Sign {
-        file: "deno.json",
-        language: "Deno",
-        build: "deno install",
-        web: DENO,
-        builds_itself: &["deno run", "deno task", "deno serve"],
-    },
-    Sign {
-        file: "deno.jsonc",
-        language: "Deno",
-        build: "deno install",
-        web: DENO,
-        builds_itself: &["deno run", "deno task", "deno serve"],
     },
 ];
 

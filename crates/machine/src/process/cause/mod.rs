@@ -61,10 +61,19 @@ const ALLOWED: &str = "; an app may listen on the port in `PORT` alone, and writ
 impl Words {
     /// Whether the kernel refused what was asked of it, by its own words.
     fn tells_of_a_refusal(&self) -> bool {
+        self.contain(["permission denied", "eacces"])
+    }
+
+    /// Whether it could not listen where somebody listened, by the kernel's own words.
+    pub(crate) fn tells_of_a_taken_address(&self) -> bool {
+        self.contain(["address already in use", "eaddrinuse"])
+    }
+
+    fn contain(&self, words: [&str; 2]) -> bool {
         let (Words::Cause(lines) | Words::Last(lines)) = self else { return false };
         let is_told = |line: &String| {
             let line = line.to_ascii_lowercase();
-            line.contains("permission denied") || line.contains("eacces")
+            words.iter().any(|word| line.contains(word))
         };
         lines.iter().any(is_told)
     }
