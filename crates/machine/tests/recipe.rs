@@ -776,3 +776,44 @@ async fn what_was_looked_at_is_told_a_line_each() {
         assert!(told.contains(line), "{told}");
     }
 }
+
+#[tokio::test]
+async fn what_another_platforms_file_starts_is_what_is_to_be_typed() {
+    let railway = ("railway.json", r#"{"deploy": {"startCommand": "python main.py --fast"}}"#);
+    let said = fails(&ALL, &[("requirements.txt", ""), railway]).await;
+    assert!(
+        said.contains("`railway.json`, which starts it with `python main.py --fast`"),
+        "{said}"
+    );
+    assert!(said.ends_with("`rowhouse put shop --process web='python main.py --fast'`"), "{said}");
+}
+
+/// What `docs/languages.md` says in the row of its table that begins with a word.
+fn documented<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
+    let begin = format!("| {name} |");
+    let row = page.lines().find(|line| line.starts_with(&begin));
+    row.unwrap_or_else(|| panic!("no row of the table begins with `{begin}`")).split('`').collect()
+}
+
+#[test]
+fn the_page_about_languages_and_the_code_say_the_same() {
+    use rowhouse_machine::build::convention::{LANGUAGES, SITE_FOLDERS};
+    use rowhouse_machine::process::environment::DEFAULTS;
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/languages.md"));
+    let page = page.unwrap();
+    for language in LANGUAGES {
+        let words = documented(&page, language.name);
+        for file in language.files {
+            assert!(words.contains(file), "the row of {} lacks `{file}`", language.name);
+        }
+    }
+    for folder in SITE_FOLDERS {
+        assert!(documented(&page, "Sites").contains(&folder), "{folder}");
+    }
+    for (name, value) in DEFAULTS {
+        let said = format!("{name}={value}");
+        assert!(documented(&page, "Variables").contains(&said.as_str()), "{said}");
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what"));
+    assert_eq!(rows.count(), LANGUAGES.len() + 2, "each row is of a language, or of sites");
+}

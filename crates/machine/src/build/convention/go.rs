@@ -84,8 +84,7 @@ fn programs(source: &Source<'_>, module: &str) -> Result<Vec<(String, String)>, 
 /// Whether the package in a folder is a program.
 fn is_program(source: &Source<'_>, folder: &str) -> Result<bool, RecipeError> {
     for name in source.list(folder) {
-        let is_go = name.ends_with(".go") && !name.ends_with("_test.go");
-        if !is_go {
+        if name.strip_suffix(".go").is_none_or(|name| name.ends_with("_test")) {
             continue;
         }
         let text = source.read(&format!("{folder}{name}"))?.unwrap_or_default();

@@ -3,6 +3,7 @@
 
 pub(crate) mod deno;
 pub(crate) mod go;
+pub(crate) mod hint;
 pub(crate) mod node;
 pub(crate) mod output;
 pub(crate) mod php;
@@ -33,6 +34,9 @@ pub const LANGUAGES: [Language; 7] = [
     php::LANGUAGE,
     rust::LANGUAGE,
 ];
+
+/// Where a build's site is looked for, in this order.
+pub const SITE_FOLDERS: [&str; 5] = output::FOLDERS;
 
 /// What one language says about an app.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 //! The convention of PHP: packages by Composer (<https://getcomposer.org/doc>), served by
-//! FrankenPHP if there is one, else by PHP's own server
+//! `FrankenPHP` if there is one, else by PHP's own server
 //! (<https://www.php.net/manual/en/features.commandline.webserver.php>), which is for small loads.
 
 use serde::Deserialize;
