@@ -4,7 +4,7 @@ use crate::tools::{cloud_init, emulators, from_pypi, need, run_with};
 
 /// The real things that tests run against: Debian's own `sqlite3`, Python and Node for apps, curl
 /// as the user.
-const NEEDED: [(&str, &str); 15] = [
+const NEEDED: [(&str, &str); 18] = [
     ("git", "git"),
     ("cc", "gcc"),
     ("sqlite3", "sqlite3"),
@@ -20,6 +20,9 @@ const NEEDED: [(&str, &str); 15] = [
     ("useradd", "passwd"),
     ("prlimit", "util-linux"),
     ("systemd-analyze", "systemd"),
+    ("go", "golang-go"),
+    ("bundle", "ruby-bundler"),
+    ("php", "php-cli"),
 ];
 
 /// Builds everything once, then runs every test: each in a process of its own, twice as many side

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
 use rowhouse_command::argument::{address, duration};
-use rowhouse_command::rows::{Read, RowCommand, Waiting};
+use rowhouse_command::rows::{Processes, Read, RowCommand, Waiting};
 use rowhouse_core::AppName;
 
 use crate::failure::bad_input;
@@ -189,6 +189,8 @@ pub(crate) struct Deploy {
     /// The same, as an option
     #[arg(long = "name", value_name = "NAME", conflicts_with = "name")]
     pub(crate) named: Option<String>,
+    #[command(flatten)]
+    pub(crate) processes: Processes,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }

@@ -485,12 +485,13 @@ fn a_failure_is_told_by_the_lines_that_name_its_cause_however_much_follows() {
 fn a_start_without_a_build_names_the_language_and_the_line_that_builds_it() {
     let house = House::start();
     let repository = house.repository("app");
-    repository.commit("v1", &[("Procfile", "web: ./server\n"), ("go.mod", "module shop\n")]);
+    repository.commit("v1", &[("Procfile", "web: ./server\n"), ("pom.xml", "<project/>\n")]);
     house.put("shop", "v1", 1, &repository);
     let row = house.failed("shop", "it said: ");
     assert!(row.reason.contains("./server: not found"), "{}", row.reason);
-    let advice = "nothing was built of `go.mod` (Go): add a line such as \
-                  `build: go build -o server .` to the `Procfile`";
+    let advice = "nothing was built of `pom.xml` (Java): add a line such as \
+                  `build: mvn --batch-mode package` to the `Procfile`, or type \
+                  `rowhouse put shop --process build='mvn --batch-mode package'`";
     assert!(row.reason.ends_with(advice), "{}", row.reason);
 }
 

@@ -355,7 +355,6 @@ fn an_attribute_that_is_not_offered_yet_is_answered_and_costs_nothing_that_runs(
     house.deployed("shop", &commit, 1);
     let (_, before) = house.get("shop", "/").unwrap();
     for (column, value, name) in [
-        ("procfile", r#"{"web": "./serve"}"#, "Procfile"),
         ("workers", r#"{"worker": 1}"#, "Workers"),
         ("cron", r#"{"tidy": "@daily ./tidy"}"#, "Cron"),
         ("domains", r#"["example.com"]"#, "Domains"),

@@ -6,8 +6,7 @@ use crate::meaning::{Objection, not_offered};
 
 /// The attributes that no platform carries out yet, each with what there is in its place. Whoever
 /// makes one true takes its line away.
-const NOT_OFFERED: [(Attribute, &str); 7] = [
-    (Attribute::Procfile, "the Procfile in the repository is read"),
+const NOT_OFFERED: [(Attribute, &str); 6] = [
     (Attribute::Workers, "of the process types `web` alone runs"),
     (Attribute::Cron, "a scheduler elsewhere can call the app"),
     (Attribute::Domains, "the app answers under its own name alone"),

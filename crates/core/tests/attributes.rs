@@ -113,13 +113,21 @@ fn default(attribute: Attribute) -> Option<Value> {
 
 #[test]
 fn a_row_that_uses_one_is_told_that_it_is_not_offered_yet_and_what_to_do() {
-    for attribute in FURTHER {
+    for attribute in FURTHER.into_iter().filter(|one| *one != Attribute::Procfile) {
         assert!(!valid(attribute).is_empty(), "{attribute:?}");
         for value in valid(attribute) {
             let reason = reason(attribute, value);
             let begin = format!("`{}` is not offered yet: take it out", attribute.name());
             assert!(reason.starts_with(&begin), "{reason}");
         }
+    }
+}
+
+#[test]
+fn lines_over_those_of_a_procfile_are_offered() {
+    for value in valid(Attribute::Procfile) {
+        let app = App::parse(&row(&[(Attribute::Procfile, value)]), &Settings::for_tests());
+        assert!(!app.unwrap().procfile.is_empty());
     }
 }
 

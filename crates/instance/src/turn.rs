@@ -273,7 +273,14 @@ fn key(stack: &str, manifest: &Manifest) -> String {
         (1, stack, &manifest.repo, &manifest.path, &manifest.commit),
         (&manifest.version, env, build_env, manifest.redeploy),
     );
-    let text = serde_json::to_vec(&parts).expect("texts and maps of texts have a JSON form");
+    let lines = (manifest.procfile.line("build"), manifest.procfile.line("release"));
+    // What a manifest says nothing of is no part, so that the key stays what it was.
+    let text = if lines == (None, None) {
+        serde_json::to_vec(&parts)
+    } else {
+        serde_json::to_vec(&(parts, lines))
+    };
+    let text = text.expect("texts and maps of texts have a JSON form");
     format!("releases/{}/{}.json", manifest.name, ObjectDigest::of(&text))
 }
 

@@ -57,7 +57,10 @@ async fn recipe(checkout: &Path, folder: &Path, tools: &Toolchains) -> Result<Re
     Ok(found)
 }
 
-const ALL: [&str; 7] = ["python3", "node", "npm", "yarn", "pnpm", "bun", "cargo"];
+const ALL: [&str; 12] = [
+    "python3", "node", "npm", "yarn", "pnpm", "bun", "cargo", "go", "bundle", "ruby", "php",
+    "composer",
+];
 
 async fn with(names: &[&str], files: &[(&str, &str)]) -> Result<Recipe, RecipeError> {
     let (app, room) = (folder(files), tempfile::tempdir().unwrap());
@@ -174,20 +177,27 @@ async fn python_without_a_procfile_is_told_what_to_write() {
 
 #[tokio::test]
 async fn what_is_there_is_named_with_the_lines_that_build_and_start_it() {
-    let node = ("package.json", "{}");
     for (files, found, lines) in [
         (
-            vec![("go.mod", "")],
-            "`go.mod` (Go)",
-            "`build: go build -o server .` and `web: ./server`",
+            vec![("go.mod", "module shop\n")],
+            "`go.mod` without a `package main`",
+            "rowhouse put shop --process web='bin/server'`",
         ),
         (
-            vec![("Gemfile", ""), ("bin/rails", ""), ("config.ru", ""), node],
-            "`bin/rails` (Ruby on Rails) and `package.json` without a `start` script",
-            "bundle install && npm install` and `web: bin/rails server --binding $HOST",
+            vec![("Gemfile", ""), ("package.json", "{}")],
+            "`package.json` without a `start` or a `build` script and `Gemfile` without a",
+            "rowhouse put shop --process web='node server.js'`",
         ),
-        (vec![("composer.json", "")], "`composer.json` (PHP)", "`build: composer install"),
-        (vec![("pom.xml", "")], "`pom.xml` (Java)", "`web: java -jar target/*.jar`"),
+        (
+            vec![("composer.json", "{}")],
+            "`composer.json` without a `public/index.php`",
+            "--process web='exec php -S $HOST:$PORT -t .'`",
+        ),
+        (
+            vec![("pom.xml", "")],
+            "`pom.xml` (Java)",
+            "--process build='mvn --batch-mode package' --process web='java -jar target/*.jar'`",
+        ),
         (vec![("Dockerfile", "")], "a `Dockerfile`, which is not used", "a line such as `web: "),
         (vec![("dist/index.html", "")], "a site in `dist`, which is served where", "`web: "),
     ] {
@@ -203,11 +213,11 @@ async fn what_nothing_builds_is_kept_for_a_start_that_fails() {
     let unbuilt = |found: &Recipe| -> Vec<String> {
         found.unbuilt.iter().map(|one| format!("{} {}", one.file, one.build)).collect()
     };
-    let found = read(&[WEB, ("go.mod", "")]).await;
-    assert_eq!(unbuilt(&found), ["go.mod go build -o server ."]);
+    let found = read(&[WEB, ("pom.xml", "")]).await;
+    assert_eq!(unbuilt(&found), ["pom.xml mvn --batch-mode package"]);
     for files in [
-        vec![("Procfile", "web: serve\nbuild: make\n"), ("go.mod", "")],
-        vec![("Procfile", "web: go run .\n"), ("go.mod", "")],
+        vec![("Procfile", "web: serve\nbuild: make\n"), ("pom.xml", "")],
+        vec![("Procfile", "web: ./mvnw spring-boot:run\n"), ("pom.xml", "")],
         vec![WEB, NODE],
     ] {
         assert_eq!(unbuilt(&read(&files).await), [""; 0], "{files:?}");
@@ -241,7 +251,7 @@ async fn node_starts_by_its_script_or_by_server_js() {
     let found = read(&[NODE, WEB]).await;
     assert_eq!(found.web, command("serve"));
     let message = fails(&ALL, &[("package.json", "{}"), ("index.html", "")]).await;
-    assert!(message.contains("`package.json` without a `start` script"), "{message}");
+    assert!(message.contains("`package.json` without a `start` or a `build` script"), "{message}");
 }
 
 #[tokio::test]
@@ -618,4 +628,192 @@ async fn deno_starts_by_its_task_or_by_its_main_file() {
     assert_eq!(found.web, command(&format!("{cache} {run}")));
     let message = fails(&[], &[("deno.lock", "{}"), ("main.ts", "")]).await;
     assert!(message.contains("`npm install --global deno`"), "{message}");
+}
+
+const GO_MAIN: &str = "package main\n\nfunc main() {}\n";
+
+#[tokio::test]
+async fn the_one_program_of_a_go_module_is_built_and_started_also_where_a_procfile_names_it() {
+    let module = ("go.mod", "module example.com/you/shop/v2\n\ngo 1.19\n");
+    let library = ("shop.go", "package shop\n");
+    let build = "go build -modcacherw -buildvcs=false -o";
+    for (files, output, web) in [
+        (vec![module, ("main.go", GO_MAIN)], "bin/shop .", "exec ./bin/shop"),
+        (
+            vec![module, library, ("cmd/api/main.go", GO_MAIN), ("cmd/doc.go", "package cmd\n")],
+            "bin/api ./cmd/api",
+            "exec ./bin/api",
+        ),
+        (
+            vec![module, ("main.go", GO_MAIN), ("Procfile", "web: ./server --fast\n")],
+            "server .",
+            "./server --fast",
+        ),
+        (vec![module, ("main.go", GO_MAIN), ("Procfile", "web: shop\n")], "bin/shop .", "shop"),
+    ] {
+        let found = read(&files).await;
+        assert_eq!(commands(&found), [format!("{build} {output}")], "{files:?}");
+        assert_eq!(found.web, command(web));
+        assert_eq!(found.path, [PathBuf::from("bin")]);
+    }
+    let found = read(&[module, ("main.go", GO_MAIN), ("Procfile", "web: go run .\n")]).await;
+    assert_eq!(found.build, []);
+    let two = [module, ("cmd/a/main.go", GO_MAIN), ("cmd/b/main.go", GO_MAIN)];
+    let said = fails(&ALL, &two).await;
+    assert!(said.contains("more than one program (`bin/a`, `bin/b`)"), "{said}");
+    assert!(said.ends_with("`rowhouse put shop --process web='bin/a'`"), "{said}");
+}
+
+#[tokio::test]
+async fn a_rails_app_with_a_package_json_is_rails_and_its_assets_are_made_last() {
+    let files = [
+        ("Gemfile", "gem 'rails'\n"),
+        ("Gemfile.lock", "GEM\n  specs:\n    propshaft (1.0)\n    puma (6.0)\n"),
+        ("bin/rails", ""),
+        ("config.ru", ""),
+        NODE,
+    ];
+    let found = read(&files).await;
+    let rails = "exec bundle exec rails server --binding $HOST --port $PORT";
+    assert_eq!((found.kind.as_str(), &found.web), ("Node and Ruby", &command(rails)));
+    let built = commands(&found);
+    assert_eq!(built[..2], ["npm install", "npm run build"]);
+    assert_eq!(built[3], "bundle install");
+    assert!(built[2].contains("frozen") && built[4].ends_with("rails assets:precompile"));
+    // Its tools not being there costs only what they would have built.
+    let found = with(&["bundle", "ruby"], &files).await.unwrap();
+    assert_eq!((found.web, found.build.len()), (command(rails), 3));
+    assert_eq!(found.unbuilt[0].file, "package.json");
+    assert!(found.unbuilt[0].lacks.as_deref().unwrap().contains("`node` is not installed"));
+}
+
+#[tokio::test]
+async fn a_rack_app_is_served_by_puma_if_it_is_among_its_gems() {
+    for (gems, web) in [
+        ("gem \"puma\"\n", "exec bundle exec puma --bind tcp://$HOST:$PORT"),
+        ("gem \"rack\"\n", "exec bundle exec rackup --host $HOST --port $PORT"),
+    ] {
+        let found = read(&[("Gemfile", gems), ("config.ru", "")]).await;
+        assert_eq!(found.web, command(web));
+        assert!(!commands(&found)[0].contains("frozen"));
+    }
+}
+
+#[tokio::test]
+async fn php_is_served_from_its_public_folder_and_by_frankenphp_if_it_is_there() {
+    let page = ("public/index.php", "");
+    let composer = ("composer.json", r#"{"require": {"php": ">=8", "slim/slim": "4"}}"#);
+    let found = read(&[page, composer]).await;
+    assert_eq!(found.web, command("exec php -S $HOST:$PORT -t public"));
+    assert!(commands(&found)[0].starts_with("composer install --no-dev"));
+    let plain = [("index.php", ""), ("composer.json", r#"{"require": {"php": ">=8"}}"#)];
+    let found = with(&["php"], &plain).await.unwrap();
+    assert_eq!((found.web, found.build), (command("exec php -S $HOST:$PORT -t ."), vec![]));
+    let found = with(&["frankenphp"], &[page]).await.unwrap();
+    let franken = "exec frankenphp php-server --listen $HOST:$PORT --root public";
+    assert_eq!(found.web, command(franken));
+    // A framework of its own files goes over what else has a start.
+    let found = read(&[page, composer, ("artisan", ""), NODE]).await;
+    assert_eq!(found.web, command("exec php -S $HOST:$PORT -t public"));
+}
+
+#[tokio::test]
+async fn the_site_that_a_build_makes_is_served_unless_something_else_has_a_start() {
+    let site = |text: &'static str| ("package.json", text);
+    let vite = site(r#"{"scripts": {"build": "vite build"}, "devDependencies": {"vite": "5"}}"#);
+    let astro = site(
+        r#"{"scripts": {"build": "astro build"}, "dependencies": {"astro": "5", "vite": "5"}}"#,
+    );
+    for (package, is_single_page) in [(vite, true), (astro, false)] {
+        let found = read(&[package, ("public/index.html", ""), ("index.html", "")]).await;
+        let Web::Made(made) = found.web else { panic!("{:?}", found.web) };
+        assert_eq!(made.is_single_page, is_single_page);
+        let folders = ["dist", "build", "out", "_site"].map(PathBuf::from);
+        assert_eq!(made.folders, folders, "`public` is no output: it is in the repository");
+    }
+    let found = read(&[vite, ("go.mod", "module shop\n"), ("main.go", GO_MAIN)]).await;
+    assert_eq!(found.web, command("exec ./bin/shop"));
+    for (line, web) in [
+        ("static dist", Web::Static("dist".into())),
+        ("static --single dist", Web::SinglePage("dist".into())),
+        ("static ../dist", command("static ../dist")),
+        ("static", command("static")),
+    ] {
+        assert_eq!(read(&[vite, ("Procfile", &format!("web: {line}\n"))]).await.web, web);
+    }
+}
+
+#[tokio::test]
+async fn lines_of_the_row_go_over_those_of_the_procfile_and_an_empty_one_takes_one_away() {
+    let files = [NODE, ("Procfile", "web: serve\nrelease: migrate\nclock: tick\n")];
+    let found = read(&files).await;
+    let lines = |text: &str| serde_json::from_str::<ProcfileLines>(text).unwrap();
+    let web = |text: &str| found.web(&lines(text)).unwrap();
+    assert_eq!(web("{}"), command("serve"));
+    assert_eq!(web(r#"{"web": "./other"}"#), command("./other"));
+    assert_eq!(web(r#"{"web": ""}"#), command("npm start"));
+    assert_eq!(web(r#"{"web": "static dist"}"#), Web::Static("dist".into()));
+    let (none, other) = (lines(r#"{"release": ""}"#), lines(r#"{"release": "x", "mail": "m"}"#));
+    assert_eq!((found.release(&none), found.release(&other)), (None, Some("x")));
+    assert_eq!(found.not_run(&other), ["clock", "mail"]);
+    assert_eq!(found.not_run(&lines(r#"{"clock": ""}"#)), [""; 0]);
+    let bare = [("Procfile", "web: serve\n"), ("README.md", "")];
+    let found = read(&bare).await;
+    let said = found.web(&lines(r#"{"web": ""}"#)).unwrap_err().to_string();
+    assert!(said.starts_with("there is no way to run this app"), "{said}");
+}
+
+#[tokio::test]
+async fn what_was_looked_at_is_told_a_line_each() {
+    let found = read(&[NODE, ("Gemfile", "")]).await;
+    let told = found.looked_at.join("\n");
+    for line in [
+        "Python: there is no `requirements.txt` and no `pyproject.toml`",
+        "Node: `package.json` is there",
+        "Ruby: `Gemfile` is there; `Gemfile` without a `config.ru` or a `bin/rails`",
+        "it is started by `npm start` (Node)",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_platforms_file_starts_is_what_is_to_be_typed() {
+    let railway = ("railway.json", r#"{"deploy": {"startCommand": "python main.py --fast"}}"#);
+    let said = fails(&ALL, &[("requirements.txt", ""), railway]).await;
+    assert!(
+        said.contains("`railway.json`, which starts it with `python main.py --fast`"),
+        "{said}"
+    );
+    assert!(said.ends_with("`rowhouse put shop --process web='python main.py --fast'`"), "{said}");
+}
+
+/// What `docs/languages.md` says in the row of its table that begins with a word.
+fn documented<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
+    let begin = format!("| {name} |");
+    let row = page.lines().find(|line| line.starts_with(&begin));
+    row.unwrap_or_else(|| panic!("no row of the table begins with `{begin}`")).split('`').collect()
+}
+
+#[test]
+fn the_page_about_languages_and_the_code_say_the_same() {
+    use rowhouse_machine::build::convention::{LANGUAGES, SITE_FOLDERS};
+    use rowhouse_machine::process::environment::DEFAULTS;
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/languages.md"));
+    let page = page.unwrap();
+    for language in LANGUAGES {
+        let words = documented(&page, language.name);
+        for file in language.files {
+            assert!(words.contains(file), "the row of {} lacks `{file}`", language.name);
+        }
+    }
+    for folder in SITE_FOLDERS {
+        assert!(documented(&page, "Sites").contains(&folder), "{folder}");
+    }
+    for (name, value) in DEFAULTS {
+        let said = format!("{name}={value}");
+        assert!(documented(&page, "Variables").contains(&said.as_str()), "{said}");
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what"));
+    assert_eq!(rows.count(), LANGUAGES.len() + 2, "each row is of a language, or of sites");
 }

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use rowhouse_command::client::{Changes, Client as _, Rows as _};
 use rowhouse_command::rows::change::{Unchanged, carry_out, text};
+use rowhouse_command::rows::environment::EnvironmentChange;
 use rowhouse_command::rows::names;
 use rowhouse_core::{AppName, Attribute, Row, UserAttributes, Value, counted, without_password};
 
@@ -25,6 +26,7 @@ pub(crate) async fn deploy(
         Some(name) => names::new(&name)?,
         None => names::of_folder(&project.folder)?,
     };
+    let lines = EnvironmentChange::of_processes(&deploy.processes)?;
     let context = make()?;
     let before = context.get(&name.key()).await?.map(|stored| stored.row);
     refuse_others(&context, &name, before.as_ref(), &project)?;
@@ -39,6 +41,9 @@ pub(crate) async fn deploy(
         ]);
         if row.is_none() {
             changes.insert(Attribute::Scale, Some(Value::Whole(1)));
+        }
+        if let Some(lines) = lines.apply(row, Attribute::Procfile)? {
+            changes.insert(Attribute::Procfile, Some(lines));
         }
         Ok(changes)
     };

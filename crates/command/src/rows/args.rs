@@ -67,6 +67,17 @@ pub struct Waiting {
 }
 
 #[derive(Debug, Args)]
+pub struct Processes {
+    /// Line over that of the repository's Procfile, such as `web='./serve'`; an empty command takes
+    /// a line away, `NAME=-` reads the command from stdin
+    #[arg(long, value_name = "NAME=COMMAND")]
+    pub process: Vec<String>,
+    /// Remove such a line from the row: the repository's Procfile counts again
+    #[arg(long, value_name = "NAME")]
+    pub unset_process: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct Put {
     pub name: String,
     /// Branch, tag or commit [default of a new app: the repository's default branch]
@@ -93,6 +104,8 @@ pub struct Put {
     /// Environment variable of the build
     #[arg(long, value_name = "KEY=VALUE")]
     pub build_env: Vec<String>,
+    #[command(flatten)]
+    pub processes: Processes,
     /// HTTP path that must answer 2xx or 3xx; empty: a port that accepts connections is enough
     #[arg(long, value_name = "PATH")]
     pub health: Option<String>,

@@ -1,22 +1,30 @@
-//! Environment variables as they are given to `put`: to set and to remove, from options, a file and
-//! stdin.
+//! Environment variables and lines of a Procfile as they are given to `put`: to set and to remove,
+//! from options, a file and stdin.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use rowhouse_core::{Attribute, Row, Value, is_variable_name};
+use rowhouse_core::{Attribute, ProcessType, Row, Value, is_variable_name};
 
 use crate::dotenv::{self, Wrong};
 use crate::failure::bad_input;
-use crate::rows::args::Put;
+use crate::rows::args::{Processes, Put};
 
-/// Variables to set and to remove.
+/// Entries to set and to remove.
 #[derive(Default)]
-pub(crate) struct EnvironmentChange {
+pub struct EnvironmentChange {
     set: BTreeMap<String, String>,
     unset: Vec<String>,
+}
+
+impl fmt::Debug for EnvironmentChange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values are secrets.
+        formatter.debug_struct("EnvironmentChange").finish_non_exhaustive()
+    }
 }
 
 impl EnvironmentChange {
@@ -27,7 +35,8 @@ impl EnvironmentChange {
             set.extend(of_file(path)?);
         }
         let given = pairs(&put.env, "--env")?;
-        if given.values().filter(|value| *value == "-").count() > 1 {
+        let lines = put.processes.process.iter().filter(|text| text.ends_with("=-"));
+        if given.values().filter(|value| *value == "-").count() + lines.count() > 1 {
             return Err(bad_input(
                 "only one value can be read from stdin",
                 "put the others into a file, and name it with `--env-file FILE`",
@@ -37,13 +46,41 @@ impl EnvironmentChange {
             let value = if value == "-" { from_stdin(&key)? } else { value };
             set.insert(key, value);
         }
-        if let Some(key) = put.unset_env.iter().find(|key| set.contains_key(*key)) {
+        EnvironmentChange::new(set, &put.unset_env)
+    }
+
+    /// What is to be done to `Procfile`.
+    ///
+    /// # Errors
+    /// What was typed is no line, or stdin cannot be read.
+    pub fn of_processes(processes: &Processes) -> anyhow::Result<EnvironmentChange> {
+        let mut set = BTreeMap::new();
+        for text in &processes.process {
+            let line = text.split_once('=').map(|(name, line)| (name.trim(), line.trim()));
+            let Some((name, line)) = line.filter(|(name, _)| ProcessType::parse(name).is_some())
+            else {
+                return Err(bad_input(
+                    format!("`--process` got {text:?}, which does not begin with a name and `=`"),
+                    format!(
+                        "write `--process NAME='COMMAND'`; a name is of {}",
+                        ProcessType::ALLOWED
+                    ),
+                ));
+            };
+            let line = if line == "-" { from_stdin(name)?.trim().to_owned() } else { line.into() };
+            set.insert(name.to_owned(), line);
+        }
+        EnvironmentChange::new(set, &processes.unset_process)
+    }
+
+    fn new(set: BTreeMap<String, String>, unset: &[String]) -> anyhow::Result<EnvironmentChange> {
+        if let Some(key) = unset.iter().find(|key| set.contains_key(*key)) {
             return Err(bad_input(
                 format!("`{key}` is both set and unset"),
                 "leave one of the two out",
             ));
         }
-        Ok(EnvironmentChange { set, unset: put.unset_env.clone() })
+        Ok(EnvironmentChange { set, unset: unset.to_vec() })
     }
 
     /// What `put` is to do to `BuildEnv`.
@@ -52,11 +89,10 @@ impl EnvironmentChange {
     }
 
     /// The attribute's new value; `None` where nothing was asked of it.
-    pub(crate) fn apply(
-        &self,
-        row: Option<&Row>,
-        attribute: Attribute,
-    ) -> anyhow::Result<Option<Value>> {
+    ///
+    /// # Errors
+    /// What stands in the row is no map.
+    pub fn apply(&self, row: Option<&Row>, attribute: Attribute) -> anyhow::Result<Option<Value>> {
         if self.set.is_empty() && self.unset.is_empty() {
             return Ok(None);
         }

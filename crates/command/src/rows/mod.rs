@@ -3,7 +3,7 @@
 mod args;
 pub mod change;
 mod difference;
-mod environment;
+pub mod environment;
 mod events;
 mod following;
 mod history;
@@ -25,7 +25,7 @@ mod scale;
 mod show;
 pub mod wait;
 
-pub use args::{Read, RowCommand, Waiting};
+pub use args::{Processes, Read, RowCommand, Waiting};
 pub use opening::Opening;
 pub use put::no_repository;
 

@@ -23,7 +23,11 @@ pub(crate) async fn put<C: Client>(
     if let Some(repo) = &put.repo {
         changes.insert(Attribute::Repo, or_default(&typed(repo)?));
     }
-    let (env, build_env) = (EnvironmentChange::of_app(&put)?, EnvironmentChange::of_build(&put)?);
+    let entries = [
+        (Attribute::Env, EnvironmentChange::of_app(&put)?),
+        (Attribute::BuildEnv, EnvironmentChange::of_build(&put)?),
+        (Attribute::Procfile, EnvironmentChange::of_processes(&put.processes)?),
+    ];
     let has_repository = matches!(changes.get(&Attribute::Repo), Some(Some(_)));
     let names_source = put.version.is_some() || has_repository;
     let client = open(Opening::First { names_source }).await?;
@@ -38,9 +42,9 @@ pub(crate) async fn put<C: Client>(
         if row.is_none() {
             changes.entry(Attribute::Scale).or_insert(Some(Value::Whole(1)));
         }
-        for (attribute, change) in [(Attribute::Env, &env), (Attribute::BuildEnv, &build_env)] {
-            if let Some(value) = change.apply(row, attribute)? {
-                changes.insert(attribute, Some(value));
+        for (attribute, change) in &entries {
+            if let Some(value) = change.apply(row, *attribute)? {
+                changes.insert(*attribute, Some(value));
             }
         }
         Ok(changes)

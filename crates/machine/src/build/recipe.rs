@@ -7,7 +7,9 @@ use rowhouse_core::{AppName, ProcfileLines};
 use serde::{Deserialize, Serialize};
 
 use crate::build::convention::unbuilt::{Unbuilt, unbuilt};
-use crate::build::convention::{Convention, LANGUAGES, Language, deno, node, python, rust};
+use crate::build::convention::{
+    Convention, LANGUAGES, Language, deno, go, node, php, python, ruby, rust,
+};
 use crate::build::error::RecipeError;
 use crate::build::procfile::Procfile;
 use crate::build::source::Source;
@@ -126,7 +128,7 @@ pub async fn recipe(
         Some(_) => "it is started by `web` of its `Procfile`".to_owned(),
         None => told,
     });
-    let (build, path) = steps(toolchains, replaced, &found);
+    let (build, path) = steps(replaced, &found);
     Ok(Recipe {
         kind: kind(web.as_ref().unwrap_or(&usual), replaced.is_some(), &found),
         build,
@@ -178,6 +180,9 @@ async fn languages(
         (python::LANGUAGE, python::convention(source, tools, has_web).await),
         (node::LANGUAGE, node::convention(source, tools, has_web).await),
         (deno::LANGUAGE, deno::convention(source, tools)),
+        (go::LANGUAGE, go::convention(source, tools, procfile.web())),
+        (ruby::LANGUAGE, ruby::convention(source, tools)),
+        (php::LANGUAGE, php::convention(source, tools)),
         (rust::LANGUAGE, rust::convention(source, toolchains, has_web, replaced.is_some()).await),
     ];
     let (mut found, mut missing) = (Vec::new(), Vec::new());
@@ -194,14 +199,9 @@ async fn languages(
 }
 
 /// What builds the app, and the folders that it fills with programs.
-fn steps(
-    toolchains: &Toolchains,
-    replaced: Option<&str>,
-    found: &[Convention],
-) -> (Vec<Step>, Vec<PathBuf>) {
+fn steps(replaced: Option<&str>, found: &[Convention]) -> (Vec<Step>, Vec<PathBuf>) {
     if let Some(text) = replaced {
-        let shell = if toolchains.find("bash").is_some() { "bash" } else { "sh" };
-        let step = Step::new("run `build` of the Procfile", [shell, "-c", text]);
+        let step = Step::new("run `build` of the Procfile", ["sh", "-c", text]);
         // What it makes is not known beforehand, so that all usual places are looked at.
         let path = [".venv/bin", "node_modules/.bin"].map(PathBuf::from);
         return (vec![step], path.to_vec());

@@ -45,6 +45,22 @@ impl Source<'_> {
         self.locate(name, self.folder).map(|path| path.is_some())
     }
 
+    /// The names in a folder of the app, in their order; none where it is no folder of the
+    /// repository.
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        let root = fs::canonicalize(self.checkout);
+        let folder = fs::canonicalize(self.folder.join(name));
+        let (Ok(root), Ok(folder)) = (root, folder) else { return Vec::new() };
+        if !folder.starts_with(&root) {
+            return Vec::new();
+        }
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
     /// Where a file of the app is. A symbolic link that leads out of `limit` is not followed.
     fn locate(&self, name: &str, limit: &Path) -> Result<Option<PathBuf>, RecipeError> {
         let error = |reason: String| RecipeError::BadFile { file: name.to_owned(), reason };

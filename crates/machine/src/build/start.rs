@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rowhouse_core::AppName;
 
+use crate::build::convention::hint::{Hint, hint};
 use crate::build::convention::unbuilt::{Unbuilt, unused};
 use crate::build::convention::{Convention, LANGUAGES, Start};
 use crate::build::error::RecipeError;
@@ -90,6 +91,10 @@ fn unknown(
         signs.push("a `Procfile` without `web:`".to_owned());
     }
     signs.extend(unused(source));
+    let hint = hint(source);
+    if let Some(Hint { file, command }) = &hint {
+        signs.push(format!("`{file}`, which starts it with `{command}`"));
+    }
     let signs = if signs.is_empty() {
         let files = LANGUAGES.iter().flat_map(|language| language.files);
         let files: Vec<String> = files.map(|file| format!("`{file}`")).collect();
@@ -101,9 +106,12 @@ fn unknown(
         format!("found {}", signs.join(" and "))
     };
     let example = found.first().map_or("./serve --bind $HOST:$PORT", |one| one.example.as_str());
-    let lines = match unbuilt.first() {
-        Some(one) if !is_replaced => vec![("build", one.build.as_str()), ("web", one.web.as_str())],
-        Some(_) | None => vec![("web", example)],
+    let lines = match (&hint, unbuilt.first()) {
+        (Some(hint), _) => vec![("web", hint.command.as_str())],
+        (None, Some(one)) if !is_replaced => {
+            vec![("build", one.build.as_str()), ("web", one.web.as_str())]
+        }
+        (None, _) => vec![("web", example)],
     };
     let texts: Vec<String> = lines.iter().map(|(name, text)| format!("`{name}: {text}`")).collect();
     let texts = match texts.as_slice() {

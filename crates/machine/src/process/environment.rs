@@ -23,20 +23,27 @@ pub struct Given {
     pub env: BTreeMap<String, String>,
 }
 
+/// What makes a program behave as in production, where the row does not say otherwise.
+pub const DEFAULTS: [(&str, &str); 7] = [
+    ("LANG", "C.UTF-8"),
+    ("NODE_ENV", "production"),
+    ("PYTHONUNBUFFERED", "1"),
+    ("RACK_ENV", "production"),
+    ("RAILS_ENV", "production"),
+    ("RAILS_LOG_TO_STDOUT", "1"),
+    ("RAILS_SERVE_STATIC_FILES", "1"),
+];
+
 /// The row's variables, and beside them the platform's own, [`rowhouse_core::PLATFORM_VARIABLES`],
 /// of which a valid row has none. `PATH` and `LANG` are the row's to change, and so is what makes a
-/// program behave as in production: Python's words are seen at once, and Node's frameworks know
-/// where they run.
+/// program behave as in production: Python's words are seen at once, and the frameworks of Node and
+/// Ruby know where they run.
 pub fn of_instance(given: Given) -> BTreeMap<String, String> {
     let mut path: Vec<String> =
         given.first_on_path.iter().map(|folder| folder.display().to_string()).collect();
     path.push(given.platform_path);
-    let mut environment = BTreeMap::from([
-        ("PATH".to_owned(), path.join(":")),
-        ("LANG".to_owned(), "C.UTF-8".to_owned()),
-        ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
-        ("NODE_ENV".to_owned(), "production".to_owned()),
-    ]);
+    let mut environment = BTreeMap::from([("PATH".to_owned(), path.join(":"))]);
+    environment.extend(DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned())));
     environment.extend(given.env);
     let own = [
         ("HOME", given.home.display().to_string()),
@@ -82,7 +89,8 @@ mod tests {
         let names: Vec<&str> = environment.keys().map(String::as_str).collect();
         let mut documented = [
             &PLATFORM_VARIABLES[..],
-            &["GREETING", "LANG", "NODE_ENV", "PATH", "PYTHONUNBUFFERED"],
+            &["GREETING", "LANG", "NODE_ENV", "PATH", "PYTHONUNBUFFERED", "RACK_ENV", "RAILS_ENV"],
+            &["RAILS_LOG_TO_STDOUT", "RAILS_SERVE_STATIC_FILES"],
         ]
         .concat();
         documented.sort_unstable();

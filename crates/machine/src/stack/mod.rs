@@ -54,6 +54,14 @@ impl InstanceDigest {
     }
 }
 
+/// For what a `release:` has run: it runs again where one of these is another. How instances are
+/// started, and the platform's settings, are no part of it.
+pub(crate) fn release_digest(plan: &Plan, build: &BuildKey) -> String {
+    let app = &plan.app;
+    let parts = (build.as_str(), &app.env, app.procfile.line("release"), app.redeploy);
+    digest(&serde_json::to_vec(&parts).expect("texts and numbers have a JSON form"))
+}
+
 /// An instance as the journal knows it: written before its process starts, so its port is reserved
 /// by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +115,8 @@ pub struct StackRecord {
     pub started: u64,
     /// Builds that this app has run, newest first: a rollback finds them ready.
     pub builds: Vec<String>,
-    /// What `release:` has been run for: digests of commit and environment, newest first.
+    /// What `release:` has been run for, newest first: see `release_digest`. Earlier versions wrote
+    /// digests of instances.
     pub released: Vec<String>,
 }
 

@@ -24,10 +24,10 @@ use crate::process::environment;
 use crate::process::log::words;
 use crate::process::shim::ShimSpec;
 use crate::sandbox::Sandbox;
-use crate::stack::InstanceDigest;
 use crate::stack::failure::Failure;
 use crate::stack::job::Job;
 use crate::stack::live::LiveStack;
+use crate::stack::{InstanceDigest, release_digest};
 use crate::supply::Supply;
 
 /// Bytes of log that one instance may keep.
@@ -125,10 +125,9 @@ async fn offer(machine: &Arc<Machine>, built: &Built) {
     let _ = std::fs::remove_file(machine.folder.offer());
 }
 
-/// What runs a line of a Procfile: `bash` where there is one, as on other platforms.
+/// What runs a line of a Procfile.
 fn shell(line: &str) -> Vec<String> {
-    let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
-    [shell, "-c", line].map(str::to_owned).to_vec()
+    ["/bin/sh", "-c", line].map(str::to_owned).to_vec()
 }
 
 /// An error with its causes, once each.
@@ -156,7 +155,11 @@ impl LiveStack {
         if order.is_some_and(|order| order.is_released && order.commit == plan.deployment.commit) {
             return Ok(());
         }
-        let done = |released: &[String]| released.contains(&digest.0);
+        let wanted = release_digest(plan, &built.id.key);
+        let is_plain = plan.app.procfile.line("release").is_none();
+        let done = |released: &[String]| {
+            released.contains(&wanted) || is_plain && released.contains(&digest.0)
+        };
         if self.record().await.is_some_and(|record| done(&record.released)) {
             return Ok(());
         }
@@ -187,7 +190,7 @@ impl LiveStack {
             }
         }
         self.change(|record| {
-            record.released.insert(0, digest.0.clone());
+            record.released.insert(0, wanted.clone());
             record.released.truncate(KEPT_RELEASES);
         })
         .await?;

@@ -2,8 +2,13 @@
 //! itself. Choosing among them is left to `recipe`.
 
 pub(crate) mod deno;
+pub(crate) mod go;
+pub(crate) mod hint;
 pub(crate) mod node;
+pub(crate) mod output;
+pub(crate) mod php;
 pub(crate) mod python;
+pub(crate) mod ruby;
 pub(crate) mod rust;
 pub mod unbuilt;
 
@@ -20,8 +25,18 @@ pub struct Language {
 }
 
 /// Every one, in the order in which they are looked for.
-pub const LANGUAGES: [Language; 4] =
-    [python::LANGUAGE, node::LANGUAGE, deno::LANGUAGE, rust::LANGUAGE];
+pub const LANGUAGES: [Language; 7] = [
+    python::LANGUAGE,
+    node::LANGUAGE,
+    deno::LANGUAGE,
+    go::LANGUAGE,
+    ruby::LANGUAGE,
+    php::LANGUAGE,
+    rust::LANGUAGE,
+];
+
+/// Where a build's site is looked for, in this order.
+pub const SITE_FOLDERS: [&str; 5] = output::FOLDERS;
 
 /// What one language says about an app.
 #[derive(Debug)]

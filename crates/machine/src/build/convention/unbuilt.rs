@@ -59,45 +59,8 @@ struct Sign {
     builds_itself: &'static [&'static str],
 }
 
-const BUNDLE: &str = "bundle config set --local path vendor/bundle && bundle install";
-
 /// In this order; of one language the first counts.
-const SIGNS: [Sign; 9] = [
-    Sign {
-        file: "go.mod",
-        language: "Go",
-        build: "go build -o server .",
-        web: "./server",
-        builds_itself: &["go run"],
-    },
-    Sign {
-        file: "bin/rails",
-        language: "Ruby on Rails",
-        build: BUNDLE,
-        web: "bin/rails server --binding $HOST --port $PORT",
-        builds_itself: &[],
-    },
-    Sign {
-        file: "config.ru",
-        language: "Ruby",
-        build: BUNDLE,
-        web: "bundle exec rackup --host $HOST --port $PORT",
-        builds_itself: &[],
-    },
-    Sign {
-        file: "Gemfile",
-        language: "Ruby",
-        build: BUNDLE,
-        web: "bundle exec ruby app.rb",
-        builds_itself: &[],
-    },
-    Sign {
-        file: "composer.json",
-        language: "PHP",
-        build: "composer install --no-dev --no-interaction",
-        web: "php -S $HOST:$PORT -t public",
-        builds_itself: &[],
-    },
+const SIGNS: [Sign; 4] = [
     Sign {
         file: "pom.xml",
         language: "Java",

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::build::convention::node::framework::{Framework, SVELTE_FOR_NODE, script};
 use crate::build::convention::node::manager::{Kind, Manager};
 use crate::build::convention::node::package::Package;
-use crate::build::convention::{Convention, Language, Start};
+use crate::build::convention::{Convention, Language, Start, output};
 use crate::build::error::RecipeError;
 use crate::build::source::Source;
 use crate::build::step::Step;
@@ -41,7 +41,12 @@ pub(crate) async fn convention(
     let Some(package) = Package::read(source)? else { return Ok(None) };
     let mut manager = Manager::of(source, &package)?;
     let framework = Framework::of(source, &package)?;
-    let start = start(source, &package, &manager, framework)?;
+    let start = match start(source, &package, &manager, framework)? {
+        Some(text) if framework.is_some() => Some(Start::Framework(text)),
+        Some(text) => Some(Start::Command(text)),
+        None => build_script(&package)
+            .map(|_| Start::Site(output::site(source, |name| package.has(name)))),
+    };
     let (mut steps, mut notes, mut node) = (Vec::new(), Vec::new(), None);
     if let Some(tools) = tools {
         steps.extend(manager.bring(tools).await?);
@@ -58,10 +63,7 @@ pub(crate) async fn convention(
     Ok(Some(Convention {
         kind: LANGUAGE.name,
         steps,
-        start: start.map(|text| match framework {
-            Some(_) => Start::Framework(text),
-            None => Start::Command(text),
-        }),
+        start,
         path: manager.path().into_iter().chain(node).collect(),
         without_start: without_start(source, &package),
         example: "node server.js".to_owned(),
@@ -180,7 +182,7 @@ fn without_start(source: &Source<'_>, package: &Package) -> String {
             let start: String = start.chars().take(60).collect();
             format!("`package.json` whose `start` script is a server for work (`{start}`)")
         }
-        None => "`package.json` without a `start` script".to_owned(),
+        None => "`package.json` without a `start` or a `build` script".to_owned(),
     }
 }
 
