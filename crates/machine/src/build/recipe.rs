@@ -179,10 +179,10 @@ async fn languages(
     let all = [
         (python::LANGUAGE, python::convention(source, tools, has_web).await),
         (node::LANGUAGE, node::convention(source, tools, has_web).await),
+        (deno::LANGUAGE, deno::convention(source, tools)),
         (go::LANGUAGE, go::convention(source, tools, procfile.web())),
         (ruby::LANGUAGE, ruby::convention(source, tools)),
         (php::LANGUAGE, php::convention(source, tools)),
-        (deno::LANGUAGE, deno::convention(source, tools)),
         (rust::LANGUAGE, rust::convention(source, toolchains, has_web, replaced.is_some()).await),
     ];
     let (mut found, mut missing) = (Vec::new(), Vec::new());

@@ -96,8 +96,8 @@ pub(crate) async fn convention(
     }))
 }
 
-/// The binaries that `cargo build` makes in `folder`, or the default one. Cargo is asked from a folder that is not
-/// the app's, so that no configuration of the app's chooses what is executed.
+/// The binaries that `cargo build` makes in `folder`, or the default one. Cargo is asked from a
+/// folder that is not the app's, so that no configuration of the app's chooses what is executed.
 async fn binaries_of(folder: &Path, tools: &Toolchains) -> Result<Vec<String>, RecipeError> {
     let bad = |reason: String| RecipeError::BadFile { file: "Cargo.toml".to_owned(), reason };
     let Some(cargo) = tools.find("cargo") else { return Ok(Vec::new()) };

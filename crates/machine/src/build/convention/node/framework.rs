@@ -77,8 +77,8 @@ const FOR_WORK: [&str; 16] = [
     "webpack-dev-server",
 ];
 
-/// Variables by which SvelteKit's automatic adapter chooses the one for Node; it is Google's name
-/// for where that one serves.
+/// The variable by which `SvelteKit`'s automatic adapter chooses the one for Node; it is Google's
+/// name for where that one serves.
 pub(crate) const SVELTE_FOR_NODE: &str = "GCP_BUILDPACKS=node";
 
 impl Framework {

@@ -1,5 +1,5 @@
-//! The package manager of a Node app, by its lock file or its `packageManager`: how it installs, and
-//! where it comes from if this machine does not have it.
+//! The package manager of a Node app, by its lock file or its `packageManager`: how it installs,
+//! and where it comes from if this machine does not have it.
 //!
 //! Sources: <https://docs.npmjs.com/cli/v11/commands/npm-ci>, <https://pnpm.io/cli/install>,
 //! <https://classic.yarnpkg.com/en/docs/cli/install>, <https://yarnpkg.com/cli/install>,

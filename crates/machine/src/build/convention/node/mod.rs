@@ -1,12 +1,13 @@
-//! The convention of Node and Bun: packages by the manager whose lock file is there, and the scripts
-//! of `package.json`, or else the server of a framework or the file that Node is started with.
+//! The convention of Node and Bun: packages by the manager whose lock file is there, and the
+//! scripts of `package.json`, or else the server of a framework or the file that Node is started
+//! with.
 
 pub(crate) mod framework;
 pub(crate) mod manager;
 pub(crate) mod package;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::build::convention::node::framework::{Framework, SVELTE_FOR_NODE, script};
 use crate::build::convention::node::manager::{Kind, Manager};
@@ -40,10 +41,10 @@ pub(crate) async fn convention(
     let Some(package) = Package::read(source)? else { return Ok(None) };
     let mut manager = Manager::of(source, &package)?;
     let framework = Framework::of(source, &package)?;
-    let start = match (start(source, &package, &manager, framework)?, framework) {
-        (Some(text), Some(_)) => Some(Start::Framework(text)),
-        (Some(text), None) => Some(Start::Command(text)),
-        (None, _) => build_script(&package)
+    let start = match start(source, &package, &manager, framework)? {
+        Some(text) if framework.is_some() => Some(Start::Framework(text)),
+        Some(text) => Some(Start::Command(text)),
+        None => build_script(&package)
             .map(|_| Start::Site(output::site(source, |name| package.has(name)))),
     };
     let (mut steps, mut notes, mut node) = (Vec::new(), Vec::new(), None);
@@ -96,7 +97,8 @@ fn start(
         files.extend(TYPED);
     }
     for file in files {
-        let is_typed = file.ends_with(".ts") || file.ends_with(".tsx");
+        let extension = Path::new(file).extension().and_then(|it| it.to_str());
+        let is_typed = matches!(extension, Some("ts" | "tsx"));
         if !is_plain(file) || is_typed && manager.kind != Kind::Bun {
             continue;
         }
@@ -230,8 +232,8 @@ fn wanted(
     Ok(found)
 }
 
-/// The folder of a Node that all of these allow, if it is another than the usual one, and what is to
-/// be told of it.
+/// The folder of a Node that all of these allow, if it is another than the usual one, and what is
+/// to be told of it.
 async fn choose(
     wanted: &[Wanted],
     tools: &Toolchains,

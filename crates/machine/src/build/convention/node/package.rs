@@ -20,7 +20,8 @@ pub(crate) struct Package {
     dev_dependencies: Value,
     engines: Value,
     volta: Value,
-    package_manager: Value,
+    #[serde(rename = "packageManager")]
+    manager: Value,
     workspaces: Value,
 }
 
@@ -72,7 +73,7 @@ impl Package {
 
     /// The package manager that it names, with its version: `pnpm`, `9.1.0`.
     pub(crate) fn manager(&self) -> Option<(&str, &str)> {
-        let (name, version) = self.package_manager.as_str()?.split_once('@')?;
+        let (name, version) = self.manager.as_str()?.split_once('@')?;
         Some((name, version.split('+').next().unwrap_or(version)))
     }
 

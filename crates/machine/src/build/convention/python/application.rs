@@ -121,7 +121,7 @@ fn of_project<'a>(project: &Project, modules: &[Module]) -> Option<&'a Framework
     declared.or_else(imported)
 }
 
-/// The app that the project names itself: `entrypoint` of FastAPI's table in `pyproject.toml`, or
+/// The app that the project names itself: `entrypoint` of `FastAPI`'s table in `pyproject.toml`, or
 /// `FLASK_APP` of a `.flaskenv`.
 fn told(source: &Source<'_>, project: &Project, modules: &[Module]) -> Option<Application> {
     let tool = project.about.get("tool").and_then(|tool| tool.get("fastapi"));

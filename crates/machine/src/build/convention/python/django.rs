@@ -1,4 +1,5 @@
-//! A Django project: where its `manage.py` is, what serves it, and whether it collects static files.
+//! A Django project: where its `manage.py` is, what serves it, and whether it collects static
+//! files.
 //!
 //! Sources: <https://docs.djangoproject.com/en/stable/howto/deployment/>,
 //! <https://docs.djangoproject.com/en/stable/howto/static-files/deployment/>.

@@ -1,4 +1,4 @@
-//! The convention of Python: packages by the manager whose files are there, and Django, FastAPI,
+//! The convention of Python: packages by the manager whose files are there, and Django, `FastAPI`,
 //! Flask and their like by the servers that they are made for.
 
 pub(crate) mod application;
