@@ -3,6 +3,8 @@
 //! It counts what passes, writes what hyper's server knows nothing of, and does not let more large
 //! heads into memory than there is room for.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -71,7 +73,7 @@ impl ClientStream {
             }
             self.meter.begin_head();
             if count == USUAL {
-                let has_room = self.meter.has_room();
+                let has_room = self.meter.has_room(context.waker());
                 return if has_room { Poll::Ready(Coming::Head) } else { Poll::Pending };
             }
             seen = count;
@@ -133,16 +135,17 @@ impl ClientStream {
     }
 
     /// Refuses the client, in these words.
-    pub(super) async fn end_with(&mut self, page: &[u8]) {
+    pub(super) async fn end_with(&mut self, page: &[u8], desk: &RefCell<Box<[u8; USUAL]>>) {
+        self.meter.share().release();
         self.refuse(page);
         self.end().await;
-        self.linger().await;
+        self.linger(desk).await;
     }
 
     /// Writes what was put aside, and ends.
     pub(super) async fn end(&mut self) {
         // A client that takes it not any more has left.
-        let _ = std::future::poll_fn(|context| Pin::new(&mut *self).poll_shutdown(context)).await;
+        let _ = poll_fn(|context| Pin::new(&mut *self).poll_shutdown(context)).await;
     }
 
     /// Writes what was put aside.
@@ -166,11 +169,22 @@ impl ClientStream {
     }
 
     /// Takes what the client still sends, so that it gets to read the answer: closing at once would
-    /// reset the connection, and with it what the client has not read yet.
-    pub(super) async fn linger(&mut self) {
+    /// reset the connection, and with it what the client has not read yet.  `desk` is room for it,
+    /// which all share: a crowd that is refused takes no memory.
+    pub(super) async fn linger(&mut self, desk: &RefCell<Box<[u8; USUAL]>>) {
+        self.meter.share().release();
         let stream = self.stream.get_mut();
-        let mut buffer = vec![0; 16 * 1024];
-        let reading = async { while matches!(stream.read(&mut buffer).await, Ok(1..)) {} };
+        let reading = poll_fn(|context| {
+            // Others get their turn in between: the runtime says when.
+            loop {
+                let mut desk = desk.borrow_mut();
+                let mut buffer = ReadBuf::new(desk.as_mut_slice());
+                let polled = ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer));
+                if polled.is_err() || buffer.filled().is_empty() {
+                    return Poll::Ready(());
+                }
+            }
+        });
         if timeout(LINGER, reading).await.is_err() {
             tracing::debug!("a client did not stop sending");
         }
@@ -194,10 +208,9 @@ impl AsyncRead for ClientStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // The tick wakes who waits for room.
         if self.meter.head() >= USUAL
             && self.meter.activity() == Activity::Head
-            && !self.meter.has_room()
+            && !self.meter.has_room(context.waker())
         {
             return Poll::Pending;
         }

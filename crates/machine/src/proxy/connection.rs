@@ -123,13 +123,14 @@ impl Connection {
             if self.order.get() != Order::Go || self.is_over() {
                 return Poll::Ready(Coming::End);
             }
-            stream.poll_head(context, &mut self.worker.desk())
+            stream.poll_head(context, &mut self.worker.desk().borrow_mut())
         });
         if coming.await == Coming::Head {
             return true;
         }
         if self.meter.waits_for_room() && self.order.get() == Order::GiveUp {
-            self.unless_cut(stream.end_with(&refusal::no_room())).await;
+            let page = refusal::no_room();
+            self.unless_cut(stream.end_with(&page, self.worker.desk())).await;
         }
         false
     }
@@ -177,10 +178,12 @@ impl Connection {
                 }
             }
         } else {
+            // Nothing large stays while the client is waited for.
+            drop(read);
             stream
         };
         if self.unread.get() || self.meter.was_refused() {
-            self.unless_cut(stream.linger()).await;
+            self.unless_cut(stream.linger(self.worker.desk())).await;
         }
         None
     }
@@ -312,6 +315,8 @@ impl Connection {
     pub(super) fn release(&self, reusable: bool) {
         let link = self.link.take();
         let claim = self.claim.take();
+        // Hyper keeps for each link what its largest head took.
+        let reusable = reusable && !self.meter.share().is_held();
         if let (true, Some(link), Some(claim)) = (reusable, link, &claim) {
             self.worker.pool().put(claim.upstream(), link, self.worker.limits());
         }
@@ -433,9 +438,6 @@ impl Connection {
         let orphaned = |claim: &Claim| claim.upstream().is_cut();
         if self.claim.borrow().as_ref().is_some_and(orphaned) {
             return self.cut();
-        }
-        if self.meter.waits_for_room() && self.meter.share().is_there() {
-            self.wake();
         }
         let (wait, limit) = self.waiting(limits);
         let (progress, requests) = (self.meter.progress(), self.requests.get());

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -211,9 +212,10 @@ impl Meter {
         self.waits_for_room.load(Ordering::Relaxed)
     }
 
-    /// Takes room for a large head.  Returns whether there is any.
-    pub(super) fn has_room(&self) -> bool {
-        let has_room = self.share.take();
+    /// Takes room for a large head.  Returns whether there is any; if not, `waker` is woken as soon
+    /// as there is.
+    pub(super) fn has_room(&self, waker: &Waker) -> bool {
+        let has_room = self.share.take(waker);
         self.waits_for_room.store(!has_room, Ordering::Relaxed);
         has_room
     }

@@ -1,6 +1,6 @@
 //! Worker: one thread of the proxy, with its clients and its pool of links.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::error::Error;
 use std::io;
@@ -52,7 +52,7 @@ pub(super) struct Worker {
     http: Builder,
     /// The same, with room for all headers that a head may have.
     roomy: Builder,
-    /// Where the beginning of a head is looked at.
+    /// Where the beginning of a head is looked at, and what nobody wants is read.
     desk: RefCell<Box<[u8; USUAL]>>,
     crowd: Arc<Crowd>,
     connections: RefCell<HashMap<u64, Rc<Connection>>>,
@@ -106,9 +106,9 @@ impl Worker {
         if is_roomy { &self.roomy } else { &self.http }
     }
 
-    /// Where the beginning of a head is looked at.
-    pub(super) fn desk(&self) -> RefMut<'_, Box<[u8; USUAL]>> {
-        self.desk.borrow_mut()
+    /// Where the beginning of a head is looked at, and what nobody wants is read.
+    pub(super) fn desk(&self) -> &RefCell<Box<[u8; USUAL]>> {
+        &self.desk
     }
 
     pub(super) fn crowd(&self) -> &Crowd {
