@@ -174,11 +174,11 @@ mod tests {
 
     #[test]
     fn a_template_in_json_is_read_as_one_in_yaml() {
+        type Map = serde_json::Map<String, serde_json::Value>;
         let names = Template::expected_parameters();
         let of = |names: &[&str], each: &dyn Fn(&str) -> serde_json::Value| {
             names.iter().map(|name| ((*name).to_owned(), each(name))).collect::<Map>()
         };
-        type Map = serde_json::Map<String, serde_json::Value>;
         let all: Vec<&str> = names.iter().map(String::as_str).collect();
         let reference = |name: &str| serde_json::json!({"Ref": name});
         let mut outputs =

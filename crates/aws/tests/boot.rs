@@ -151,6 +151,32 @@ fn built() -> PathBuf {
     program
 }
 
+/// The machine gets swap once, where it has little memory, and none where it has enough. What makes
+/// it only notes here that it was asked.
+fn swaps_what_memory_lacks(machine: &Machine) {
+    let log = machine.file("/var/log/swap.log");
+    let asked = |kilobytes: u32| {
+        // What this machine itself has may have made it ask.
+        let _ = std::fs::remove_file(&log);
+        std::fs::write(machine.file("/etc/fstab"), "").unwrap();
+        std::fs::write(machine.file("/swapfile"), "").unwrap();
+        let memory = format!("MemFree: 1 kB\nMemTotal:       {kilobytes} kB\n");
+        std::fs::write(machine.file("/var/meminfo"), memory).unwrap();
+        for _ in 0..2 {
+            let mut swap = machine.program("/usr/local/sbin/rowhouse-swap");
+            said(&swap.arg("/var/meminfo").output().unwrap());
+        }
+        std::fs::read_to_string(&log).unwrap_or_default()
+    };
+    // A t3.micro, a t3.small, and a t3.medium as they say it themselves.
+    for (kilobytes, size) in [(942_080, "3176MiB"), (1_966_080, "2176MiB")] {
+        let expected =
+            format!("fallocate -l {size} /swapfile\nmkswap /swapfile\nswapon /swapfile\n");
+        assert_eq!(asked(kilobytes), expected);
+    }
+    assert_eq!(asked(3_932_160), "");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_boots_from_the_user_data_and_serves_with_the_key_that_the_balancer_knows() {
     let stage = Stage::start().await;
@@ -170,6 +196,11 @@ async fn a_machine_boots_from_the_user_data_and_serves_with_the_key_that_the_bal
     stage.machine.check_units();
     let keys = stage.house.emulator.keys(&stage.house.outputs["ArtifactBucket"]).await;
     assert!(keys.iter().any(|key| key.starts_with("builds/shop/")), "{keys:?}");
+
+    // dnf, which was killed at first, was asked again.
+    let asked = std::fs::read_to_string(stage.machine.file("/var/log/dnf.log")).unwrap();
+    assert_eq!(asked.matches("dnf install -y -q git\n").count(), 2, "{asked}");
+    swaps_what_memory_lacks(&stage.machine);
 
     // Root is given the instance's rights, and the app's user nothing.
     let ask =

@@ -28,13 +28,20 @@ cloud_init_modules: [write-files]
 cloud_config_modules: [runcmd]
 cloud_final_modules: [scripts-user]
 ";
-/// In place of dnf: what is asked for must be here already. The agent of `CloudWatch` is not.
+/// In place of dnf: what is asked for must be here already. The agent of `CloudWatch` is not, and
+/// the first attempt fails.
 const DNF: &str = "#!/bin/sh
 echo \"dnf $*\" >> /var/log/dnf.log
+[ \"$(wc -l < /var/log/dnf.log)\" -gt 1 ] || exit 137
 case \" $* \" in
   *' amazon-cloudwatch-agent '*) exit 1 ;;
   *' git '*) exec git --version ;;
 esac
+";
+
+/// In place of what would change the memory of this machine, or fill its disk.
+const SWAP: &str = "#!/bin/sh
+echo \"$(basename \"$0\") $*\" >> /var/log/swap.log
 ";
 
 /// The machine. All of it ends with the process that holds its namespaces.
@@ -246,9 +253,14 @@ impl Machine {
              AWS_SHARED_CREDENTIALS_FILE=/dev/null exec {} \"$@\"\n",
             emulator::program("aws").display()
         );
-        for (name, text) in
-            [("aws", aws.as_str()), ("dnf", DNF), ("systemctl", include_str!("systemctl.py"))]
-        {
+        for (name, text) in [
+            ("aws", aws.as_str()),
+            ("dnf", DNF),
+            ("systemctl", include_str!("systemctl.py")),
+            ("fallocate", SWAP),
+            ("mkswap", SWAP),
+            ("swapon", SWAP),
+        ] {
             let file = self.file(&format!("/usr/local/bin/{name}"));
             fs::write(&file, text).unwrap();
             fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
