@@ -109,7 +109,7 @@ impl Place {
 pub(crate) enum Command {
     /// Run the platform until Ctrl-C, which stops the instances; SIGTERM leaves them running, and
     /// SIGHUP hands over to this program's file as it is then
-    Up(Up),
+    Up(Box<Up>),
     /// Stop a running platform, if any, and all instances; rows stay
     Down,
     /// Show it all: an app of two instances, from nothing to a URL

@@ -797,7 +797,7 @@ fn documented<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
 
 #[test]
 fn the_page_about_languages_and_the_code_say_the_same() {
-    use rowhouse_machine::build::convention::{LANGUAGES, SITE_FOLDERS};
+    use rowhouse_machine::build::convention::known::{LANGUAGES, SITE_FOLDERS};
     use rowhouse_machine::process::environment::DEFAULTS;
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/languages.md"));
     let page = page.unwrap();

@@ -72,7 +72,7 @@ async fn dispatch(arguments: Arguments, words: Vec<OsString>) -> anyhow::Result<
     // A mistyped folder is not made by those who only ask about what is in it.
     let found = || Context::open(data, Missing::Refuse);
     match arguments.command {
-        Command::Up(up) => up::up(&made()?, up).await,
+        Command::Up(up) => up::up(&made()?, *up).await,
         Command::Down => down::down(&found()?).await,
         Command::Demo(demo) => demo::run(data, demo.listen).await,
         Command::Deploy(deploy) => deploy::deploy(made, deploy).await,

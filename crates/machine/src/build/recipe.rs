@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use rowhouse_core::{AppName, ProcfileLines};
 use serde::{Deserialize, Serialize};
 
+use crate::build::convention::known::LANGUAGES;
 use crate::build::convention::unbuilt::{Unbuilt, unbuilt};
-use crate::build::convention::{
-    Convention, LANGUAGES, Language, deno, go, node, php, python, ruby, rust,
-};
+use crate::build::convention::{Convention, Language, deno, go, node, php, python, ruby, rust};
 use crate::build::error::RecipeError;
 use crate::build::procfile::Procfile;
 use crate::build::source::Source;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use rowhouse_core::AppName;
 
 use crate::build::convention::hint::{Hint, hint};
+use crate::build::convention::known::LANGUAGES;
 use crate::build::convention::unbuilt::{Unbuilt, unused};
-use crate::build::convention::{Convention, LANGUAGES, Start};
+use crate::build::convention::{Convention, Start};
 use crate::build::error::RecipeError;
 use crate::build::put::put;
 use crate::build::source::Source;

@@ -4,6 +4,7 @@
 pub(crate) mod deno;
 pub(crate) mod go;
 pub(crate) mod hint;
+pub mod known;
 pub(crate) mod node;
 pub(crate) mod output;
 pub(crate) mod php;
@@ -23,20 +24,6 @@ pub struct Language {
     /// The files by any of which an app of it is known.
     pub files: &'static [&'static str],
 }
-
-/// Every one, in the order in which they are looked for.
-pub const LANGUAGES: [Language; 7] = [
-    python::LANGUAGE,
-    node::LANGUAGE,
-    deno::LANGUAGE,
-    go::LANGUAGE,
-    ruby::LANGUAGE,
-    php::LANGUAGE,
-    rust::LANGUAGE,
-];
-
-/// Where a build's site is looked for, in this order.
-pub const SITE_FOLDERS: [&str; 5] = output::FOLDERS;
 
 /// What one language says about an app.
 #[derive(Debug)]
