@@ -2,7 +2,8 @@
 //! is used if it fits, and else the row says what is wanted, what is there, and the cure.
 //!
 //! Sources: <https://devcenter.heroku.com/articles/python-runtimes>,
-//! <https://github.com/nvm-sh/nvm#nvmrc>, <https://docs.npmjs.com/cli/v11/configuring-npm/package-json#engines>,
+//! <https://github.com/nvm-sh/nvm#nvmrc>,
+//! <https://docs.npmjs.com/cli/v11/configuring-npm/package-json#engines>,
 //! <https://asdf-vm.com/manage/configuration.html>.
 
 use crate::build::error::RecipeError;

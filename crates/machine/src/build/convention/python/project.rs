@@ -2,7 +2,8 @@
 //!
 //! Sources: <https://packaging.python.org/en/latest/specifications/pyproject-toml/>,
 //! <https://peps.python.org/pep-0735/>, <https://python-poetry.org/docs/pyproject/>,
-//! <https://docs.astral.sh/uv/concepts/projects/layout/>, <https://pipenv.pypa.io/en/latest/pipfile.html>.
+//! <https://docs.astral.sh/uv/concepts/projects/layout/>,
+//! <https://pipenv.pypa.io/en/latest/pipfile.html>.
 
 use std::collections::BTreeSet;
 
