@@ -12,10 +12,12 @@ use std::process::Command;
 use house::{House, Repository, wait_for};
 
 /// Writes into each folder that is its own, and into its release, before it answers.
-const PROCFILE: &str = "build: echo built > made && mkdir -p \"$HOME/.cache\" && touch \"$HOME/.cache/x\"\n\
+const PROCFILE: &str = "build: echo built > made && mkdir -p \"$HOME/.cache\" \
+                        && touch \"$HOME/.cache/x\"\n\
                         release: echo released >> \"$DATA_DIR/releases\"\n\
                         web: echo start >> \"$DATA_DIR/starts\" && touch \"$HOME/x\" \"$TMPDIR/x\" \
-                        && echo changed >> made && echo new > new && id -un && exec python3 web.py\n";
+                        && echo changed >> made && echo new > new && id -un \
+                        && exec python3 web.py\n";
 
 /// What `/proc/PID/status` says of a process.
 fn status(pid: u32, field: &str) -> Vec<String> {

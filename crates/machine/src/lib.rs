@@ -1,9 +1,10 @@
 //! The machine platform: one folder, one SQLite table, processes behind a built-in proxy.
 //!
-//! From below to above: `sandbox` keeps processes apart, `limits` are what they may take, `process` runs what it is told, `git` and
-//! `build` lead from a commit to something that can be started, `instance` is one process of an
-//! app, `stack` what an app is here and what is done to it. `table` is what people write and read,
-//! `proxy` is in front. A room imports those below it, and none above.
+//! From below to above: `sandbox` keeps processes apart, `limits` are what they may take, `process`
+//! runs what it is told, `git` and `build` lead from a commit to something that can be started,
+//! `instance` is one process of an app, `stack` what an app is here and what is done to it. `table`
+//! is what people write and read, `proxy` is in front. A room imports those below it, and none
+//! above.
 
 pub mod build;
 pub mod config;

@@ -28,8 +28,8 @@ pub fn run(name: &str) -> anyhow::Result<()> {
         "sweep" => sweep::run_all(),
         "upgrade" => upgrade::run(),
         other => anyhow::bail!(
-            "there is no benchmark `{other}`: `proxy`, `deploy`, `idle`, `flood`, `upgrade`, `lambda` \
-             or `sweep`"
+            "there is no benchmark `{other}`: `proxy`, `deploy`, `idle`, `flood`, `upgrade`, \
+             `lambda` or `sweep`"
         ),
     }
 }

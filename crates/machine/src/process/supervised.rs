@@ -248,8 +248,8 @@ fn open_lock(folder: &Path) -> io::Result<File> {
         .open(folder.join(LOCK))
 }
 
-/// Ends what a killed shim has left: its own child went with it, the others are told by their group,
-/// or where there is none by the `TMPDIR` that only they have.
+/// Ends what a killed shim has left: its own child went with it, the others are told by their
+/// group, or where there is none by the `TMPDIR` that only they have.
 fn kill_remnants(folder: &Path) {
     let limits = read::<ShimSpec>(folder, SPEC).and_then(|spec| spec.limits);
     if let Some(limits) = limits {

@@ -1,5 +1,6 @@
-//! The convention of Ruby: gems by Bundler (<https://bundler.io/man/bundle-config.1.html>), Rails by
-//! its own server (<https://guides.rubyonrails.org/command_line.html>), else what `config.ru` says.
+//! The convention of Ruby: gems by Bundler (<https://bundler.io/man/bundle-config.1.html>), Rails
+//! by its own server (<https://guides.rubyonrails.org/command_line.html>), else what `config.ru`
+//! says.
 
 use crate::build::convention::{Convention, Language, Start};
 use crate::build::error::RecipeError;
