@@ -65,6 +65,10 @@ fn an_environment_is_what_is_documented_and_the_rows_own() {
             "PATH",
             "PORT",
             "PYTHONUNBUFFERED",
+            "RACK_ENV",
+            "RAILS_ENV",
+            "RAILS_LOG_TO_STDOUT",
+            "RAILS_SERVE_STATIC_FILES",
             "TMPDIR",
         ]
     );
