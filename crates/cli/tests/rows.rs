@@ -362,7 +362,6 @@ fn an_attribute_that_is_not_offered_yet_is_answered_and_costs_nothing_that_runs(
         ("workers", r#"{"worker": 1}"#, "Workers"),
         ("cron", r#"{"tidy": "@daily ./tidy"}"#, "Cron"),
         ("domains", r#"["example.com"]"#, "Domains"),
-        ("memory", "512", "Memory"),
         ("protocol", "h2c", "Protocol"),
         ("hook", "hunter2", "Hook"),
     ] {

@@ -200,6 +200,9 @@ fn what_could_never_run_is_refused_before_it_is_written() {
     put("shop", "--path", "../etc", "`Path` is");
     put("shop", "--health", "health", "`Health` is");
     put("shop", "--health-timeout", "2h", "`HealthTimeout` is");
+    put("shop", "--memory", "0", "`Memory` is");
+    put("shop", "--memory", "-1", "`Memory` is");
+    put("shop", "--memory", "1G", "`Memory` is");
     put("shop", "--env", "1A=x", "a name must be letters");
     put("shop", "--env", "PORT=8080", "`Env` has `PORT`, which the platform gives");
     put("shop", "--env", "hunter2", "`--env` got a text without `=`");
@@ -271,6 +274,8 @@ fn put_on_a_row_changes_only_what_is_given() {
             "/health",
             "--health-timeout",
             "90s",
+            "--memory",
+            "512",
             "--follow",
             "true",
             "--path",
@@ -282,8 +287,11 @@ fn put_on_a_row_changes_only_what_is_given() {
         house.sql(rest),
         "main|3|{\"A\":\"1\",\"B\":\"x=y\"}|{\"TOKEN\": \"hunter2\"}|/health|90|1"
     );
-    assert_eq!(run(&house, &["put", "shop", "--health", "", "--path="]).status, Some(2));
-    assert_eq!(house.sql("select health is null, path is null from apps"), "1|1");
+    assert_eq!(house.sql("select memory from apps"), "512");
+    let cleared = run(&house, &["put", "shop", "--health", "", "--path=", "--memory", ""]);
+    assert_eq!(cleared.status, Some(2), "{}", cleared.err);
+    let gone = "select health is null, path is null, memory is null from apps";
+    assert_eq!(house.sql(gone), "1|1|1");
 }
 
 #[test]

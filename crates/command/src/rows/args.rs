@@ -112,6 +112,9 @@ pub struct Put {
     /// How long an instance may take to be healthy
     #[arg(long, value_parser = duration, value_name = "TIME")]
     pub health_timeout: Option<Duration>,
+    /// What an instance may take, in MiB; empty: as much as the platform allows
+    #[arg(long, value_name = "MIB", allow_hyphen_values = true)]
+    pub memory: Option<String>,
     /// Redeploy when the branch moves
     #[arg(long, value_name = "true|false", value_parser = BoolishValueParser::new())]
     pub follow: Option<bool>,

@@ -76,6 +76,10 @@ fn given(put: &Put) -> Changes {
         let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
         changes.insert(Attribute::HealthTimeout, Some(Value::Whole(seconds)));
     }
+    if let Some(memory) = &put.memory {
+        let is_given = !memory.is_empty();
+        changes.insert(Attribute::Memory, is_given.then(|| number(memory)));
+    }
     if let Some(follow) = put.follow {
         changes.insert(Attribute::Follow, Some(Value::Whole(i64::from(follow))));
     }
