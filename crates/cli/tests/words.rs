@@ -1158,7 +1158,7 @@ fn rm_waits_for_a_stack_that_the_reactor_is_just_making() {
     journal.execute_batch(event).unwrap();
     let mut told = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert_eq!(told.next().as_deref(), Some("shop: cancelled: now"));
-    journal.execute_batch("delete from stacks").unwrap();
+    journal.execute_batch("delete from stacks; delete from stacks_copies").unwrap();
     let said = Said::from(child.wait_with_output().unwrap());
     assert_eq!((said.status, said.out.as_str()), (Some(0), "shop  deleted\n"));
 }
