@@ -165,10 +165,8 @@ mod tests {
     }
 
     /// A folder with what a hostile app could have put there, and a file outside.
-    fn room() -> Option<tempfile::TempDir> {
-        if !geteuid().is_root() {
-            return None;
-        }
+    fn room() -> tempfile::TempDir {
+        assert!(geteuid().is_root(), "this test gives files to others, for which it must be root");
         let room = tempfile::tempdir().unwrap();
         let at = |name: &str| room.path().join(name);
         fs::create_dir_all(at("app/inner/deep")).unwrap();
@@ -180,12 +178,12 @@ mod tests {
         }
         symlink(at("outside"), at("app/inner/link")).unwrap();
         fs::hard_link(at("outside"), at("app/inner/other-name")).unwrap();
-        Some(room)
+        room
     }
 
     #[test]
     fn an_apps_folder_becomes_its_users_and_nothing_that_leads_out_of_it() {
-        let Some(room) = room() else { return };
+        let room = room();
         let at = |name: &str| room.path().join(name);
         assert_eq!(hand_over_once(&at("app"), Owner::App(APP)).unwrap(), 1);
         assert_eq!(owner_of(&at("app")), (APP, APP, 0o700));
@@ -201,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_release_becomes_the_platforms_and_its_apps_group_may_do_what_its_owner_could() {
-        let Some(room) = room() else { return };
+        let room = room();
         let at = |name: &str| room.path().join(name);
         hand_over(&at("app"), Owner::App(APP)).unwrap();
         hand_over_once(&at("app"), Owner::PlatformFor(APP)).unwrap();
@@ -215,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_link_in_the_place_of_a_folder_is_not_followed() {
-        let Some(room) = room() else { return };
+        let room = room();
         let link = room.path().join("link");
         symlink(room.path().join("app"), &link).unwrap();
         assert!(hand_over(&link, Owner::App(APP)).is_err());

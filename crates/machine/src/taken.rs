@@ -88,7 +88,10 @@ pub fn parts(folder: &DataFolder, limit: Duration) -> Vec<Part> {
                 for (name, size) in children(&folder, until, &mut seen) {
                     part.size = part.size.with(size);
                     if is_of_apps {
-                        part.apps.push((name, size));
+                        match part.apps.iter_mut().find(|(known, _)| *known == name) {
+                            Some((_, known)) => *known = known.with(size),
+                            None => part.apps.push((name, size)),
+                        }
                     }
                 }
             }
@@ -144,7 +147,10 @@ mod tests {
 
     fn folder(room: &Path) -> DataFolder {
         let folder = DataFolder::open(&room.join("data")).unwrap();
-        for place in ["build-homes/shop/.cache", "build-homes/blog", "builds/shop", "logs/shop"] {
+        for place in ["build-homes/shop/.cache", "build-homes/blog", "builds/shop", "logs/shop"]
+            .into_iter()
+            .chain(["data/shop", "home/shop"])
+        {
             fs::create_dir_all(folder.root().join(place)).unwrap();
         }
         folder
@@ -165,6 +171,9 @@ mod tests {
         assert!((3 << 20..4 << 20).contains(&caches.size.bytes), "{caches:?}");
         assert_eq!(caches.apps[0].0, "shop");
         assert_eq!(caches.apps[1].0, "blog");
+        let names: Vec<&str> =
+            of("data of apps").apps.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["shop"]);
         assert!(of("builds").size.bytes < 1 << 20, "{parts:?}");
         assert!(parts.iter().all(|part| part.size.is_whole), "{parts:?}");
     }
