@@ -35,6 +35,12 @@ fn with_two_apps() -> (House, Vec<u32>) {
     (house, pids)
 }
 
+fn damage_both_records_of_shop(house: &House) {
+    for table in ["stacks", "stacks_copies"] {
+        journal(house, &format!("update {table} set record = 'damaged' where name = 'shop'"));
+    }
+}
+
 fn file_of(house: &House) -> PathBuf {
     house.data().join("state/journal.sqlite")
 }
@@ -103,9 +109,7 @@ fn a_damaged_record_is_taken_from_its_copy_and_the_app_never_knows() {
 #[test]
 fn an_app_whose_record_and_copy_are_damaged_costs_no_other_and_comes_back_by_its_users_word() {
     let (mut house, pids) = with_two_apps();
-    for table in ["stacks", "stacks_copies"] {
-        journal(&house, &format!("update {table} set record = 'damaged' where name = 'shop'"));
-    }
+    damage_both_records_of_shop(&house);
     house.up();
     wait_for("the other app to answer", || house.page("blog"));
     let row = house.failed("shop", "record of `shop` is damaged or lost, and so is its copy");
@@ -177,9 +181,7 @@ fn what_runs_is_held_where_neither_its_name_nor_its_record_can_be_read() {
 #[test]
 fn an_app_that_is_held_is_handed_over_as_one_that_is_held() {
     let (mut house, pids) = with_two_apps();
-    for table in ["stacks", "stacks_copies"] {
-        journal(&house, &format!("update {table} set record = 'damaged' where name = 'shop'"));
-    }
+    damage_both_records_of_shop(&house);
     house.up();
     house.failed("shop", "is damaged");
     for _ in 0..2 {

@@ -7,7 +7,7 @@ mod house;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use house::{House, PROGRAM, Repository, wait_for};
 
@@ -125,24 +125,27 @@ fn a_table_that_is_removed_while_the_platform_runs_is_made_anew_and_costs_no_app
     assert_eq!(house.pids("shop"), [0; 0]);
 }
 
-#[test]
-fn a_backup_that_is_moved_over_the_table_is_what_is_read_and_nothing_of_the_log_before() {
-    let (house, repository, pids) = running();
-    let restored = fifty_rows(&house, &repository);
-    let expected = rows(&restored);
-    // A reader keeps what comes now in the log.
+/// A `sqlite3` that reads a table with one row, and has not ended.
+fn reader_of_one_row(house: &House) -> Child {
     let mut reader = Command::new("sqlite3")
         .arg(house.table())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    std::io::Write::write_all(
-        reader.stdin.as_mut().unwrap(),
-        b"begin; select count(*) from apps;\n",
-    )
-    .unwrap();
-    std::io::Read::read_exact(reader.stdout.as_mut().unwrap(), &mut [0; 2]).unwrap();
+    writeln!(reader.stdin.as_mut().unwrap(), "begin; select count(*) from apps;").unwrap();
+    // The count, and the end of its line.
+    reader.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
+    reader
+}
+
+#[test]
+fn a_backup_that_is_moved_over_the_table_is_what_is_read_and_nothing_of_the_log_before() {
+    let (house, repository, pids) = running();
+    let restored = fifty_rows(&house, &repository);
+    let expected = rows(&restored);
+    // A reader keeps what comes now in the log.
+    let mut reader = reader_of_one_row(&house);
     house.sql(
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < 200) \
          insert into apps (name, version, scale) select 'old-' || i, 'v1', 0 from n",
@@ -495,16 +498,8 @@ fn doctor_names_whoever_keeps_the_log_of_the_table_from_being_emptied() {
     let house = House::start();
     house.sql("insert into apps (name) values ('shop')");
     let doctor = || String::from_utf8(house.rowhouse(&["doctor"]).stdout).unwrap();
-    let mut reader = Command::new("sqlite3")
-        .arg(house.table())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut reader = reader_of_one_row(&house);
     let mut lines = reader.stdin.take().unwrap();
-    writeln!(lines, "begin; select count(*) from apps;").unwrap();
-    // The count, and the end of its line.
-    reader.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
     // One change that it does not see.
     house.sql("insert into apps (name) values ('blog')");
     let said = doctor().split_whitespace().collect::<Vec<_>>().join(" ");

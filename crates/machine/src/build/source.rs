@@ -84,6 +84,19 @@ fn is_utf16(bytes: &[u8]) -> bool {
     is_marked || matches!(bytes, [0, letter, 0, _, ..] | [letter, 0, _, 0, ..] if *letter != 0)
 }
 
+/// A folder with these files, for tests of what is found in one.
+#[cfg(test)]
+pub(crate) fn with_files(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let room = tempfile::tempdir().expect("a test has a folder for what it makes");
+    for (name, text) in files {
+        let path = room.path().join(name);
+        let folder = path.parent().expect("it lies in the room");
+        fs::create_dir_all(folder).expect("the room is the test's own");
+        fs::write(path, text).expect("the room is the test's own");
+    }
+    room
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

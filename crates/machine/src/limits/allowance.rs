@@ -30,7 +30,10 @@ const PROCESSES: u32 = 2_000;
 #[derive(Clone, Debug)]
 pub struct Allowance {
     means: Means,
-    asked: Allowed,
+    allowed: Allowed,
+    /// What instances are made from: what was asked for alone. What was not follows from the
+    /// machine's size, and a file system that grows must replace no instance.
+    settings: String,
     /// How the names of its groups begin.
     beginning: String,
 }
@@ -49,9 +52,14 @@ impl Allowance {
         let part = |of: Option<Mebibytes>, parts, whole| {
             of.map(|Mebibytes(amount)| Mebibytes(amount * parts / whole))
         };
+        let settings = {
+            let Allowed { memory, processes, disk, .. } = asked;
+            format!("{means}, {memory:?}, {processes:?}, {disk:?}")
+        };
         Allowance {
             means,
-            asked: Allowed {
+            settings,
+            allowed: Allowed {
                 memory: asked.memory.or(part(memory, 1, 2)),
                 build_memory: asked.build_memory.or(part(memory, 3, 4)),
                 build_cpus: asked.build_cpus,
@@ -73,20 +81,19 @@ impl Allowance {
     }
 
     /// What instances are made from: the same text for the same.
-    pub(crate) fn of_settings(&self) -> String {
-        let Allowed { memory, processes, disk, .. } = &self.asked;
-        format!("{}, {memory:?}, {processes:?}, {disk:?}", self.means)
+    pub(crate) fn of_settings(&self) -> &str {
+        &self.settings
     }
 
     /// The limits of an instance or of a `release:`, whose own folders these are.
     pub(crate) fn of_app(&self, memory: Option<u32>, group: &str, folders: Vec<PathBuf>) -> Limits {
-        let memory = memory.map(|memory| Mebibytes(u64::from(memory))).or(self.asked.memory);
+        let memory = memory.map(|memory| Mebibytes(u64::from(memory))).or(self.allowed.memory);
         Limits { memory, ..self.limits(Purpose::Serving, group, folders) }
     }
 
     /// The limits of a build, whose own folders these are.
     pub(crate) fn of_build(&self, group: &str, folders: Vec<PathBuf>) -> Limits {
-        let (memory, cpus) = (self.asked.build_memory, self.asked.build_cpus);
+        let (memory, cpus) = (self.allowed.build_memory, self.allowed.build_cpus);
         Limits { memory, cpus, ..self.limits(Purpose::Building, group, folders) }
     }
 
@@ -96,8 +103,8 @@ impl Allowance {
             group: format!("{}{group}", self.beginning),
             purpose,
             memory: None,
-            processes: self.asked.processes.unwrap_or(PROCESSES),
-            disk: self.asked.disk.map(|most| DiskLimit { most, folders }),
+            processes: self.allowed.processes.unwrap_or(PROCESSES),
+            disk: self.allowed.disk.map(|most| DiskLimit { most, folders }),
             cpus: None,
         }
     }
@@ -128,6 +135,16 @@ mod tests {
         assert_eq!(memory(allowance.of_app(None, "shop.1", Vec::new())), 256);
         assert_eq!(memory(allowance.of_app(Some(64), "shop.1", Vec::new())), 64);
         assert_eq!(memory(allowance.of_build("shop.job-1", Vec::new())), 1_024);
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_none_of_the_settings_so_that_a_larger_disk_replaces_nothing() {
+        let allowance =
+            |asked: &Allowed| Allowance::new(Means::default(), asked, Path::new("/"), false);
+        let unasked = allowance(&Allowed::default());
+        assert!(unasked.allowed.disk.is_some() && unasked.settings.ends_with("None, None, None"));
+        let asked = Allowed { disk: Some(Mebibytes(100)), ..Allowed::default() };
+        assert_ne!(unasked.of_settings(), allowance(&asked).of_settings());
     }
 
     #[test]

@@ -205,17 +205,11 @@ async fn choose(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+    use crate::build::source::with_files;
 
     fn found(files: &[(&str, &str)]) -> Convention {
-        let room = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            let path = room.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
+        let room = with_files(files);
         let source = Source { checkout: room.path(), folder: room.path() };
         of(&source)
     }

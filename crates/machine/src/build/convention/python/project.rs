@@ -243,17 +243,11 @@ fn has_module(source: &Source<'_>, name: Option<&Value>) -> Result<bool, RecipeE
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+    use crate::build::source::with_files;
 
     fn project(files: &[(&str, &str)]) -> Project {
-        let room = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            let path = room.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
+        let room = with_files(files);
         let source = Source { checkout: room.path(), folder: room.path() };
         Project::read(&source).unwrap().unwrap()
     }
