@@ -172,7 +172,9 @@ fn a_build_on_all_cores_and_one_that_takes_too_much_memory_leave_others_answerin
         let nice = fs::read_to_string(scene.house.build_home_of("busy").join("nice")).unwrap();
         assert_eq!(nice.trim(), "10");
         let greedy = scene.house.repository("greedy");
-        let grow = "x = []\nwhile True: x.append(bytes([1]) * 8_000_000)\n";
+        // Slow enough to be seen by a look each second before it may map no more.
+        let grow = "import time\nx = []\nwhile True:\n    x.append(bytes([1]) * 8_000_000)\n    \
+                    time.sleep(0.02)\n";
         let procfile = "build: python3 grow.py\nweb: exec true\n";
         greedy.commit("v1", &[("Procfile", procfile), ("grow.py", grow)]);
         scene.house.put("greedy", "v1", 1, &greedy);
