@@ -8,7 +8,7 @@ def memory():
     taken = []
     while True:
         taken.append(bytearray(os.urandom(1 << 10) * (1 << 10) * 4))
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def processes():
